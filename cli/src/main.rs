@@ -1,0 +1,2 @@
+//! The command line of pcp-vmm.
+fn main() {}

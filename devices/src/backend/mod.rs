@@ -1,0 +1,1 @@
+//! Host-side back ends of devices.

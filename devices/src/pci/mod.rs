@@ -1,0 +1,1 @@
+//! The PCI Express bus: configuration space, BARs, MSI-X, host bridge.

@@ -1,0 +1,64 @@
+//! What devices ask of the hypervisor: message-signalled interrupts, interrupt lines and doorbells.
+//!
+//! `vmm::kvm` implements these traits; tests use the fakes of [`crate::virtio::testing`].
+
+use std::fmt::Debug;
+use std::io;
+
+use vmm_sys_util::eventfd::EventFd;
+
+/// One message-signalled interrupt (an MSI-X table entry's other half).
+pub trait Msi: Send + Sync + Debug {
+    /// Sets the message to send; called by a vCPU thread when the driver programs the vector.
+    ///
+    /// # Errors
+    /// The hypervisor refused the route.
+    fn configure(&self, address: u64, data: u32, masked: bool) -> io::Result<()>;
+
+    /// Sends the message; called by any thread.
+    ///
+    /// # Errors
+    /// The hypervisor refused the injection.
+    fn trigger(&self) -> io::Result<()>;
+}
+
+/// A wired interrupt into the interrupt controller.
+pub trait InterruptLine: Send + Sync + Debug {
+    /// Drives the line high or low.
+    ///
+    /// # Errors
+    /// The hypervisor refused the injection.
+    fn set(&self, high: bool) -> io::Result<()>;
+
+    /// Sends one edge: high, then low.
+    ///
+    /// # Errors
+    /// The hypervisor refused the injection.
+    fn pulse(&self) -> io::Result<()> {
+        self.set(true)?;
+        self.set(false)
+    }
+}
+
+/// The hypervisor as transports see it.
+pub trait Platform: Send + Sync + Debug {
+    /// Allocates a message-signalled interrupt. Cheap: host resources are taken when the driver
+    /// first unmasks the vector.
+    ///
+    /// # Errors
+    /// No vector is left.
+    fn allocate_msi(&self) -> io::Result<Box<dyn Msi>>;
+
+    /// Makes guest writes to `address` (guest-physical, any length and value) signal `doorbell`
+    /// without a return to user space.
+    ///
+    /// # Errors
+    /// The hypervisor refused the registration.
+    fn add_doorbell(&self, address: u64, doorbell: &EventFd) -> io::Result<()>;
+
+    /// Undoes [`Platform::add_doorbell`].
+    ///
+    /// # Errors
+    /// No such doorbell is registered.
+    fn remove_doorbell(&self, address: u64, doorbell: &EventFd) -> io::Result<()>;
+}

@@ -1,1 +1,4 @@
-//! vmm
+//! The hypervisor: plans a machine, builds it on KVM and runs it until the guest stops.
+
+pub mod kvm;
+pub mod memory;

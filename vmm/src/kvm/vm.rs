@@ -1,0 +1,199 @@
+//! The virtual machine: RAM, the split interrupt controller, doorbells.
+
+use std::fmt;
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsRawFd, FromRawFd, IntoRawFd};
+use std::sync::Arc;
+
+use devices::GuestRam;
+use devices::platform::{Msi, Platform};
+use kvm_bindings::{
+    CpuId, KVM_CAP_SPLIT_IRQCHIP, KVM_CAP_X2APIC_API, KVM_MAX_CPUID_ENTRIES,
+    KVM_X2APIC_API_USE_32BIT_IDS, kvm_enable_cap, kvm_userspace_memory_region,
+};
+use kvm_ioctls::{Cap, IoEventAddress, Kvm, NoDatamatch, VmFd};
+use vm_memory::{Address, GuestMemoryBackend, GuestMemoryRegion};
+use vmm_sys_util::eventfd::EventFd;
+
+use super::KvmError;
+use super::msi::{PinMsi, Routes, SignalMsi};
+use super::vcpu::Vcpu;
+
+/// Pins of the I/O APIC, whose GSIs KVM scans for level-triggered routes.
+pub(super) const IOAPIC_PINS: u8 = 24;
+
+/// A virtual machine on KVM.
+pub struct Vm {
+    kvm: Kvm,
+    fd: Arc<VmFd>,
+    routes: Arc<Routes>,
+}
+
+impl fmt::Debug for Vm {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Vm")
+            .field("fd", &self.fd.as_raw_fd())
+            .finish_non_exhaustive()
+    }
+}
+
+impl Vm {
+    /// Opens `/dev/kvm` and makes a machine with this RAM and a split interrupt controller: local
+    /// APICs in KVM, the I/O APIC ours.
+    ///
+    /// # Errors
+    /// See [`KvmError`].
+    pub fn new(ram: &GuestRam) -> Result<Self, KvmError> {
+        let kvm = open()?;
+        let fd = Arc::new(kvm.create_vm().map_err(KvmError::call("KVM_CREATE_VM"))?);
+        let vm = Self {
+            kvm,
+            routes: Arc::new(Routes::new(Arc::clone(&fd))),
+            fd,
+        };
+        for (slot, region) in (0..).zip(ram.iter()) {
+            vm.add_ram(slot, region)?;
+        }
+        vm.split_irqchip()?;
+        Ok(vm)
+    }
+
+    fn add_ram(&self, slot: u32, region: &vm_memory::GuestRegionMmap) -> Result<(), KvmError> {
+        let region = kvm_userspace_memory_region {
+            slot,
+            flags: 0,
+            guest_phys_addr: region.start_addr().raw_value(),
+            memory_size: region.len(),
+            userspace_addr: region.as_ptr().addr() as u64,
+        };
+        // SAFETY: the mapping outlives the VM: both belong to the machine, which drops the VM first.
+        unsafe { self.fd.set_user_memory_region(region) }
+            .map_err(KvmError::call("KVM_SET_USER_MEMORY_REGION"))
+    }
+
+    fn split_irqchip(&self) -> Result<(), KvmError> {
+        let mut cap = kvm_enable_cap {
+            cap: KVM_CAP_SPLIT_IRQCHIP,
+            ..Default::default()
+        };
+        cap.args[0] = u64::from(IOAPIC_PINS);
+        self.fd
+            .enable_cap(&cap)
+            .map_err(KvmError::call("KVM_CAP_SPLIT_IRQCHIP"))?;
+        // APIC ids beyond 254 are not used, but with 32-bit ids broadcasts mean what x2APIC says.
+        let mut cap = kvm_enable_cap {
+            cap: KVM_CAP_X2APIC_API,
+            ..Default::default()
+        };
+        cap.args[0] = u64::from(KVM_X2APIC_API_USE_32BIT_IDS);
+        self.fd
+            .enable_cap(&cap)
+            .map_err(KvmError::call("KVM_CAP_X2APIC_API"))
+    }
+
+    /// Asks KVM what the processor can do. Slow on hosts that trap CPUID: call it once.
+    ///
+    /// # Errors
+    /// See [`KvmError`].
+    pub fn supported_cpuid(&self) -> Result<CpuId, KvmError> {
+        self.kvm
+            .get_supported_cpuid(KVM_MAX_CPUID_ENTRIES)
+            .map_err(KvmError::call("KVM_GET_SUPPORTED_CPUID"))
+    }
+
+    /// Makes vCPU `id`.
+    ///
+    /// # Errors
+    /// See [`KvmError`].
+    pub fn create_vcpu(&self, id: u8) -> Result<Vcpu, KvmError> {
+        let fd = self
+            .fd
+            .create_vcpu(u64::from(id))
+            .map_err(KvmError::call("KVM_CREATE_VCPU"))?;
+        Ok(Vcpu::new(id, fd))
+    }
+
+    /// The largest number of vCPUs that KVM takes.
+    #[must_use]
+    pub fn max_vcpus(&self) -> usize {
+        self.kvm.get_max_vcpus()
+    }
+
+    /// The interrupt of I/O APIC pin `pin`, whose message the pin's redirection entry sets.
+    #[must_use]
+    pub fn pin(&self, pin: u8) -> PinMsi {
+        PinMsi::new(Arc::clone(&self.routes), pin)
+    }
+
+    /// The machine as transports see it.
+    #[must_use]
+    pub fn platform(&self) -> Arc<dyn Platform> {
+        Arc::new(KvmPlatform {
+            fd: Arc::clone(&self.fd),
+        })
+    }
+}
+
+/// Opens `/dev/kvm` and checks what every machine needs.
+fn open() -> Result<Kvm, KvmError> {
+    let file = File::options().read(true).write(true).open("/dev/kvm");
+    let file = file.map_err(|error| match error.kind() {
+        io::ErrorKind::PermissionDenied => KvmError::Forbidden(error),
+        _ => KvmError::Missing(error),
+    })?;
+    // SAFETY: the descriptor is open, ours, and given away by `into_raw_fd`.
+    let kvm = unsafe { Kvm::from_raw_fd(file.into_raw_fd()) };
+    if kvm.get_api_version() != 12 {
+        return Err(KvmError::Lacks("API version 12"));
+    }
+    for (cap, name) in [
+        (
+            Cap::SplitIrqchip,
+            "a split interrupt controller (KVM_CAP_SPLIT_IRQCHIP)",
+        ),
+        (Cap::Ioeventfd, "doorbells (KVM_CAP_IOEVENTFD)"),
+        (
+            Cap::SignalMsi,
+            "message-signalled interrupts (KVM_CAP_SIGNAL_MSI)",
+        ),
+        (Cap::ImmediateExit, "KVM_CAP_IMMEDIATE_EXIT"),
+    ] {
+        if !kvm.check_extension(cap) {
+            return Err(KvmError::Lacks(name));
+        }
+    }
+    Ok(kvm)
+}
+
+struct KvmPlatform {
+    fd: Arc<VmFd>,
+}
+
+impl fmt::Debug for KvmPlatform {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("KvmPlatform")
+            .field("vm", &self.fd.as_raw_fd())
+            .finish()
+    }
+}
+
+impl Platform for KvmPlatform {
+    fn allocate_msi(&self) -> io::Result<Box<dyn Msi>> {
+        Ok(Box::new(SignalMsi::new(Arc::clone(&self.fd))))
+    }
+
+    fn add_doorbell(&self, address: u64, doorbell: &EventFd) -> io::Result<()> {
+        let address = IoEventAddress::Mmio(address);
+        self.fd
+            .register_ioevent(doorbell, &address, NoDatamatch)
+            .map_err(io::Error::from)
+    }
+
+    fn remove_doorbell(&self, address: u64, doorbell: &EventFd) -> io::Result<()> {
+        let address = IoEventAddress::Mmio(address);
+        self.fd
+            .unregister_ioevent(doorbell, &address, NoDatamatch)
+            .map_err(io::Error::from)
+    }
+}

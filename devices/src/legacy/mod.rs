@@ -1,1 +1,3 @@
 //! Devices of the PC platform.
+
+pub mod ioapic;

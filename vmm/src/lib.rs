@@ -1,4 +1,5 @@
 //! The hypervisor: plans a machine, builds it on KVM and runs it until the guest stops.
 
+pub mod config;
 pub mod kvm;
 pub mod memory;

@@ -1,0 +1,140 @@
+//! What machine to build: [`VmSpec`], the one list of its devices, and its validation.
+//!
+//! A spec is plain data: making one opens nothing. `cli` makes it from a bundle, a configuration
+//! file and flags; `builder` turns it into a machine.
+
+mod device;
+mod validate;
+
+use std::fmt;
+use std::path::PathBuf;
+
+pub use device::{
+    BlkSpec, CachePolicy, ConsoleSpec, Forward, ForwardError, FsSpec, NetBackendSpec, NetSpec,
+    Protocol,
+};
+use serde::{Deserialize, Serialize};
+pub use validate::Problem;
+
+/// The least memory that a guest gets: 128 MiB.
+pub const MIN_MEMORY: u64 = 128 << 20;
+/// The most memory that a guest gets: 512 GiB.
+pub const MAX_MEMORY: u64 = 512 << 30;
+/// The most vCPUs of a guest.
+pub const MAX_CPUS: u8 = 64;
+/// The longest kernel command line: Linux x86 keeps 2048 bytes, the last one a NUL
+/// (Linux `arch/x86/include/asm/setup.h`, `COMMAND_LINE_SIZE`).
+pub const MAX_CMDLINE: usize = 2047;
+
+/// A whole virtual machine, as the user asked for it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct VmSpec {
+    /// The name of the VM; the guest's host name where nothing else says it.
+    pub name: String,
+    /// The name by which PCP's scripts find the process, as `pcp-vm`.
+    pub process_name: String,
+    /// Guest RAM in bytes.
+    pub memory: u64,
+    /// The number of vCPUs.
+    pub cpus: u8,
+    /// The kernel image: a bzImage or an ELF vmlinux.
+    pub kernel: PathBuf,
+    /// The initial RAM disk.
+    pub initrd: Option<PathBuf>,
+    /// The kernel command line.
+    pub cmdline: String,
+    /// Where the serial port (ttyS0) leads.
+    pub serial: ConsoleSpec,
+    /// The virtio devices, in the order of their PCI slots.
+    pub devices: Vec<DeviceSpec>,
+    /// A folder where unpacked kernels are kept; without one, a kernel is unpacked at every start.
+    pub kernel_cache: Option<PathBuf>,
+}
+
+/// One device. This enum is the only list of all devices in the program.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DeviceSpec {
+    /// A virtio console (hvc0).
+    Console(ConsoleSpec),
+    /// A virtio network card.
+    Net(NetSpec),
+    /// A shared folder over virtio-fs.
+    Fs(FsSpec),
+    /// A virtio disk.
+    Blk(BlkSpec),
+    /// A virtio entropy source.
+    Rng,
+}
+
+impl DeviceSpec {
+    /// The device's kind in one word, as in `net`.
+    #[must_use]
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Console(_) => "console",
+            Self::Net(_) => "net",
+            Self::Fs(_) => "fs",
+            Self::Blk(_) => "blk",
+            Self::Rng => "rng",
+        }
+    }
+}
+
+/// The part of a [`VmSpec`] that a value or a problem belongs to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Field {
+    /// [`VmSpec::name`].
+    Name,
+    /// [`VmSpec::process_name`].
+    ProcessName,
+    /// [`VmSpec::memory`].
+    Memory,
+    /// [`VmSpec::cpus`].
+    Cpus,
+    /// [`VmSpec::kernel`].
+    Kernel,
+    /// [`VmSpec::initrd`].
+    Initrd,
+    /// [`VmSpec::cmdline`].
+    Cmdline,
+    /// The serial port and the virtio consoles.
+    Console,
+    /// The network card.
+    Net,
+    /// The host forwards of the user-mode network.
+    Forward,
+    /// The shared folders.
+    Share,
+    /// The disks.
+    Disk,
+}
+
+impl Field {
+    /// The field's name in messages, flags and JSON.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Name => "name",
+            Self::ProcessName => "process-name",
+            Self::Memory => "memory",
+            Self::Cpus => "cpus",
+            Self::Kernel => "kernel",
+            Self::Initrd => "initrd",
+            Self::Cmdline => "cmdline",
+            Self::Console => "console",
+            Self::Net => "net",
+            Self::Forward => "forward",
+            Self::Share => "share",
+            Self::Disk => "disk",
+        }
+    }
+}
+
+impl fmt::Display for Field {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}

@@ -1,0 +1,336 @@
+//! The rules of a [`VmSpec`]: all problems at once, each with its field and a hint.
+
+use std::collections::HashSet;
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::Path;
+
+use serde::Serialize;
+
+use super::{
+    BlkSpec, ConsoleSpec, DeviceSpec, Field, FsSpec, MAX_CMDLINE, MAX_CPUS, MAX_MEMORY, MIN_MEMORY,
+    NetBackendSpec, NetSpec, Protocol, VmSpec,
+};
+
+/// The longest name of a VM: that of a host name's label (RFC 1035 §2.3.4).
+const MAX_NAME: usize = 63;
+/// The longest tag of a shared folder (VIRTIO 1.3 §5.11.4).
+const MAX_TAG: usize = 36;
+/// The longest serial number of a disk (VIRTIO 1.3 §5.2.6).
+const MAX_SERIAL: usize = 20;
+/// The least MTU of an IPv4 host (RFC 791 §3.1).
+const MIN_MTU: u16 = 68;
+
+/// One thing that is wrong with a spec.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Problem {
+    /// The part of the spec.
+    pub field: Field,
+    /// What is wrong, in one clause.
+    pub message: String,
+    /// What to do about it.
+    pub hint: String,
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.field, self.message)
+    }
+}
+
+impl VmSpec {
+    /// Checks every rule that needs no privilege: values, clashes, and that named files exist.
+    ///
+    /// # Errors
+    /// All problems found, in the order of the fields.
+    pub fn validate(&self) -> Result<(), Vec<Problem>> {
+        let mut rules = Rules::default();
+        rules.names(self);
+        rules.size(self);
+        rules.boot_files(self);
+        rules.cmdline(&self.cmdline);
+        rules.consoles(self);
+        for device in &self.devices {
+            match device {
+                DeviceSpec::Net(net) => rules.net(net),
+                DeviceSpec::Fs(fs) => rules.share(fs),
+                DeviceSpec::Blk(blk) => rules.disk(blk),
+                DeviceSpec::Console(_) | DeviceSpec::Rng => {}
+            }
+        }
+        if rules.problems.is_empty() {
+            Ok(())
+        } else {
+            Err(rules.problems)
+        }
+    }
+}
+
+/// The problems so far and what has been claimed.
+#[derive(Default)]
+struct Rules {
+    problems: Vec<Problem>,
+    listeners: Vec<(Protocol, SocketAddr)>,
+    macs: HashSet<[u8; 6]>,
+    tags: HashSet<String>,
+}
+
+impl Rules {
+    fn add(&mut self, field: Field, message: impl Into<String>, hint: impl Into<String>) {
+        self.problems.push(Problem {
+            field,
+            message: message.into(),
+            hint: hint.into(),
+        });
+    }
+
+    fn names(&mut self, spec: &VmSpec) {
+        for (field, name) in [
+            (Field::Name, &spec.name),
+            (Field::ProcessName, &spec.process_name),
+        ] {
+            if !is_name(name) {
+                self.add(
+                    field,
+                    format!("`{}` is not a name", name.escape_debug()),
+                    format!(
+                        "use 1 to {MAX_NAME} letters, digits, `-`, `_` and `.`, \
+                         and begin with a letter or a digit"
+                    ),
+                );
+            }
+        }
+    }
+
+    fn size(&mut self, spec: &VmSpec) {
+        let memory = spec.memory;
+        if memory < MIN_MEMORY {
+            let message = format!("{memory} bytes of memory are too few for a guest");
+            self.add(Field::Memory, message, "give at least 128M");
+        } else if memory > MAX_MEMORY {
+            let message = format!("{memory} bytes of memory are more than a guest can have");
+            self.add(Field::Memory, message, "give at most 512G");
+        } else if !memory.is_multiple_of(4096) {
+            let message = format!("{memory} bytes of memory are no whole number of pages");
+            self.add(Field::Memory, message, "give a multiple of 4K");
+        }
+        if spec.cpus == 0 || spec.cpus > MAX_CPUS {
+            let message = format!("a guest cannot have {} vCPUs", spec.cpus);
+            self.add(Field::Cpus, message, format!("give 1 to {MAX_CPUS}"));
+        }
+    }
+
+    fn boot_files(&mut self, spec: &VmSpec) {
+        self.file(Field::Kernel, "kernel", &spec.kernel);
+        if let Some(initrd) = &spec.initrd {
+            let length = self.file(Field::Initrd, "initrd", initrd);
+            if length.is_some_and(|length| length >= spec.memory) {
+                self.add(
+                    Field::Initrd,
+                    format!("initrd `{}` is larger than the memory", initrd.display()),
+                    "give the guest more memory (`--memory`)",
+                );
+            }
+        }
+    }
+
+    /// Checks that `path` is a regular file; returns its length.
+    fn file(&mut self, field: Field, what: &str, path: &Path) -> Option<u64> {
+        let shown = path.display();
+        match path.metadata() {
+            Ok(meta) if meta.is_file() => return Some(meta.len()),
+            Ok(_) => self.add(
+                field,
+                format!("{what} `{shown}` is no regular file"),
+                format!("name the {what}'s file"),
+            ),
+            Err(e) => self.add(
+                field,
+                format!("cannot find {what} `{shown}`: {}", describe(&e)),
+                format!("check the path of the {what}"),
+            ),
+        }
+        None
+    }
+
+    fn cmdline(&mut self, cmdline: &str) {
+        if cmdline.len() > MAX_CMDLINE {
+            self.add(
+                Field::Cmdline,
+                format!("the kernel command line has {} bytes", cmdline.len()),
+                format!("shorten it to {MAX_CMDLINE} bytes"),
+            );
+        }
+        if cmdline.bytes().any(|b| b < b' ' || b == 0x7f) {
+            self.add(
+                Field::Cmdline,
+                "the kernel command line holds a control character",
+                "keep it on one line, without tabs",
+            );
+        }
+    }
+
+    fn consoles(&mut self, spec: &VmSpec) {
+        let virtio = spec.devices.iter().filter_map(|device| match device {
+            DeviceSpec::Console(console) => Some(console),
+            _ => None,
+        });
+        let mut seen: Vec<&ConsoleSpec> = Vec::new();
+        for console in std::iter::once(&spec.serial).chain(virtio) {
+            if let ConsoleSpec::Tcp(address) = console {
+                self.listener(Field::Console, Protocol::Tcp, *address);
+            } else if *console != ConsoleSpec::None && seen.contains(&console) {
+                self.add(
+                    Field::Console,
+                    format!("two consoles lead to {}", place(console)),
+                    "give each console a place of its own (`--console serial=…,virtio=…`)",
+                );
+            }
+            seen.push(console);
+        }
+    }
+
+    fn net(&mut self, net: &NetSpec) {
+        let mac = net.mac.map(|byte| format!("{byte:02x}")).join(":");
+        let first = net.mac.first().copied().unwrap_or_default();
+        if net.mac == [0; 6] || first & 1 == 1 {
+            self.add(
+                Field::Net,
+                format!("`{mac}` is no MAC address of a single card"),
+                "use a locally administered one, as 02:00:00:0a:cb:01",
+            );
+        } else if !self.macs.insert(net.mac) {
+            self.add(
+                Field::Net,
+                format!("two cards have the MAC address `{mac}`"),
+                "give each card its own",
+            );
+        }
+        if net.mtu < MIN_MTU {
+            self.add(
+                Field::Net,
+                format!("an MTU of {} is too small", net.mtu),
+                format!("give at least {MIN_MTU}; 1500 is usual"),
+            );
+        }
+        let NetBackendSpec::User { forwards } = &net.backend;
+        for forward in forwards {
+            if forward.host.port() == 0 || forward.guest_port == 0 {
+                self.add(
+                    Field::Forward,
+                    format!("forward to guest port {} has port 0", forward.guest_port),
+                    "name ports from 1 to 65535",
+                );
+            } else {
+                self.listener(Field::Forward, forward.protocol, forward.host);
+            }
+        }
+    }
+
+    fn listener(&mut self, field: Field, protocol: Protocol, address: SocketAddr) {
+        let clash = self.listeners.iter().find(|(p, a)| {
+            *p == protocol
+                && a.port() == address.port()
+                && (a.ip() == address.ip()
+                    || a.ip().is_unspecified()
+                    || address.ip().is_unspecified())
+        });
+        if clash.is_some() {
+            let port = address.port();
+            self.add(
+                field,
+                format!("{protocol} port {port} is wanted twice on the host"),
+                "give each forward and console a host port of its own",
+            );
+        }
+        self.listeners.push((protocol, address));
+    }
+
+    fn share(&mut self, fs: &FsSpec) {
+        let tag = &fs.tag;
+        if tag.is_empty() || tag.len() > MAX_TAG || tag.contains('\0') {
+            self.add(
+                Field::Share,
+                format!("`{}` is no tag of a share", tag.escape_debug()),
+                format!("use 1 to {MAX_TAG} bytes"),
+            );
+        } else if !self.tags.insert(tag.clone()) {
+            self.add(
+                Field::Share,
+                format!("two shares have the tag `{tag}`"),
+                "give each share its own",
+            );
+        }
+        let shown = fs.path.display();
+        match fs.path.metadata() {
+            Ok(meta) if meta.is_dir() => {}
+            Ok(_) => self.add(
+                Field::Share,
+                format!("share `{tag}`: `{shown}` is no folder"),
+                "name a folder",
+            ),
+            Err(e) => self.add(
+                Field::Share,
+                format!("share `{tag}`: cannot find `{shown}`: {}", describe(&e)),
+                "check the path, or make the folder first",
+            ),
+        }
+    }
+
+    fn disk(&mut self, blk: &BlkSpec) {
+        let shown = blk.path.display();
+        match blk.path.metadata() {
+            Ok(meta) if meta.is_dir() => self.add(
+                Field::Disk,
+                format!("disk `{shown}` is a folder"),
+                "name a raw image or a block device; a folder is shared with `--share`",
+            ),
+            Ok(_) => {}
+            Err(e) => self.add(
+                Field::Disk,
+                format!("cannot find disk `{shown}`: {}", describe(&e)),
+                "check the path, or make an image with `truncate -s 1G FILE`",
+            ),
+        }
+        if let Some(serial) = &blk.serial
+            && (serial.len() > MAX_SERIAL || !serial.is_ascii())
+        {
+            self.add(
+                Field::Disk,
+                format!("`{serial}` is no serial number of a disk"),
+                format!("use at most {MAX_SERIAL} ASCII characters"),
+            );
+        }
+    }
+}
+
+fn is_name(name: &str) -> bool {
+    name.len() <= MAX_NAME
+        && name.starts_with(|c: char| c.is_ascii_alphanumeric())
+        && name
+            .chars()
+            .all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.'))
+}
+
+fn place(console: &ConsoleSpec) -> String {
+    match console {
+        ConsoleSpec::None => "nowhere".to_owned(),
+        ConsoleSpec::Stdio => "standard output".to_owned(),
+        ConsoleSpec::File(path) | ConsoleSpec::Unix(path) => format!("`{}`", path.display()),
+        ConsoleSpec::Tcp(address) => format!("port {}", address.port()),
+    }
+}
+
+/// An I/O error in the system's words, in lower case and without its number.
+fn describe(error: &std::io::Error) -> String {
+    use std::io::ErrorKind;
+    match error.kind() {
+        ErrorKind::NotFound => "no such file or folder".to_owned(),
+        ErrorKind::PermissionDenied => "permission denied".to_owned(),
+        ErrorKind::NotADirectory => "a part of the path is no folder".to_owned(),
+        _ => error.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,192 @@
+//! Every rule has an input that breaks it and one that does not.
+
+use std::path::PathBuf;
+
+use super::*;
+use crate::config::{CachePolicy, Forward};
+
+/// A spec without fault, whose kernel is this source file.
+fn good() -> VmSpec {
+    VmSpec {
+        name: "pcp-vm".into(),
+        process_name: "pcp-vm".into(),
+        memory: 1024 << 20,
+        cpus: 4,
+        kernel: PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("Cargo.toml"),
+        initrd: None,
+        cmdline: "console=ttyS0".into(),
+        serial: ConsoleSpec::Tcp(SocketAddr::from(([127, 0, 0, 1], 24500))),
+        devices: vec![
+            DeviceSpec::Console(ConsoleSpec::Tcp(SocketAddr::from(([127, 0, 0, 1], 24501)))),
+            DeviceSpec::Net(net(&["22022:22", "udp:22022:53"])),
+            DeviceSpec::Rng,
+        ],
+        kernel_cache: None,
+    }
+}
+
+fn net(forwards: &[&str]) -> NetSpec {
+    let forwards = forwards
+        .iter()
+        .map(|f| f.parse::<Forward>().unwrap())
+        .collect();
+    NetSpec {
+        mac: [2, 0, 0, 10, 0xcb, 1],
+        mtu: 1500,
+        backend: NetBackendSpec::User { forwards },
+    }
+}
+
+fn share(tag: &str, path: &str) -> DeviceSpec {
+    DeviceSpec::Fs(FsSpec {
+        tag: tag.into(),
+        path: path.into(),
+        read_only: true,
+        cache: CachePolicy::Auto,
+    })
+}
+
+/// The problems of the good spec after `change`, as text.
+fn problems(change: impl FnOnce(&mut VmSpec)) -> Vec<String> {
+    let mut spec = good();
+    change(&mut spec);
+    let problems = spec.validate().err().unwrap_or_default();
+    assert!(problems.iter().all(|p| !p.hint.is_empty()));
+    problems.iter().map(ToString::to_string).collect()
+}
+
+#[test]
+fn a_spec_without_fault_passes() {
+    assert_eq!(problems(|_| {}), Vec::<String>::new());
+}
+
+#[test]
+fn memory_stays_between_128_mib_and_512_gib_in_whole_pages() {
+    for memory in [0, 1, (128 << 20) - 1, (512 << 30) + 4096, 1 << 50, u64::MAX] {
+        assert_eq!(problems(|s| s.memory = memory).len(), 1, "{memory}");
+    }
+    assert_eq!(problems(|s| s.memory = (128 << 20) + 1).len(), 1);
+    for memory in [128 << 20, 512 << 30] {
+        assert_eq!(problems(|s| s.memory = memory).len(), 0, "{memory}");
+    }
+}
+
+#[test]
+fn vcpus_stay_between_1_and_64() {
+    assert_eq!(problems(|s| s.cpus = 0).len(), 1);
+    assert_eq!(problems(|s| s.cpus = 65).len(), 1);
+    assert_eq!(problems(|s| s.cpus = 64).len(), 0);
+}
+
+#[test]
+fn names_are_plain_words() {
+    for name in ["", "-a", "a b", "a/b", "a\nb", "ä", &"x".repeat(64)] {
+        assert_eq!(problems(|s| s.name = name.into()).len(), 1, "{name}");
+        assert_eq!(problems(|s| s.process_name = name.into()).len(), 1);
+    }
+}
+
+#[test]
+fn all_problems_are_reported_at_once() {
+    let found = problems(|s| {
+        s.memory = 0;
+        s.cpus = 0;
+        s.kernel = "/nonexistent/kernel".into();
+        s.name = String::new();
+    });
+    assert_eq!(found.len(), 4, "{found:?}");
+}
+
+#[test]
+fn boot_files_exist_and_fit() {
+    assert_eq!(problems(|s| s.kernel = "/".into()).len(), 1);
+    let found = problems(|s| s.initrd = Some("/nonexistent".into()));
+    assert_eq!(
+        found,
+        ["initrd: cannot find initrd `/nonexistent`: no such file or folder"]
+    );
+}
+
+#[test]
+fn an_initrd_larger_than_the_memory_is_refused() {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    file.as_file().set_len(200 << 20).unwrap();
+    let path = file.path().to_owned();
+    let found = problems(|s| {
+        s.memory = 128 << 20;
+        s.initrd = Some(path);
+    });
+    assert_eq!(found.len(), 1, "{found:?}");
+}
+
+#[test]
+fn a_command_line_is_one_line_of_at_most_2047_bytes() {
+    assert_eq!(problems(|s| s.cmdline = "x".repeat(2047)).len(), 0);
+    assert_eq!(problems(|s| s.cmdline = "x".repeat(2048)).len(), 1);
+    assert_eq!(problems(|s| s.cmdline = "a\nb".into()).len(), 1);
+}
+
+#[test]
+fn host_ports_are_claimed_once_across_forwards_and_consoles() {
+    let with = |forwards: &[&str]| {
+        let device = DeviceSpec::Net(net(forwards));
+        problems(|s| s.devices = vec![device])
+    };
+    assert_eq!(with(&["1000:22", "1000:23"]).len(), 1);
+    assert_eq!(with(&["127.0.0.1:1000:22", "1000:23"]).len(), 1);
+    assert_eq!(with(&["127.0.0.1:1000:22", "127.0.0.2:1000:23"]).len(), 0);
+    assert_eq!(with(&["tcp:1000:22", "udp:1000:22"]).len(), 0);
+    assert_eq!(with(&["24500:22"]).len(), 1);
+    assert_eq!(with(&["0:22"]).len(), 1);
+}
+
+#[test]
+fn two_consoles_cannot_share_a_place() {
+    let both = |console: ConsoleSpec| {
+        problems(|s| {
+            s.serial = console.clone();
+            s.devices = vec![DeviceSpec::Console(console)];
+        })
+    };
+    assert_eq!(both(ConsoleSpec::Stdio).len(), 1);
+    assert_eq!(both(ConsoleSpec::File("/tmp/log".into())).len(), 1);
+    assert_eq!(both(ConsoleSpec::None).len(), 0);
+}
+
+#[test]
+fn a_mac_address_names_one_card() {
+    let with = |mac: [u8; 6]| {
+        let device = DeviceSpec::Net(NetSpec { mac, ..net(&[]) });
+        problems(|s| s.devices = vec![device])
+    };
+    assert_eq!(with([0; 6]).len(), 1);
+    assert_eq!(with([1, 0, 0, 0, 0, 1]).len(), 1);
+    assert_eq!(with([0xff; 6]).len(), 1);
+}
+
+#[test]
+fn shares_have_a_tag_and_a_folder() {
+    let with = |shares: Vec<DeviceSpec>| problems(|s| s.devices = shares);
+    assert_eq!(with(vec![share("a", "/"), share("b", "/")]).len(), 0);
+    assert_eq!(with(vec![share("a", "/"), share("a", "/")]).len(), 1);
+    assert_eq!(with(vec![share("a", "/nonexistent")]).len(), 1);
+    assert_eq!(with(vec![share("a", "/etc/passwd")]).len(), 1);
+    assert_eq!(with(vec![share(&"x".repeat(37), "/")]).len(), 1);
+    assert_eq!(with(vec![share("", "/")]).len(), 1);
+}
+
+#[test]
+fn disks_exist_and_have_short_serial_numbers() {
+    let with = |path: &str, serial: Option<&str>| {
+        let blk = BlkSpec {
+            path: path.into(),
+            read_only: true,
+            serial: serial.map(Into::into),
+        };
+        problems(|s| s.devices = vec![DeviceSpec::Blk(blk)])
+    };
+    assert_eq!(with("/etc/passwd", Some("disk0")).len(), 0);
+    assert_eq!(with("/etc", None).len(), 1);
+    assert_eq!(with("/nonexistent", None).len(), 1);
+    assert_eq!(with("/etc/passwd", Some(&"x".repeat(21))).len(), 1);
+}

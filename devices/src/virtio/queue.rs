@@ -26,8 +26,8 @@ pub enum QueueError {
         /// The number of descriptors in the table.
         size: u32,
     },
-    /// The chain has more descriptors than the table: it loops.
-    #[error("descriptor chain at {head} loops")]
+    /// The chain has more descriptors than the table (it loops), or than one request may have.
+    #[error("descriptor chain at {head} loops or is too long")]
     Loop {
         /// The chain's first descriptor.
         head: u16,
@@ -50,6 +50,10 @@ pub enum QueueError {
     #[error("descriptor chain is 4 GiB or longer")]
     Length,
 }
+
+/// The longest chain taken from an indirect table of a smaller queue: it bounds what one request
+/// can make us hold.
+const INDIRECT_MAX: u32 = 1024;
 
 type Slices<'m> = SmallVec<[VolatileSlice<'m>; 8]>;
 
@@ -393,12 +397,15 @@ impl VirtQueue {
             bytes: 0,
         };
         let mut index = head;
-        // One more than the table holds: the indirect descriptor itself does not count.
-        for _ in 0..=u32::from(self.ring.size()) {
+        let mut left = walk.size;
+        while left > 0 {
+            left -= 1;
             let descriptor = walk.descriptor(index)?;
             if descriptor.refers_to_indirect_table() {
                 walk.enter_indirect(&descriptor)?;
                 index = 0;
+                // Linux hangs chains longer than the queue from an indirect descriptor.
+                left = walk.size.min(INDIRECT_MAX.max(u32::from(self.ring.size())));
                 continue;
             }
             walk.take(&descriptor)?;
@@ -482,3 +489,6 @@ impl Walk<'_> {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests;

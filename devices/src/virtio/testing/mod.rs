@@ -1,0 +1,28 @@
+//! The driver side of virtio, for tests: guest memory, rings, and a driver that calls a device
+//! directly. No KVM, no thread: every call is made by the test.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::missing_panics_doc,
+    reason = "test code: what fails here is a failed test"
+)]
+
+mod direct;
+mod fakes;
+mod ring;
+
+pub use self::direct::enable;
+pub use direct::Driver;
+pub use fakes::{FakeInterrupt, FakeRegistry};
+pub use ring::{DESC_F_INDIRECT, DESC_F_NEXT, DESC_F_WRITE, Ring, Used};
+
+use vm_memory::GuestAddress;
+
+use crate::GuestRam;
+
+/// `size` bytes of guest RAM from address 0.
+#[must_use]
+pub fn ram(size: usize) -> GuestRam {
+    GuestRam::from_ranges(&[(GuestAddress(0), size)]).expect("guest RAM")
+}

@@ -2,4 +2,5 @@
 
 pub mod config;
 pub mod kvm;
+pub mod layout;
 pub mod memory;

@@ -3,14 +3,16 @@
 //! `virtio-queue` keeps the ring indices and the notification suppression; the walk over a chain is
 //! ours, because a chain that loops or leaves guest RAM has to be an error and not an early end.
 
-use std::io;
+use std::sync::atomic::{Ordering, fence};
 
 use smallvec::SmallVec;
 use virtio_queue::desc::split::Descriptor;
 use virtio_queue::{Queue, QueueOwnedT, QueueState, QueueT};
-use vm_memory::{Address, ByteValued, Bytes, GuestAddress, GuestMemoryBackend, VolatileSlice};
+use vm_memory::{Address, Bytes, GuestAddress, GuestMemoryBackend, VolatileSlice};
 
 use crate::GuestRam;
+use crate::virtio::buffers::Buffers;
+pub use crate::virtio::buffers::{Reader, Writer};
 
 /// How a driver broke the rules of a virtqueue.
 #[derive(Debug, thiserror::Error)]
@@ -55,203 +57,11 @@ pub enum QueueError {
 /// can make us hold.
 const INDIRECT_MAX: u32 = 1024;
 
-type Slices<'m> = SmallVec<[VolatileSlice<'m>; 8]>;
+pub(super) type Slices<'m> = SmallVec<[VolatileSlice<'m>; 8]>;
 
-/// A run of guest buffers with a position: the common half of [`Reader`] and [`Writer`].
-#[derive(Debug, Default)]
-struct Buffers<'m> {
-    slices: Slices<'m>,
-    first: usize,
-    left: usize,
-    done: usize,
-}
-
-impl<'m> Buffers<'m> {
-    fn new(slices: Slices<'m>) -> Self {
-        let left = slices.iter().map(VolatileSlice::len).sum();
-        Self {
-            slices,
-            first: 0,
-            left,
-            done: 0,
-        }
-    }
-
-    fn remaining(&self) -> &[VolatileSlice<'m>] {
-        self.slices.get(self.first..).unwrap_or_default()
-    }
-
-    fn advance(&mut self, mut n: usize) {
-        n = n.min(self.left);
-        self.left -= n;
-        self.done += n;
-        while let Some(slice) = self.slices.get_mut(self.first) {
-            if n < slice.len() {
-                if let Ok(rest) = slice.offset(n) {
-                    *slice = rest;
-                }
-                return;
-            }
-            n -= slice.len();
-            self.first += 1;
-        }
-    }
-
-    fn split_off(&mut self, at: usize) -> Buffers<'m> {
-        let mut tail = Slices::new();
-        let mut skip = at.min(self.left);
-        let mut keep = Slices::new();
-        for slice in self.remaining() {
-            if skip >= slice.len() {
-                skip -= slice.len();
-                keep.push(*slice);
-            } else if let Ok((head, rest)) = slice.split_at(skip) {
-                if skip > 0 {
-                    keep.push(head);
-                }
-                tail.push(rest);
-                skip = 0;
-            }
-        }
-        let done = self.done;
-        *self = Buffers::new(keep);
-        self.done = done;
-        Buffers::new(tail)
-    }
-}
-
-/// The device-readable part of a chain.
-#[derive(Debug, Default)]
-pub struct Reader<'m>(Buffers<'m>);
-
-impl<'m> Reader<'m> {
-    /// Bytes not yet read.
-    #[must_use]
-    pub fn available(&self) -> usize {
-        self.0.left
-    }
-
-    /// The buffers not yet read, for vectored I/O; follow with [`Reader::advance`].
-    #[must_use]
-    pub fn slices(&self) -> &[VolatileSlice<'m>] {
-        self.0.remaining()
-    }
-
-    /// Skips `n` bytes (or what is left).
-    pub fn advance(&mut self, n: usize) {
-        self.0.advance(n);
-    }
-
-    /// Copies up to `data.len()` bytes and moves past them; the number copied.
-    pub fn read(&mut self, data: &mut [u8]) -> usize {
-        let mut at = 0;
-        for slice in self.0.remaining() {
-            let Some(rest) = data.get_mut(at..).filter(|rest| !rest.is_empty()) else {
-                break;
-            };
-            at += slice.copy_to(rest);
-        }
-        self.0.advance(at);
-        at
-    }
-
-    /// Copies exactly `data.len()` bytes; `false`, reading nothing, if fewer are left.
-    #[must_use]
-    pub fn read_exact(&mut self, data: &mut [u8]) -> bool {
-        self.available() >= data.len() && self.read(data) == data.len()
-    }
-
-    /// Reads a plain value; `None`, reading nothing, if too few bytes are left.
-    pub fn read_obj<T: ByteValued>(&mut self) -> Option<T> {
-        let mut value = T::zeroed();
-        self.read_exact(value.as_mut_slice()).then_some(value)
-    }
-
-    /// Cuts the reader at `at` bytes from its position and returns what follows.
-    #[must_use]
-    pub fn split_off(&mut self, at: usize) -> Reader<'m> {
-        Reader(self.0.split_off(at))
-    }
-}
-
-impl io::Read for Reader<'_> {
-    fn read(&mut self, data: &mut [u8]) -> io::Result<usize> {
-        Ok(Reader::read(self, data))
-    }
-}
-
-/// The device-writable part of a chain.
-#[derive(Debug, Default)]
-pub struct Writer<'m>(Buffers<'m>);
-
-impl<'m> Writer<'m> {
-    /// Bytes of room left.
-    #[must_use]
-    pub fn available(&self) -> usize {
-        self.0.left
-    }
-
-    /// Bytes written so far; what [`VirtQueue::add_used`] wants.
-    #[must_use]
-    pub fn written(&self) -> u32 {
-        u32::try_from(self.0.done).unwrap_or(u32::MAX)
-    }
-
-    /// The room not yet written, for vectored I/O; follow with [`Writer::advance`].
-    #[must_use]
-    pub fn slices(&self) -> &[VolatileSlice<'m>] {
-        self.0.remaining()
-    }
-
-    /// Counts `n` bytes as written.
-    pub fn advance(&mut self, n: usize) {
-        self.0.advance(n);
-    }
-
-    /// Writes up to `data.len()` bytes and moves past them; the number written.
-    pub fn write(&mut self, data: &[u8]) -> usize {
-        let mut at = 0;
-        for slice in self.0.remaining() {
-            let Some(rest) = data.get(at..).filter(|rest| !rest.is_empty()) else {
-                break;
-            };
-            let n = rest.len().min(slice.len());
-            slice.copy_from(rest.get(..n).unwrap_or_default());
-            at += n;
-        }
-        self.0.advance(at);
-        at
-    }
-
-    /// Writes all of `data`; `false`, writing nothing, if there is too little room.
-    #[must_use]
-    pub fn write_all(&mut self, data: &[u8]) -> bool {
-        self.available() >= data.len() && self.write(data) == data.len()
-    }
-
-    /// Writes a plain value; `false`, writing nothing, if there is too little room.
-    #[must_use]
-    pub fn write_obj<T: ByteValued>(&mut self, value: T) -> bool {
-        self.write_all(value.as_slice())
-    }
-
-    /// Cuts the writer at `at` bytes from its position and returns what follows (with its own
-    /// count of bytes written).
-    #[must_use]
-    pub fn split_off(&mut self, at: usize) -> Writer<'m> {
-        Writer(self.0.split_off(at))
-    }
-}
-
-impl io::Write for Writer<'_> {
-    fn write(&mut self, data: &[u8]) -> io::Result<usize> {
-        Ok(Writer::write(self, data))
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
+/// The driver's wish not to be told of used buffers (VIRTIO 1.3 §2.7.6), where `RING_EVENT_IDX` was
+/// not negotiated.
+const AVAIL_NO_INTERRUPT: u16 = 1;
 
 /// One request: a descriptor chain taken from the available ring.
 #[derive(Debug)]
@@ -268,6 +78,8 @@ pub struct Chain<'m> {
 #[derive(Debug)]
 pub struct VirtQueue {
     ring: Queue,
+    /// Chains given back since the last look at what the driver wants to be told.
+    added: u16,
 }
 
 impl VirtQueue {
@@ -278,6 +90,7 @@ impl VirtQueue {
     pub fn new(max_size: u16) -> Result<Self, QueueError> {
         Ok(Self {
             ring: Queue::new(max_size).map_err(QueueError::Ring)?,
+            added: 0,
         })
     }
 
@@ -336,9 +149,7 @@ impl VirtQueue {
         if !self.ring.ready() {
             return Ok(false);
         }
-        let index = self
-            .ring
-            .avail_idx(mem, std::sync::atomic::Ordering::Acquire);
+        let index = self.ring.avail_idx(mem, Ordering::Acquire);
         Ok(index.map_err(QueueError::Ring)?.0 != self.ring.next_avail())
     }
 
@@ -347,7 +158,40 @@ impl VirtQueue {
     /// # Errors
     /// The used ring lies outside guest RAM.
     pub fn add_used(&mut self, mem: &GuestRam, head: u16, len: u32) -> Result<(), QueueError> {
+        self.added = self.added.wrapping_add(1);
         self.ring.add_used(mem, head, len).map_err(QueueError::Ring)
+    }
+
+    /// Gives several chains back at once: the driver sees all of them or none, as it must when one
+    /// packet lies in several (VIRTIO 1.3 §5.1.6.4).
+    ///
+    /// # Errors
+    /// The used ring lies outside guest RAM.
+    pub fn add_used_batch(
+        &mut self,
+        mem: &GuestRam,
+        used: &[(u16, u32)],
+    ) -> Result<(), QueueError> {
+        let Some((&(last, len), before)) = used.split_last() else {
+            return Ok(());
+        };
+        let start = self.ring.next_used();
+        let mut at = start;
+        for &(head, len) in before {
+            let slot = u64::from(at % self.ring.size().max(1));
+            let element = [u32::from(head).to_le(), len.to_le()];
+            GuestAddress(self.ring.used_ring())
+                .checked_add(4 + slot * 8)
+                .ok_or(QueueError::Ring(virtio_queue::Error::AddressOverflow))
+                .and_then(|address| {
+                    mem.write_obj(element, address)
+                        .map_err(|e| QueueError::Ring(virtio_queue::Error::GuestMemory(e)))
+                })?;
+            at = at.wrapping_add(1);
+            self.added = self.added.wrapping_add(1);
+        }
+        self.ring.set_next_used(at);
+        self.add_used(mem, last, len)
     }
 
     /// Whether the driver wants a used buffer notification now (VIRTIO 1.3 §2.7.7.2).
@@ -358,7 +202,17 @@ impl VirtQueue {
         if !self.ring.ready() {
             return Ok(false);
         }
-        self.ring.needs_notification(mem).map_err(QueueError::Ring)
+        // The used index must be visible before what the driver asks for is read.
+        fence(Ordering::SeqCst);
+        let avail = GuestAddress(self.ring.avail_ring());
+        let added = std::mem::take(&mut self.added);
+        if self.ring.event_idx_enabled() {
+            let event = self.load(mem, avail, 4 + 2 * u64::from(self.ring.size()))?;
+            let since = self.ring.next_used().wrapping_sub(event).wrapping_sub(1);
+            Ok(since < added)
+        } else {
+            Ok(self.load(mem, avail, 0)? & AVAIL_NO_INTERRUPT == 0)
+        }
     }
 
     /// Asks the driver for available buffer notifications; `true` if chains arrived meanwhile and
@@ -384,6 +238,15 @@ impl VirtQueue {
         self.ring
             .disable_notification(mem)
             .map_err(QueueError::Ring)
+    }
+
+    fn load(&self, mem: &GuestRam, base: GuestAddress, offset: u64) -> Result<u16, QueueError> {
+        let address = base
+            .checked_add(offset)
+            .ok_or(QueueError::Ring(virtio_queue::Error::AddressOverflow))?;
+        mem.load::<u16>(address, Ordering::Relaxed)
+            .map(u16::from_le)
+            .map_err(|e| QueueError::Ring(virtio_queue::Error::GuestMemory(e)))
     }
 
     fn walk<'m>(&self, mem: &'m GuestRam, head: u16) -> Result<Chain<'m>, QueueError> {

@@ -1,1 +1,11 @@
-//! guest
+//! Both halves of the contract between host and guest: the bundle that a VM is started from, the
+//! documented variants, the initrd with its init, and the builder of Debian images.
+//!
+//! Nothing here knows of KVM or of devices; `vmm` and `cli` read what this crate describes.
+
+pub mod bundle;
+pub mod image;
+mod mac;
+pub mod variant;
+
+pub use mac::{MacAddress, MacError};

@@ -1,2 +1,41 @@
-//! Development tasks.
-fn main() {}
+//! `cargo xtask`: the project's development tasks. `cargo xtask help` lists them.
+#![allow(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a command-line tool for developers"
+)]
+
+mod apt;
+mod command;
+mod lab;
+mod place;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+#[derive(Parser, Debug)]
+#[command(name = "cargo xtask", about = "Development tasks of pcp-vmm", version)]
+struct Args {
+    #[command(subcommand)]
+    task: Task,
+}
+
+#[derive(Subcommand, Debug)]
+enum Task {
+    /// Runs a command where /dev/kvm can run stock kernels
+    Lab(lab::LabArgs),
+}
+
+fn main() -> ExitCode {
+    let result = match Args::parse().task {
+        Task::Lab(args) => lab::main(&args),
+    };
+    result.unwrap_or_else(|error| {
+        eprintln!("error: {error}");
+        for cause in error.chain().skip(1) {
+            eprintln!("caused by: {cause}");
+        }
+        ExitCode::from(125)
+    })
+}

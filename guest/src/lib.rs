@@ -5,7 +5,10 @@
 
 pub mod bundle;
 pub mod image;
+pub mod init;
+pub mod initramfs;
 mod mac;
+pub mod modules;
 pub mod variant;
 
 pub use mac::{MacAddress, MacError};

@@ -1,0 +1,118 @@
+//! Mounts the guest's root file system on [`MOUNT_POINT`].
+
+use std::fs;
+use std::io;
+use std::path::Path;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::cmdline::{Changes, Disk, Root, Settings};
+use crate::{Failure, sys};
+
+/// Where the root is put together.
+pub(crate) const MOUNT_POINT: &str = "/root";
+const LOWER: &str = "/lower";
+const RAM: &str = "/ram";
+
+/// How long a root device may take to appear. Devices on PCI are there before PID 1 starts.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Linux errno numbers (include/uapi/asm-generic/errno-base.h) of a device that is not there (yet);
+/// virtio-fs says EINVAL for a tag that no device has.
+const ENOENT: i32 = 2;
+const ENXIO: i32 = 6;
+const ENODEV: i32 = 19;
+const EINVAL: i32 = 22;
+
+/// Mounts the root that `settings` describe, with a layer in RAM over it if changes go there.
+pub(crate) fn mount(settings: &Settings) -> Result<(), Failure> {
+    match settings.changes {
+        Changes::Keep => attach(&settings.root, MOUNT_POINT, sys::Flags::empty()),
+        Changes::Refuse => attach(&settings.root, MOUNT_POINT, sys::Flags::RDONLY),
+        Changes::Ram => {
+            attach(&settings.root, LOWER, sys::Flags::RDONLY)?;
+            cover()
+        }
+    }
+}
+
+/// Mounts the root itself, waiting for its device.
+fn attach(root: &Root, target: &str, flags: sys::Flags) -> Result<(), Failure> {
+    let begin = Instant::now();
+    let mut pause = Duration::from_micros(500);
+    loop {
+        let attempt = match root {
+            Root::Share { tag } => sys::mount(tag, target, "virtiofs", flags, ""),
+            Root::Disk { disk, format } => {
+                device(disk).and_then(|device| sys::mount(&device, target, format, flags, ""))
+            }
+        };
+        let error = match attempt {
+            Ok(()) => return Ok(()),
+            Err(error) => error,
+        };
+        let absent = matches!(error.raw_os_error(), Some(ENOENT | ENXIO | ENODEV | EINVAL));
+        if !absent || begin.elapsed() > PATIENCE {
+            return Err(explain(root, &error));
+        }
+        thread::sleep(pause);
+        pause = (pause * 2).min(Duration::from_millis(50));
+    }
+}
+
+/// The device file of a disk.
+fn device(disk: &Disk) -> io::Result<String> {
+    let wanted = match disk {
+        Disk::Device(path) => return Ok(path.clone()),
+        Disk::Serial(serial) => serial,
+    };
+    for entry in fs::read_dir("/sys/block")? {
+        let entry = entry?;
+        let serial = fs::read_to_string(entry.path().join("serial")).unwrap_or_default();
+        if serial.trim_end() == wanted {
+            return Ok(format!("/dev/{}", entry.file_name().to_string_lossy()));
+        }
+    }
+    Err(io::Error::from_raw_os_error(ENXIO))
+}
+
+fn explain(root: &Root, error: &io::Error) -> Failure {
+    let known = fs::read_to_string("/proc/filesystems").unwrap_or_default();
+    let format = match root {
+        Root::Share { .. } => "virtiofs",
+        Root::Disk { format, .. } => format,
+    };
+    if !known.split_whitespace().any(|name| name == format) {
+        return format!("cannot mount root {root}: the kernel knows no file system `{format}`");
+    }
+    let disks: Vec<_> = fs::read_dir("/sys/block")
+        .into_iter()
+        .flatten()
+        .filter_map(|entry| Some(entry.ok()?.file_name().to_string_lossy().into_owned()))
+        .collect();
+    let disks = if disks.is_empty() {
+        "none".to_owned()
+    } else {
+        disks.join(" ")
+    };
+    format!("cannot mount root {root}: {error} (disks there: {disks})")
+}
+
+/// Puts a layer in RAM over the read-only root.
+fn cover() -> Result<(), Failure> {
+    sys::mount("tmpfs", RAM, "tmpfs", sys::Flags::empty(), "mode=0755")
+        .map_err(|error| format!("cannot mount the RAM layer: {error}"))?;
+    for name in ["upper", "work"] {
+        fs::create_dir(Path::new(RAM).join(name))
+            .map_err(|error| format!("cannot prepare the RAM layer: {error}"))?;
+    }
+    let options = format!("lowerdir={LOWER},upperdir={RAM}/upper,workdir={RAM}/work");
+    sys::mount(
+        "overlay",
+        MOUNT_POINT,
+        "overlay",
+        sys::Flags::empty(),
+        &options,
+    )
+    .map_err(|error| format!("cannot lay RAM over the root: {error}"))
+}

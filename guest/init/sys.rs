@@ -1,0 +1,97 @@
+//! The few system calls that the standard library lacks.
+#![allow(
+    unsafe_code,
+    reason = "mount, umount and module loading have no safe form in std"
+)]
+
+use std::ffi::{CString, c_char, c_int, c_long, c_ulong, c_void};
+use std::fs::File;
+use std::io;
+use std::os::fd::AsRawFd;
+use std::path::Path;
+
+/// finit_module's number on x86-64 (Linux arch/x86/entry/syscalls/syscall_64.tbl).
+const SYS_FINIT_MODULE: c_long = 313;
+
+unsafe extern "C" {
+    #[link_name = "mount"]
+    fn raw_mount(
+        source: *const c_char,
+        target: *const c_char,
+        kind: *const c_char,
+        flags: c_ulong,
+        data: *const c_void,
+    ) -> c_int;
+    fn syscall(number: c_long, ...) -> c_long;
+}
+
+/// Mount flags (Linux include/uapi/linux/mount.h).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Flags(c_ulong);
+
+impl Flags {
+    /// Read-only.
+    pub(crate) const RDONLY: Self = Self(1);
+    /// Without set-user-ID programs.
+    pub(crate) const NOSUID: Self = Self(2);
+    const MOVE: Self = Self(8192);
+
+    /// No flag.
+    pub(crate) const fn empty() -> Self {
+        Self(0)
+    }
+}
+
+/// Mounts `source` on `target`, which is created if need be.
+pub(crate) fn mount(
+    source: &str,
+    target: &str,
+    kind: &str,
+    flags: Flags,
+    data: &str,
+) -> io::Result<()> {
+    if !Path::new(target).is_dir() {
+        std::fs::create_dir(target)?;
+    }
+    attach(source, target, kind, flags, data)
+}
+
+/// Moves a mount to another place.
+pub(crate) fn move_mount(source: &str, target: &str) -> io::Result<()> {
+    attach(source, target, "", Flags::MOVE, "")
+}
+
+fn attach(source: &str, target: &str, kind: &str, flags: Flags, data: &str) -> io::Result<()> {
+    let source = CString::new(source)?;
+    let target = CString::new(target)?;
+    let kind = CString::new(kind)?;
+    let data = CString::new(data)?;
+    // SAFETY: all four are NUL-terminated and outlive the call, which writes to none of them.
+    let result = unsafe {
+        raw_mount(
+            source.as_ptr(),
+            target.as_ptr(),
+            kind.as_ptr(),
+            flags.0,
+            data.as_ptr().cast(),
+        )
+    };
+    if result == 0 {
+        Ok(())
+    } else {
+        Err(io::Error::last_os_error())
+    }
+}
+
+/// Gives the uncompressed module in the file `path` to the kernel.
+pub(crate) fn load_module(path: &Path) -> io::Result<()> {
+    let file = File::open(path)?;
+    let parameters = CString::default();
+    // SAFETY: finit_module(fd, parameters, flags) reads a NUL-terminated string that outlives it.
+    let result = unsafe { syscall(SYS_FINIT_MODULE, file.as_raw_fd(), parameters.as_ptr(), 0) };
+    if result == 0 {
+        Ok(())
+    } else {
+        Err(io::Error::last_os_error())
+    }
+}

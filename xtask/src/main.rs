@@ -6,6 +6,7 @@
 )]
 
 mod apt;
+mod check;
 mod command;
 mod lab;
 mod place;
@@ -23,12 +24,15 @@ struct Args {
 
 #[derive(Subcommand, Debug)]
 enum Task {
+    /// Checks format, lints, layering and style
+    Check,
     /// Runs a command where /dev/kvm can run stock kernels
     Lab(lab::LabArgs),
 }
 
 fn main() -> ExitCode {
     let result = match Args::parse().task {
+        Task::Check => check::main(),
         Task::Lab(args) => lab::main(&args),
     };
     result.unwrap_or_else(|error| {

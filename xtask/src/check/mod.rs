@@ -1,0 +1,148 @@
+//! `cargo xtask check`: format, lints, and the project's own rules about its sources.
+
+mod citations;
+mod layering;
+mod source;
+mod style;
+
+use std::fmt;
+use std::process::{Command, ExitCode};
+
+use anyhow::{Result, bail};
+use source::Source;
+
+use crate::{command, place};
+
+/// One breach of a rule.
+#[derive(Debug, PartialEq, Eq)]
+struct Finding {
+    place: String,
+    what: String,
+}
+
+impl Finding {
+    fn new(place: impl Into<String>, what: impl Into<String>) -> Self {
+        Self {
+            place: place.into(),
+            what: what.into(),
+        }
+    }
+}
+
+impl fmt::Display for Finding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.place, self.what)
+    }
+}
+
+/// The rules in the order in which they are checked.
+type Rule = (&'static str, fn(&[Source]) -> Result<Vec<Finding>>);
+const RULES: [Rule; 12] = [
+    ("format", |_| cargo(&["fmt", "--all", "--check"])),
+    ("lints", |_| {
+        cargo(&[
+            "clippy",
+            "--quiet",
+            "--workspace",
+            "--all-targets",
+            "--",
+            "-D",
+            "warnings",
+        ])
+    }),
+    ("crates depend downwards", |_| layering::crates()),
+    ("KVM is named in vmm::kvm alone", |sources| {
+        Ok(layering::kvm(sources))
+    }),
+    ("unsafe code in its listed modules alone", |sources| {
+        Ok(layering::unsafe_modules(sources))
+    }),
+    ("printing in its listed modules alone", |sources| {
+        Ok(style::printing(sources))
+    }),
+    ("file sizes", |sources| Ok(style::sizes(sources))),
+    ("file headers", |sources| Ok(style::headers(sources))),
+    ("names", |sources| Ok(style::names(sources))),
+    ("no unfinished marks", |sources| Ok(style::marks(sources))),
+    ("citations", |sources| Ok(citations::check(sources))),
+    ("generated documents are fresh", |_| docs()),
+];
+
+/// The number of rules kept and broken.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Outcome {
+    pub(crate) kept: usize,
+    pub(crate) broken: usize,
+}
+
+/// Checks every rule and prints each as a line, with what breaks it.
+pub(crate) fn run(mut print: impl FnMut(&str)) -> Result<Outcome> {
+    let sources = source::all(place::top())?;
+    let mut outcome = Outcome::default();
+    for (name, rule) in RULES {
+        let findings = rule(&sources)?;
+        print(&format!(
+            "{} {name}",
+            if findings.is_empty() {
+                "ok    "
+            } else {
+                "FAILED"
+            }
+        ));
+        for finding in &findings {
+            print(&format!("       {finding}"));
+        }
+        if findings.is_empty() {
+            outcome.kept += 1;
+        } else {
+            outcome.broken += 1;
+        }
+    }
+    Ok(outcome)
+}
+
+/// The task itself.
+pub(crate) fn main() -> Result<ExitCode> {
+    let outcome = run(|line| println!("{line}"))?;
+    if outcome.broken > 0 {
+        bail!("{} of {} rules are broken", outcome.broken, RULES.len());
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn cargo(arguments: &[&str]) -> Result<Vec<Finding>> {
+    let mut cargo = Command::new("cargo");
+    cargo.args(arguments).current_dir(place::top());
+    Ok(failure(&mut cargo).into_iter().collect())
+}
+
+/// Asks the program to compare the documents made from its command line with those in the tree.
+fn docs() -> Result<Vec<Finding>> {
+    // The arguments that write them are one hidden verb of the program.
+    let folder = place::top().join("docs/cli");
+    if !folder.exists() {
+        return Ok(Vec::new());
+    }
+    let fresh = tempfile::tempdir()?;
+    let mut cargo = Command::new("cargo");
+    cargo.args([
+        "run",
+        "--quiet",
+        "--package",
+        "pcp-vmm-cli",
+        "--",
+        "generate-docs",
+    ]);
+    cargo.arg(fresh.path()).current_dir(place::top());
+    if let Some(finding) = failure(&mut cargo) {
+        return Ok(vec![finding]);
+    }
+    let mut diff = Command::new("diff");
+    diff.args(["-r", "--brief"]).arg(fresh.path()).arg(&folder);
+    Ok(failure(&mut diff).into_iter().collect())
+}
+
+fn failure(command: &mut Command) -> Option<Finding> {
+    let error = command::run(command).err()?;
+    Some(Finding::new("cargo", format!("{error:#}")))
+}

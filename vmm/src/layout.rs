@@ -121,6 +121,8 @@ pub mod boot {
     pub const PVH_START_INFO: Range = Range::new(0x6000, PAGE);
     /// The zero page (`boot_params`).
     pub const ZERO_PAGE: Range = Range::new(0x7000, PAGE);
+    /// A page of stack for the first instructions.
+    pub const STACK: Range = Range::new(0x8000, PAGE);
     /// Page tables that map the first 4 GiB onto themselves.
     pub const PAGE_TABLES: Range = Range::new(0x9000, 6 * PAGE);
     /// The kernel's command line, with its final zero byte.
@@ -132,10 +134,11 @@ pub mod boot {
     /// Where RAM for the kernel begins.
     pub const HIGH_MEMORY: u64 = MIB;
     /// Every structure, by name.
-    pub const ALL: [(&str, Range); 6] = [
+    pub const ALL: [(&str, Range); 7] = [
         ("gdt", GDT),
         ("pvh start info", PVH_START_INFO),
         ("zero page", ZERO_PAGE),
+        ("stack", STACK),
         ("page tables", PAGE_TABLES),
         ("command line", CMDLINE),
         ("acpi tables", ACPI_TABLES),
@@ -356,8 +359,8 @@ impl Layout {
         self.pci_mmio64
     }
 
-    /// Whether all of `range` is RAM that a kernel or its initrd may be put into: above 1 MiB or
-    /// below it and clear of the boot structures.
+    /// Whether all of `range` is low RAM that a kernel may be put into: above 1 MiB, or below it and
+    /// clear of the boot structures.
     #[must_use]
     pub fn is_loadable(&self, range: &Range) -> bool {
         let conventional = Range::new(0, boot::CONVENTIONAL_END);
@@ -365,7 +368,7 @@ impl Layout {
         if conventional.contains(range) {
             return boot::ALL.iter().all(|(_, taken)| !taken.overlaps(range));
         }
-        low.contains(range) || self.high_ram().is_some_and(|high| high.contains(range))
+        low.contains(range)
     }
 
     /// The memory map for the kernel (E820 or PVH), in order of address.

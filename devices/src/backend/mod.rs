@@ -1,1 +1,4 @@
-//! Host-side back ends of devices.
+//! Back ends: what connects a device to the host.
+
+pub mod console;
+pub mod port_owner;

@@ -1,0 +1,513 @@
+//! Consoles over true sockets, their pump on an event loop of its own thread.
+
+use std::collections::HashMap;
+use std::io::{Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::os::fd::{BorrowedFd, OwnedFd, RawFd};
+use std::os::unix::net::UnixStream;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use rustix::event::{Timespec, epoll};
+
+use super::*;
+use crate::event_loop::Pollable;
+use crate::lock;
+use crate::virtio::device::{Interest, Registry, Token};
+
+const LONG: Duration = Duration::from_secs(20);
+
+struct Epoll {
+    epoll: OwnedFd,
+    watched: HashMap<RawFd, Token>,
+}
+
+fn borrow<'a>(fd: RawFd) -> BorrowedFd<'a> {
+    #[expect(unsafe_code, reason = "the seam speaks of raw descriptors")]
+    // SAFETY: the pump keeps the descriptor open while it is registered.
+    unsafe {
+        BorrowedFd::borrow_raw(fd)
+    }
+}
+
+fn flags(interest: Interest) -> epoll::EventFlags {
+    match interest {
+        Interest::None => epoll::EventFlags::empty(),
+        Interest::Read => epoll::EventFlags::IN,
+        Interest::Write => epoll::EventFlags::OUT,
+        Interest::ReadWrite => epoll::EventFlags::IN | epoll::EventFlags::OUT,
+    }
+}
+
+impl Registry for Epoll {
+    fn add(&mut self, fd: RawFd, token: Token, interest: Interest) -> io::Result<()> {
+        let data = epoll::EventData::new_u64(u64::from(token.0));
+        epoll::add(&self.epoll, borrow(fd), data, flags(interest))?;
+        self.watched.insert(fd, token);
+        Ok(())
+    }
+
+    fn modify(&mut self, fd: RawFd, token: Token, interest: Interest) -> io::Result<()> {
+        assert_eq!(self.watched.get(&fd), Some(&token));
+        let data = epoll::EventData::new_u64(u64::from(token.0));
+        Ok(epoll::modify(
+            &self.epoll,
+            borrow(fd),
+            data,
+            flags(interest),
+        )?)
+    }
+
+    fn remove(&mut self, fd: RawFd) -> io::Result<()> {
+        assert!(self.watched.remove(&fd).is_some());
+        Ok(epoll::delete(&self.epoll, borrow(fd))?)
+    }
+}
+
+/// A console whose pump runs on a thread until dropped.
+struct Running {
+    console: ConsoleHandle,
+    address: Option<SocketAddr>,
+    stop: Arc<AtomicBool>,
+    turns: Arc<AtomicU64>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Running {
+    fn start(spec: &ConsoleSpec) -> Self {
+        let (console, pump) = Console::open("serial", spec).unwrap();
+        Self::run(console, pump)
+    }
+
+    fn run(console: ConsoleHandle, mut pump: ConsolePump) -> Self {
+        let address = pump.local_addr();
+        let stop = Arc::new(AtomicBool::new(false));
+        let turns = Arc::new(AtomicU64::new(0));
+        let (stopped, count) = (Arc::clone(&stop), Arc::clone(&turns));
+        let thread = std::thread::spawn(move || {
+            let mut events = Epoll {
+                epoll: epoll::create(epoll::CreateFlags::CLOEXEC).unwrap(),
+                watched: HashMap::new(),
+            };
+            pump.register(&mut events).unwrap();
+            let mut ready = Vec::with_capacity(32);
+            while !stopped.load(Ordering::SeqCst) {
+                ready.clear();
+                let wait = Timespec {
+                    tv_sec: 0,
+                    tv_nsec: 20_000_000,
+                };
+                let room = rustix::buffer::spare_capacity(&mut ready);
+                let _ = epoll::wait(&events.epoll, room, Some(&wait));
+                for event in &ready {
+                    count.fetch_add(1, Ordering::Relaxed);
+                    let token = Token(u32::try_from(event.data.u64()).unwrap());
+                    pump.ready(&mut events, token);
+                }
+            }
+        });
+        Self {
+            console,
+            address,
+            stop,
+            turns,
+            thread: Some(thread),
+        }
+    }
+
+    fn tcp() -> Self {
+        Self::start(&"tcp=127.0.0.1:0".parse().unwrap())
+    }
+
+    fn connect(&self) -> TcpStream {
+        let client = TcpStream::connect(self.address.unwrap()).unwrap();
+        client.set_read_timeout(Some(LONG)).unwrap();
+        client
+    }
+
+    fn stop(&mut self) {
+        self.stop.store(true, Ordering::SeqCst);
+        if let Some(thread) = self.thread.take() {
+            thread.join().unwrap();
+        }
+    }
+
+    fn wait_for_input(&self, len: usize) -> Vec<u8> {
+        let deadline = Instant::now() + LONG;
+        let mut input = Vec::new();
+        while input.len() < len && Instant::now() < deadline {
+            let mut data = [0; 4096];
+            let n = self.console.read(&mut data);
+            input.extend_from_slice(&data[..n]);
+            if n == 0 {
+                std::thread::sleep(Duration::from_millis(1));
+            }
+        }
+        input
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+fn read_exact(client: &mut impl Read, len: usize) -> Vec<u8> {
+    let mut data = vec![0; len];
+    client.read_exact(&mut data).unwrap();
+    data
+}
+
+fn pattern(range: std::ops::Range<usize>) -> Vec<u8> {
+    range
+        .map(|i| (i.wrapping_mul(2654435761) >> 13) as u8)
+        .collect()
+}
+
+fn until(what: &str, mut condition: impl FnMut() -> bool) {
+    let deadline = Instant::now() + LONG;
+    while !condition() {
+        assert!(Instant::now() < deadline, "{what}");
+        std::thread::sleep(Duration::from_millis(2));
+    }
+}
+
+#[test]
+fn a_late_client_sees_the_output_from_its_first_byte() {
+    let running = Running::tcp();
+    running.console.write(b"Linux version 6.12\r\n");
+    running.console.write(&pattern(0..900_000));
+    let mut client = running.connect();
+    assert_eq!(read_exact(&mut client, 20), b"Linux version 6.12\r\n");
+    assert!(read_exact(&mut client, 900_000) == pattern(0..900_000));
+    running.console.write(b"login: ");
+    assert_eq!(read_exact(&mut client, 7), b"login: ");
+}
+
+#[test]
+fn the_port_takes_connections_before_the_pump_runs() {
+    let (console, pump) = Console::open("serial", &"tcp=127.0.0.1:0".parse().unwrap()).unwrap();
+    let mut client = TcpStream::connect(pump.local_addr().unwrap()).unwrap();
+    client.write_all(b"early").unwrap();
+    drop((console, pump));
+    let mut rest = Vec::new();
+    let _ = client.read_to_end(&mut rest);
+    assert!(rest.is_empty());
+}
+
+#[test]
+fn two_clients_both_read_and_both_write() {
+    let running = Running::tcp();
+    let (mut one, mut two) = (running.connect(), running.connect());
+    running.console.write(b"hello");
+    assert_eq!(read_exact(&mut one, 5), b"hello");
+    assert_eq!(read_exact(&mut two, 5), b"hello");
+    one.write_all(b"a").unwrap();
+    assert_eq!(running.wait_for_input(1), b"a");
+    two.write_all(b"b").unwrap();
+    assert_eq!(running.wait_for_input(1), b"b");
+}
+
+#[test]
+fn a_client_that_keeps_up_loses_nothing() {
+    let running = Running::tcp();
+    let mut client = running.connect();
+    let console = running.console.clone();
+    let total = 8 << 20;
+    let data = pattern(0..total);
+    let sent = data.clone();
+    let writer = std::thread::spawn(move || {
+        for (i, byte) in sent.chunks(61).enumerate() {
+            console.write(byte);
+            if i % 512 == 0 {
+                std::thread::sleep(Duration::from_millis(1));
+            }
+        }
+    });
+    let found = read_exact(&mut client, total);
+    writer.join().unwrap();
+    assert!(found == data);
+}
+
+#[test]
+fn byte_by_byte_output_costs_few_wake_ups() {
+    let running = Running::tcp();
+    let mut client = running.connect();
+    running.console.write(b".");
+    read_exact(&mut client, 1);
+    let before = running.turns.load(Ordering::Relaxed);
+    let start = Instant::now();
+    for byte in pattern(0..100_000) {
+        running.console.write(&[byte]);
+    }
+    assert!(read_exact(&mut client, 100_000) == pattern(0..100_000));
+    let turns = running.turns.load(Ordering::Relaxed) - before;
+    let allowed = 20 + start.elapsed().as_millis() as u64 * 2;
+    assert!(turns < allowed, "{turns} turns, {allowed} allowed");
+}
+
+#[test]
+fn an_idle_console_stays_asleep() {
+    let running = Running::tcp();
+    let mut half_closed = running.connect();
+    let mut client = running.connect();
+    half_closed.shutdown(Shutdown::Write).unwrap();
+    running.console.write(b"x");
+    read_exact(&mut client, 1);
+    read_exact(&mut half_closed, 1);
+    std::thread::sleep(Duration::from_millis(50));
+    let before = running.turns.load(Ordering::Relaxed);
+    std::thread::sleep(Duration::from_millis(100));
+    assert_eq!(running.turns.load(Ordering::Relaxed), before);
+}
+
+#[test]
+fn output_with_nobody_connected_is_bounded_and_never_waits() {
+    let running = Running::tcp();
+    let block = pattern(0..1 << 16);
+    let start = Instant::now();
+    for _ in 0..1600 {
+        running.console.write(&block);
+    }
+    assert!(start.elapsed() < LONG);
+    assert_eq!(running.console.output_len(), 100 << 20);
+    assert_eq!(running.turns.load(Ordering::Relaxed), 0);
+    assert!(running.console.tail(1 << 16) == block);
+    let kept = running.console.tail(usize::MAX).len();
+    assert!((1 << 20..=(1 << 20) + (1 << 16)).contains(&kept), "{kept}");
+}
+
+#[test]
+fn a_slow_client_is_told_what_it_lost_and_holds_nobody_up() {
+    let mut running = Running::tcp();
+    let mut slow = running.connect();
+    let mut quick = running.connect();
+    let reader = std::thread::spawn(move || {
+        let mut found = Vec::new();
+        quick.read_to_end(&mut found).unwrap();
+        found
+    });
+    running.console.write(b"first");
+    assert_eq!(read_exact(&mut slow, 5), b"first");
+    let block = pattern(0..1 << 15);
+    for _ in 0..1024 {
+        running.console.write(&block);
+        std::thread::sleep(Duration::from_micros(200));
+    }
+    let slow = std::thread::spawn(move || {
+        let mut found = Vec::new();
+        slow.read_to_end(&mut found).unwrap();
+        found
+    });
+    std::thread::sleep(Duration::from_millis(200));
+    running.console.write(b"last");
+    running.stop();
+    let total = 5 + (32 << 20) + 4;
+    assert_eq!(reader.join().unwrap().len(), total);
+    let found = slow.join().unwrap();
+    assert!(found.len() < total - 5);
+    let text = String::from_utf8_lossy(&found);
+    assert!(text.contains(" bytes of output lost]\r\n"));
+    assert!(found.ends_with(b"last"));
+}
+
+#[test]
+fn ten_thousand_connections_that_drop_at_once_do_no_harm() {
+    let running = Running::tcp();
+    running.console.write(b"boot\r\n");
+    let mut steady = running.connect();
+    assert_eq!(read_exact(&mut steady, 6), b"boot\r\n");
+    for i in 0..10_000 {
+        let client = running.connect();
+        if i % 3 == 0 {
+            let _ = (&client).write_all(b"x");
+        }
+        if i % 2 == 0 {
+            rustix::net::sockopt::set_socket_linger(&client, Some(Duration::ZERO)).unwrap();
+        }
+    }
+    steady.write_all(b"steady").unwrap();
+    let typed = running.wait_for_input(6);
+    assert!(typed.len() >= 6);
+    running.console.write(b"alive");
+    assert_eq!(read_exact(&mut steady, 5), b"alive");
+    let mut late = running.connect();
+    assert_eq!(read_exact(&mut late, 11), b"boot\r\nalive");
+}
+
+#[test]
+fn more_clients_than_places_are_told_so() {
+    let running = Running::tcp();
+    running.console.write(b"x");
+    let mut clients: Vec<_> = (0..64).map(|_| running.connect()).collect();
+    for client in &mut clients {
+        read_exact(client, 1);
+    }
+    let mut text = String::new();
+    running.connect().read_to_string(&mut text).unwrap();
+    assert!(text.contains("too many clients"), "{text}");
+    clients.pop();
+    clients.pop();
+    until("a place becomes free", || {
+        read_exact(&mut running.connect(), 1) == b"x"
+    });
+}
+
+#[test]
+fn a_client_that_only_closed_its_sending_half_reads_on() {
+    let running = Running::tcp();
+    let mut client = running.connect();
+    client.write_all(b"uname -r\n").unwrap();
+    client.shutdown(Shutdown::Write).unwrap();
+    assert_eq!(running.wait_for_input(9), b"uname -r\n");
+    running.console.write(b"6.12");
+    assert_eq!(read_exact(&mut client, 4), b"6.12");
+}
+
+#[test]
+fn input_that_the_guest_does_not_take_waits_in_the_clients_socket() {
+    let running = Running::tcp();
+    let client = running.connect();
+    let data = pattern(0..1 << 20);
+    let sent = data.clone();
+    let mut writing = client.try_clone().unwrap();
+    let writer = std::thread::spawn(move || writing.write_all(&sent).unwrap());
+    std::thread::sleep(Duration::from_millis(100));
+    assert!(running.wait_for_input(data.len()) == data);
+    writer.join().unwrap();
+}
+
+#[test]
+fn the_input_waker_is_called_for_what_is_there_and_for_what_comes() {
+    let running = Running::tcp();
+    let mut client = running.connect();
+    client.write_all(b"1").unwrap();
+    let calls = Arc::new(AtomicU64::new(0));
+    let seen = Arc::new(Mutex::new(Vec::new()));
+    let (count, all, console) = (calls.clone(), seen.clone(), running.console.clone());
+    running.console.set_input_waker(Box::new(move || {
+        let mut data = [0; 16];
+        let n = console.read(&mut data);
+        lock(&all).extend_from_slice(&data[..n]);
+        count.fetch_add(1, Ordering::SeqCst);
+    }));
+    until("the first byte", || *lock(&seen) == b"1");
+    client.write_all(b"2").unwrap();
+    until("the second byte", || *lock(&seen) == b"12");
+    assert!(calls.load(Ordering::SeqCst) >= 2);
+}
+
+#[test]
+fn a_watcher_sees_all_output_in_order() {
+    let running = Running::start(&ConsoleSpec::None);
+    running.console.write(b"early ");
+    let seen = Arc::new(Mutex::new(Vec::new()));
+    let all = Arc::clone(&seen);
+    running
+        .console
+        .watch_output(Box::new(move |data| lock(&all).extend_from_slice(data)));
+    running.console.write(b"late");
+    until("the watcher", || *lock(&seen) == b"early late");
+}
+
+#[test]
+fn the_last_output_reaches_a_client_when_the_machine_ends() {
+    let mut running = Running::tcp();
+    let mut client = running.connect();
+    running.console.write(b"boot ");
+    assert_eq!(read_exact(&mut client, 5), b"boot ");
+    client.write_all(b"unread").unwrap();
+    running.console.write(&pattern(0..500_000));
+    running.stop.store(true, Ordering::SeqCst);
+    let reader = std::thread::spawn(move || {
+        let mut rest = Vec::new();
+        client.read_to_end(&mut rest).unwrap();
+        rest
+    });
+    running.stop();
+    assert!(reader.join().unwrap() == pattern(0..500_000));
+}
+
+#[test]
+fn a_taken_port_names_port_and_owner() {
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap();
+    let error = Console::open("serial", &ConsoleSpec::Tcp(address)).unwrap_err();
+    let text = error.to_string();
+    assert!(text.contains(&address.to_string()), "{text}");
+    let pid = format!("(pid {})", std::process::id());
+    assert!(text.contains(&pid), "{text}");
+}
+
+#[test]
+fn a_file_holds_all_output_even_the_last() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("console.log");
+    std::fs::write(&path, "old").unwrap();
+    let mut running = Running::start(&ConsoleSpec::File(path.clone()));
+    for block in pattern(0..3 << 20).chunks(1 << 16) {
+        running.console.write(block);
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    running.console.write(b"end");
+    running.stop();
+    let mut expected = pattern(0..3 << 20);
+    expected.extend_from_slice(b"end");
+    assert!(std::fs::read(&path).unwrap() == expected);
+}
+
+#[test]
+fn a_full_disk_does_not_stop_or_spin_the_console() {
+    let full = std::fs::File::options().write(true).open("/dev/full");
+    let client = Client::new(OwnedFd::from(full.unwrap()), Kind::File);
+    let console = ConsoleHandle::new("serial").unwrap();
+    let pump = ConsolePump::new(console.clone(), None, vec![client], None).unwrap();
+    let running = Running::run(console, pump);
+    for _ in 0..32 {
+        running.console.write(&pattern(0..1 << 15));
+    }
+    until("the pump tries", || {
+        running.turns.load(Ordering::Relaxed) > 0
+    });
+    std::thread::sleep(Duration::from_millis(50));
+    let before = running.turns.load(Ordering::Relaxed);
+    running.console.write(b"more");
+    std::thread::sleep(Duration::from_millis(50));
+    assert!(running.turns.load(Ordering::Relaxed) - before <= 1);
+    assert_eq!(running.console.output_len(), (1 << 20) + 4);
+}
+
+#[test]
+fn a_unix_console_serves_its_owner_and_removes_its_path() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("hvc0");
+    let spec = ConsoleSpec::Unix(path.clone());
+    let mut running = Running::start(&spec);
+    let mode = std::os::unix::fs::MetadataExt::mode(&std::fs::metadata(&path).unwrap());
+    assert_eq!(mode & 0o077, 0);
+    assert!(Console::open("second", &spec).is_err());
+    running.console.write(b"hello");
+    let mut client = UnixStream::connect(&path).unwrap();
+    assert_eq!(read_exact(&mut client, 5), b"hello");
+    client.write_all(b"hi").unwrap();
+    assert_eq!(running.wait_for_input(2), b"hi");
+    running.stop();
+    assert!(!path.exists());
+}
+
+#[test]
+fn an_abandoned_unix_socket_is_replaced_and_other_files_are_not() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("hvc0");
+    drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
+    assert!(path.exists());
+    let spec = ConsoleSpec::Unix(path.clone());
+    drop(Console::open("serial", &spec).unwrap());
+    std::fs::write(&path, "mine").unwrap();
+    let error = Console::open("serial", &spec).unwrap_err();
+    assert!(error.to_string().contains("hvc0"), "{error}");
+    assert_eq!(std::fs::read(&path).unwrap(), b"mine");
+}

@@ -64,6 +64,8 @@ pub mod mmio {
 
 /// I/O ports.
 pub mod pio {
+    use devices::legacy::acpi_pm;
+
     use super::Range;
 
     /// The keyboard controller's data port.
@@ -73,15 +75,15 @@ pub mod pio {
     /// The first serial port (ttyS0).
     pub const SERIAL: Range = Range::new(0x3f8, 8);
     /// The ACPI registers below.
-    pub const ACPI: Range = Range::new(0x600, 4);
+    pub const ACPI: Range = Range::new(0x600, acpi_pm::LEN);
     /// The sleep control register.
-    pub const ACPI_SLEEP_CONTROL: u64 = ACPI.start;
+    pub const ACPI_SLEEP_CONTROL: u64 = ACPI.start + acpi_pm::SLEEP_CONTROL;
     /// The sleep status register.
-    pub const ACPI_SLEEP_STATUS: u64 = ACPI.start + 1;
+    pub const ACPI_SLEEP_STATUS: u64 = ACPI.start + acpi_pm::SLEEP_STATUS;
     /// The reset register.
-    pub const ACPI_RESET: u64 = ACPI.start + 2;
+    pub const ACPI_RESET: u64 = ACPI.start + acpi_pm::RESET;
     /// The event selector of the generic event device; a read clears it.
-    pub const ACPI_EVENTS: u64 = ACPI.start + 3;
+    pub const ACPI_EVENTS: u64 = ACPI.start + acpi_pm::EVENTS;
     /// PCI configuration mechanism 1 (address and data), beside ECAM.
     pub const PCI_CONFIG: Range = Range::new(0xcf8, 8);
     /// Every port that a device claims, by name.

@@ -4,5 +4,8 @@ mod buffers;
 pub mod core;
 pub mod device;
 pub mod queue;
+pub mod rng;
+pub(crate) mod runner;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
+pub mod transport;

@@ -94,6 +94,17 @@ impl VirtQueue {
         })
     }
 
+    /// A queue that a driver set up, or that was saved.
+    ///
+    /// # Errors
+    /// The rings are misaligned or do not lie in guest RAM.
+    pub fn from_state(state: QueueState, mem: &GuestRam) -> Result<Self, QueueError> {
+        let ring = Queue::try_from(state).map_err(QueueError::Ring)?;
+        let queue = Self { ring, added: 0 };
+        queue.check_rings(mem)?;
+        Ok(queue)
+    }
+
     /// The ring registers, for the transport.
     pub fn ring(&mut self) -> &mut Queue {
         &mut self.ring
@@ -117,10 +128,26 @@ impl VirtQueue {
         self.ring.state()
     }
 
-    /// Whether the rings lie in guest RAM and are well-formed.
+    /// Whether the driver enabled the queue and its rings lie in guest RAM.
     #[must_use]
     pub fn is_valid(&self, mem: &GuestRam) -> bool {
-        self.ring.is_valid(mem)
+        self.ready() && self.check_rings(mem).is_ok()
+    }
+
+    /// `virtio-queue` has the like, but logs an error that a driver can cause at will.
+    fn check_rings(&self, mem: &GuestRam) -> Result<(), QueueError> {
+        let n = u32::from(self.ring.size());
+        let rings = [
+            (self.ring.desc_table(), 16 * n),
+            (self.ring.avail_ring(), 6 + 2 * n),
+            (self.ring.used_ring(), 6 + 8 * n),
+        ];
+        for (address, len) in rings {
+            if !mem.check_range(GuestAddress(address), len as usize) {
+                return Err(QueueError::Address { address, len });
+            }
+        }
+        Ok(())
     }
 
     /// Takes the next chain from the available ring, if there is one.

@@ -208,3 +208,12 @@ fn a_queue_that_is_not_ready_yields_nothing() {
     assert!(!queue.has_available(&mem).unwrap());
     assert!(!queue.needs_notification(&mem).unwrap());
 }
+
+#[test]
+fn a_driver_without_event_indices_can_refuse_notifications_by_flag() {
+    let (mem, ring, mut queue) = queue(4);
+    queue.ring().set_event_idx(false);
+    assert!(queue.needs_notification(&mem).unwrap());
+    ring.write(ring.avail, &1_u16.to_le_bytes());
+    assert!(!queue.needs_notification(&mem).unwrap());
+}

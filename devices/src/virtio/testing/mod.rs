@@ -10,11 +10,15 @@
 
 mod direct;
 mod fakes;
+pub mod pci;
+mod platform;
 mod ring;
 
 pub use self::direct::enable;
 pub use direct::Driver;
 pub use fakes::{FakeInterrupt, FakeRegistry};
+pub use pci::PciDriver;
+pub use platform::FakePlatform;
 pub use ring::{DESC_F_INDIRECT, DESC_F_NEXT, DESC_F_WRITE, Ring, Used};
 
 use vm_memory::GuestAddress;

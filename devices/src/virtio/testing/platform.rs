@@ -1,0 +1,88 @@
+//! A hypervisor that is not there: it counts messages and rings doorbells on request.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::sync::{Arc, Mutex};
+
+use vmm_sys_util::eventfd::EventFd;
+
+use crate::lock;
+use crate::platform::{Msi, Platform};
+
+/// A hypervisor without a guest.
+#[derive(Debug, Default)]
+pub struct FakePlatform {
+    doorbells: Mutex<BTreeMap<u64, EventFd>>,
+    messages: Arc<Mutex<BTreeMap<(u64, u32), usize>>>,
+}
+
+#[derive(Debug)]
+struct FakeMsi {
+    message: Mutex<Option<(u64, u32)>>,
+    messages: Arc<Mutex<BTreeMap<(u64, u32), usize>>>,
+}
+
+impl Msi for FakeMsi {
+    fn configure(&self, address: u64, data: u32, masked: bool) -> io::Result<()> {
+        *lock(&self.message) = (!masked).then_some((address, data));
+        Ok(())
+    }
+
+    fn trigger(&self) -> io::Result<()> {
+        let message = *lock(&self.message);
+        let message = message.ok_or(io::ErrorKind::NotConnected)?;
+        *lock(&self.messages).entry(message).or_default() += 1;
+        Ok(())
+    }
+}
+
+impl Platform for FakePlatform {
+    fn allocate_msi(&self) -> io::Result<Box<dyn Msi>> {
+        Ok(Box::new(FakeMsi {
+            message: Mutex::new(None),
+            messages: Arc::clone(&self.messages),
+        }))
+    }
+
+    fn add_doorbell(&self, address: u64, doorbell: &EventFd) -> io::Result<()> {
+        let mut doorbells = lock(&self.doorbells);
+        if doorbells.contains_key(&address) {
+            return Err(io::ErrorKind::AlreadyExists.into());
+        }
+        doorbells.insert(address, doorbell.try_clone()?);
+        Ok(())
+    }
+
+    fn remove_doorbell(&self, address: u64, _doorbell: &EventFd) -> io::Result<()> {
+        let removed = lock(&self.doorbells).remove(&address);
+        removed.map(drop).ok_or(io::ErrorKind::NotFound.into())
+    }
+}
+
+impl FakePlatform {
+    /// How often the message `data` was sent to `address`.
+    #[must_use]
+    pub fn messages(&self, address: u64, data: u32) -> usize {
+        let messages = lock(&self.messages);
+        messages.get(&(address, data)).copied().unwrap_or_default()
+    }
+
+    /// How many messages were sent in all.
+    #[must_use]
+    pub fn all_messages(&self) -> usize {
+        lock(&self.messages).values().sum()
+    }
+
+    /// The addresses that have a doorbell.
+    #[must_use]
+    pub fn doorbells(&self) -> Vec<u64> {
+        lock(&self.doorbells).keys().copied().collect()
+    }
+
+    /// A guest's write to `address`: `true` if a doorbell took it.
+    pub fn ring(&self, address: u64) -> bool {
+        let doorbells = lock(&self.doorbells);
+        let doorbell = doorbells.get(&address);
+        doorbell.is_some_and(|doorbell| doorbell.write(1).is_ok())
+    }
+}

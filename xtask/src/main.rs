@@ -10,6 +10,8 @@ mod check;
 mod command;
 mod lab;
 mod place;
+mod release;
+mod test;
 
 use std::process::ExitCode;
 
@@ -26,6 +28,8 @@ struct Args {
 enum Task {
     /// Checks format, lints, layering and style
     Check,
+    /// Runs all that CI checks
+    Test(test::TestArgs),
     /// Runs a command where /dev/kvm can run stock kernels
     Lab(lab::LabArgs),
 }
@@ -33,6 +37,7 @@ enum Task {
 fn main() -> ExitCode {
     let result = match Args::parse().task {
         Task::Check => check::main(),
+        Task::Test(args) => test::main(&args),
         Task::Lab(args) => lab::main(&args),
     };
     result.unwrap_or_else(|error| {

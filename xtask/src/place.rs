@@ -11,6 +11,11 @@ pub(crate) fn top() -> &'static Path {
     manifest.parent().unwrap_or(manifest)
 }
 
+/// Cargo's build folder.
+pub(crate) fn target() -> PathBuf {
+    env::var_os("CARGO_TARGET_DIR").map_or_else(|| top().join("target"), PathBuf::from)
+}
+
 /// The project's cache folder, `$XDG_CACHE_HOME/pcp-vmm`: shared by all checkouts of one user, and made if missing.
 pub(crate) fn cache() -> Result<PathBuf> {
     let base = match (env::var_os("XDG_CACHE_HOME"), env::var_os("HOME")) {

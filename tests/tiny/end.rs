@@ -1,0 +1,70 @@
+//! Every way in which a VM ends, with its exit status and reason.
+
+use std::time::{Duration, Instant};
+
+use pcp_vmm_tests::guests::{Stop, one_byte};
+use rustix::process::Signal;
+
+use super::Guest;
+
+fn ends(how: Stop, reason: &str) {
+    let ended = Guest::new(&one_byte(how)).start(&["-v"]).wait(20).unwrap();
+    assert_eq!((ended.code, ended.out.as_str()), (0, "!"), "{ended:?}");
+    assert!(ended.err.contains(reason), "no `{reason}` in {}", ended.err);
+}
+
+#[test]
+fn power_off_is_told_as_the_reason() {
+    ends(Stop::PowerOff, "reason: poweroff");
+}
+
+#[test]
+fn an_acpi_reset_is_a_reboot() {
+    ends(Stop::AcpiReset, "reason: reboot");
+}
+
+#[test]
+fn a_keyboard_reset_is_a_reboot() {
+    ends(Stop::KeyboardReset, "reason: reboot");
+}
+
+#[test]
+fn a_triple_fault_is_a_reboot() {
+    ends(Stop::TripleFault, "reason: reboot");
+}
+
+fn is_ended_by_sigterm(how: Stop) {
+    let vm = Guest::new(&one_byte(how)).start(&[]);
+    vm.out.wait_for("!", 20).unwrap();
+    let begin = Instant::now();
+    vm.signal(Signal::TERM).unwrap();
+    let ended = vm.wait(20).unwrap();
+    assert!(
+        begin.elapsed() < Duration::from_secs(1),
+        "{:?}",
+        begin.elapsed()
+    );
+    assert_eq!(ended.code, 143, "{ended:?}");
+}
+
+#[test]
+fn sigterm_ends_a_halted_guest_in_a_second() {
+    is_ended_by_sigterm(Stop::Halt);
+}
+
+#[test]
+fn sigterm_ends_a_spinning_guest_in_a_second() {
+    is_ended_by_sigterm(Stop::Spin);
+}
+
+#[test]
+fn sigint_asks_once_and_kills_the_second_time() {
+    let vm = Guest::new(&one_byte(Stop::Spin)).start(&[]);
+    vm.out.wait_for("!", 20).unwrap();
+    vm.signal(Signal::INT).unwrap();
+    // A guest without ACPI does not hear the power button.
+    std::thread::sleep(Duration::from_millis(300));
+    vm.signal(Signal::INT).unwrap();
+    let ended = vm.wait(5).unwrap();
+    assert_eq!(ended.code, 130, "{ended:?}");
+}

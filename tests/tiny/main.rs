@@ -1,0 +1,62 @@
+//! Tests that any `/dev/kvm` can run: guests of a few instructions.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test fails by panicking"
+)]
+
+mod bad_input;
+mod console;
+mod end;
+mod start;
+mod surroundings;
+
+use std::path::PathBuf;
+
+use pcp_vmm_tests::TestVm;
+use pcp_vmm_tests::guests::Code;
+
+/// A kernel file that lives as long as the value.
+struct Guest {
+    folder: tempfile::TempDir,
+}
+
+impl Guest {
+    fn new(code: &Code) -> Self {
+        let guest = Self {
+            folder: tempfile::tempdir().unwrap(),
+        };
+        code.write(&guest.kernel()).unwrap();
+        guest
+    }
+
+    fn kernel(&self) -> PathBuf {
+        self.folder.path().join("kernel")
+    }
+
+    /// The arguments that run this guest alone, followed by `more`.
+    fn arguments(&self, more: &[&str]) -> Vec<String> {
+        let kernel = self.kernel();
+        let own = [
+            "run",
+            "--kernel",
+            kernel.to_str().unwrap(),
+            "--memory",
+            "128M",
+            "--cpus",
+            "1",
+        ];
+        own.iter()
+            .chain(&["--net", "none"])
+            .chain(more)
+            .map(|&word| word.into())
+            .collect()
+    }
+
+    /// Starts this guest with its serial port at the program's own standard streams.
+    fn start(&self, more: &[&str]) -> TestVm {
+        let more: Vec<_> = ["--console", "stdio"].iter().chain(more).copied().collect();
+        TestVm::start(&self.arguments(&more)).unwrap()
+    }
+}

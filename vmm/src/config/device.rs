@@ -23,6 +23,43 @@ pub enum ConsoleSpec {
     Tcp(SocketAddr),
 }
 
+/// Why a text is no [`ConsoleSpec`].
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("`{0}` is none of none, stdio, file=PATH, unix=PATH, tcp=[ADDR:]PORT")]
+pub struct ConsoleSpecError(String);
+
+impl FromStr for ConsoleSpec {
+    type Err = ConsoleSpecError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let fail = || ConsoleSpecError(text.to_owned());
+        match (text, text.split_once('=')) {
+            ("none", _) => Ok(Self::None),
+            ("stdio", _) => Ok(Self::Stdio),
+            (_, Some(("file", path))) if !path.is_empty() => Ok(Self::File(path.into())),
+            (_, Some(("unix", path))) if !path.is_empty() => Ok(Self::Unix(path.into())),
+            (_, Some(("tcp", at))) => at
+                .parse()
+                .or_else(|_| at.parse().map(|port| (Ipv4Addr::LOCALHOST, port).into()))
+                .map(Self::Tcp)
+                .map_err(|_| fail()),
+            _ => Err(fail()),
+        }
+    }
+}
+
+impl fmt::Display for ConsoleSpec {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::None => f.write_str("none"),
+            Self::Stdio => f.write_str("stdio"),
+            Self::File(path) => write!(f, "file={}", path.display()),
+            Self::Unix(path) => write!(f, "unix={}", path.display()),
+            Self::Tcp(address) => write!(f, "tcp={address}"),
+        }
+    }
+}
+
 /// A network card.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NetSpec {
@@ -80,6 +117,12 @@ pub struct Forward {
 #[error("`{0}` is not [tcp:|udp:][ADDR:]HOST_PORT:GUEST_PORT")]
 pub struct ForwardError(String);
 
+impl fmt::Display for Forward {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}:{}", self.protocol, self.host, self.guest_port)
+    }
+}
+
 impl FromStr for Forward {
     type Err = ForwardError;
 
@@ -132,6 +175,29 @@ pub enum CachePolicy {
     Auto,
     /// For ever: nobody else changes the folder.
     Always,
+}
+
+impl FromStr for CachePolicy {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text {
+            "none" => Ok(Self::None),
+            "auto" => Ok(Self::Auto),
+            "always" => Ok(Self::Always),
+            _ => Err(format!("`{text}` is none of none, auto, always")),
+        }
+    }
+}
+
+impl fmt::Display for CachePolicy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::None => "none",
+            Self::Auto => "auto",
+            Self::Always => "always",
+        })
+    }
 }
 
 /// A disk.

@@ -4,15 +4,20 @@
 //! file and flags; `builder` turns it into a machine.
 
 mod device;
+mod layer;
+mod resolve;
 mod validate;
+pub mod value;
 
 use std::fmt;
 use std::path::PathBuf;
 
 pub use device::{
-    BlkSpec, CachePolicy, ConsoleSpec, Forward, ForwardError, FsSpec, NetBackendSpec, NetSpec,
-    Protocol,
+    BlkSpec, CachePolicy, ConsoleSpec, ConsoleSpecError, Forward, ForwardError, FsSpec,
+    NetBackendSpec, NetSpec, Protocol,
 };
+pub use layer::{Layer, Origin, Setting};
+pub use resolve::Resolved;
 use serde::{Deserialize, Serialize};
 pub use validate::Problem;
 

@@ -1,0 +1,160 @@
+//! `pcp-vmm run`.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use guest::MacAddress;
+use vmm::config::Forward;
+use vmm::config::value::{ConsoleValue, DiskValue, MemorySize, NetChoice, ShareValue};
+
+use super::TEMPLATE;
+use crate::env;
+use crate::exit::Exit;
+
+const EXAMPLES: &str = "\
+Examples:
+  pcp-vmm run                                     the base guest; its image is built at first
+  pcp-vmm run --variant bpf --memory 2G --cpus 2
+  pcp-vmm run --share src=$PWD,ro --forward 8080:80
+  pcp-vmm run --kernel vmlinux --initrd initrd    a kernel of your own, ttyS0 on this terminal
+  pcp-vmm run --variant base --dry-run            show the machine, start nothing
+";
+
+const LONG: &str = "\
+Start a VM and stay with it until it ends.
+
+Without --kernel, the VM is one of PCP's documented guests, started from a bundle: a folder with a \
+kernel, an initrd, a root file system and `bundle.json`, which also gives the defaults for memory, \
+vCPUs, ports and consoles. The bundle of a variant is built at its first use and kept. The process \
+is then called `microvm@NAME` and has the argument `process=NAME`, by which PCP's scripts find it.
+
+With --kernel and neither --variant nor --bundle, the kernel runs by itself: its serial port is \
+this terminal, and it has no device but those that are asked for.
+
+A guest that powers off or reboots ends the VM. Ctrl-C asks the guest to shut down, a second one \
+ends the VM at once; where standard input is the guest's console, Ctrl-C goes to the guest.";
+
+/// Start a VM and stay with it until it ends.
+#[derive(Debug, Args)]
+#[command(
+    help_template = TEMPLATE,
+    before_help = EXAMPLES,
+    long_about = LONG,
+    after_help = Exit::HELP
+)]
+pub(crate) struct RunArgs {
+    /// The guest: base, eval, grafana or bpf [default: base].
+    #[arg(long, value_name = "NAME", env = env::VARIANT, help_heading = "Guest")]
+    pub(crate) variant: Option<String>,
+
+    /// A folder with a bundle to start instead of the variant's own.
+    #[arg(long, value_name = "DIR", env = env::BUNDLE, help_heading = "Guest")]
+    pub(crate) bundle: Option<PathBuf>,
+
+    /// The kernel: a bzImage or an ELF vmlinux.
+    #[arg(long, value_name = "FILE", help_heading = "Guest")]
+    pub(crate) kernel: Option<PathBuf>,
+
+    /// The initial RAM disk.
+    #[arg(long, value_name = "FILE", help_heading = "Guest")]
+    pub(crate) initrd: Option<PathBuf>,
+
+    /// The whole kernel command line, in place of the default.
+    #[arg(long, value_name = "TEXT", allow_hyphen_values = true, help_heading = "Guest")]
+    pub(crate) cmdline: Option<String>,
+
+    /// More words for the end of the kernel command line.
+    #[arg(long, value_name = "TEXT", allow_hyphen_values = true, help_heading = "Guest")]
+    pub(crate) append: Option<String>,
+
+    /// The VM's name [default: the guest's host name].
+    #[arg(long, value_name = "NAME", help_heading = "Guest")]
+    pub(crate) name: Option<String>,
+
+    /// Guest memory: a number with K, M, G or T; M by default [default: 1G].
+    #[arg(
+        short,
+        long,
+        value_name = "SIZE",
+        env = env::MEMORY,
+        allow_hyphen_values = true,
+        help_heading = "Machine"
+    )]
+    pub(crate) memory: Option<MemorySize>,
+
+    /// The number of vCPUs, 1 to 64 [default: 4].
+    #[arg(short, long, value_name = "N", env = env::CPUS, value_parser = cpus, help_heading = "Machine")]
+    pub(crate) cpus: Option<u8>,
+
+    /// The network: user (in the VMM, no privilege needed) or none.
+    #[arg(long, value_name = "KIND", env = env::NET, help_heading = "Devices")]
+    pub(crate) net: Option<NetChoice>,
+
+    /// Lead a host port into the guest; also replaces a port of the bundle.
+    #[arg(
+        short,
+        long,
+        value_name = "[tcp:|udp:][ADDR:]HOST:GUEST",
+        help_heading = "Devices"
+    )]
+    pub(crate) forward: Vec<Forward>,
+
+    /// Add a number to every host port of the bundle, to run a guest twice.
+    #[arg(long, value_name = "N", env = env::PORT_OFFSET, help_heading = "Devices")]
+    pub(crate) port_offset: Option<u16>,
+
+    /// The network card's address.
+    #[arg(long, value_name = "MAC", hide_short_help = true, help_heading = "Devices")]
+    pub(crate) mac: Option<MacAddress>,
+
+    /// The network card's largest packet in bytes.
+    #[arg(long, value_name = "BYTES", hide_short_help = true, help_heading = "Devices")]
+    pub(crate) mtu: Option<u16>,
+
+    /// Share a folder over virtio-fs (`mount -t virtiofs TAG /mnt`). A comma in the path is doubled.
+    #[arg(
+        short,
+        long,
+        value_name = "TAG=PATH[,ro][,cache=none|auto|always]",
+        help_heading = "Devices"
+    )]
+    pub(crate) share: Vec<ShareValue>,
+
+    /// Add a raw disk image or a block device. A comma in the path is doubled.
+    #[arg(long, value_name = "PATH[,ro][,serial=TEXT]", help_heading = "Devices")]
+    pub(crate) disk: Vec<DiskValue>,
+
+    /// Where ttyS0 (serial, the default) or hvc0 (virtio) leads: stdio, file=PATH, unix=PATH,
+    /// tcp=[ADDR:]PORT or none.
+    #[arg(long, value_name = "[serial=|virtio=]PLACE", help_heading = "Devices")]
+    pub(crate) console: Vec<ConsoleValue>,
+
+    /// Have an entropy device [default: with a bundle].
+    #[arg(
+        long,
+        value_name = "BOOL",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "true",
+        hide_short_help = true,
+        help_heading = "Devices"
+    )]
+    pub(crate) rng: Option<bool>,
+
+    /// Call the process `microvm@NAME`, for scripts that look for it.
+    #[arg(long, value_name = "NAME", help_heading = "Running")]
+    pub(crate) process_name: Option<String>,
+
+    /// Give up if the guest has not reached user space after this many seconds.
+    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=86400), help_heading = "Running")]
+    pub(crate) boot_timeout: Option<u64>,
+
+    /// Show the machine and where each value comes from; start nothing.
+    #[arg(long, help_heading = "Running")]
+    pub(crate) dry_run: bool,
+}
+
+fn cpus(text: &str) -> Result<u8, String> {
+    let number = text.parse::<u8>().ok();
+    number.ok_or_else(|| "not a number from 1 to 64".to_owned())
+}

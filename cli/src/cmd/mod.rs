@@ -1,0 +1,31 @@
+//! The verbs, one file each.
+
+mod completions;
+mod docs;
+mod doctor;
+mod image;
+mod run;
+mod version;
+
+use crate::args::{Cli, Verb};
+use crate::exit::Exit;
+use crate::identity::Invocation;
+use crate::output::{Output, Stop};
+
+/// Does what `cli` says.
+pub(crate) fn dispatch(cli: Cli, invocation: &Invocation, output: Output) -> Result<Exit, Stop> {
+    if cli.version {
+        return version::print(output);
+    }
+    match cli.verb {
+        Some(Verb::Run(args)) => run::run(&args, invocation, output),
+        Some(Verb::Image(args)) => image::dispatch(args.verb, output),
+        Some(Verb::Doctor) => doctor::doctor(output),
+        Some(Verb::Completions { shell }) => completions::print(shell, output),
+        Some(Verb::Docs { dir }) => docs::write(&dir, output),
+        None => {
+            output.data(<Cli as clap::CommandFactory>::command().render_help().to_string())?;
+            Ok(Exit::Usage)
+        }
+    }
+}

@@ -1,0 +1,227 @@
+//! The host beside KVM: network devices, limits, memory, and the tools that build images.
+
+use std::fs::{self, OpenOptions};
+use std::io::ErrorKind;
+use std::os::unix::fs::FileTypeExt;
+use std::path::Path;
+
+use rustix::process::{Resource, getrlimit};
+
+use super::Check;
+use crate::env;
+
+/// Open files that a VM with several shares and many connections may need.
+const OPEN_FILES: u64 = 4096;
+/// What a guest of the default size needs beside the host's own needs.
+const MEMORY: u64 = 1280 << 20;
+/// What a build of the largest guest image takes on the disk.
+const IMAGE_SPACE: u64 = 4 << 30;
+
+/// All checks of the host.
+pub(crate) fn checks() -> Vec<Check> {
+    let meminfo = fs::read_to_string("/proc/meminfo").unwrap_or_default();
+    let transparent =
+        fs::read_to_string("/sys/kernel/mm/transparent_hugepage/enabled").unwrap_or_default();
+    vec![
+        device("tun", "/dev/net/tun", "a TAP network", "sudo modprobe tun"),
+        device(
+            "vhost-net",
+            "/dev/vhost-net",
+            "a fast TAP network",
+            "sudo modprobe vhost_net && sudo setfacl -m u:$USER:rw /dev/vhost-net",
+        ),
+        open_files(getrlimit(Resource::Nofile).maximum),
+        locked_memory(getrlimit(Resource::Memlock).current),
+        memory(&meminfo),
+        huge_pages(&meminfo, &transparent),
+        image_tools(on_path),
+        cache_space(),
+    ]
+}
+
+/// A device that only some networks need, so that its lack is no failure.
+fn device(name: &'static str, path: &str, purpose: &str, remedy: &str) -> Check {
+    let kind = fs::metadata(path).map(|meta| meta.file_type());
+    let open = OpenOptions::new().read(true).write(true).open(path);
+    match (kind, open) {
+        (Ok(kind), _) if !kind.is_char_device() => {
+            Check::warn(name, format!("`{path}` is no device"), format!("`{remedy}`"))
+        }
+        (_, Ok(_)) => Check::ok(name, format!("`{path}` can be opened")),
+        (_, Err(error)) if error.kind() == ErrorKind::PermissionDenied => Check::warn(
+            name,
+            format!("you may not open `{path}`, which {purpose} needs; `--net user` does not"),
+            format!("`sudo setfacl -m u:$USER:rw {path}`"),
+        ),
+        (_, Err(_)) => Check::warn(
+            name,
+            format!("there is no `{path}`, which {purpose} needs; `--net user` does not"),
+            format!("`{remedy}`; in a container, pass the device"),
+        ),
+    }
+}
+
+fn open_files(limit: Option<u64>) -> Check {
+    const NAME: &str = "open-files";
+    match limit {
+        Some(limit) if limit < OPEN_FILES => Check::warn(
+            NAME,
+            format!("a process may open {limit} files at most"),
+            format!("`ulimit -Hn {OPEN_FILES}` as root, or `LimitNOFILE={OPEN_FILES}` in the unit"),
+        ),
+        Some(limit) => Check::ok(NAME, format!("a process may open {limit} files")),
+        None => Check::ok(NAME, "a process may open any number of files"),
+    }
+}
+
+fn locked_memory(limit: Option<u64>) -> Check {
+    let message = match limit {
+        Some(limit) => format!("{} KiB may be locked; nothing needs it", limit >> 10),
+        None => "any amount of memory may be locked".to_owned(),
+    };
+    Check::ok("locked-memory", message)
+}
+
+fn memory(meminfo: &str) -> Check {
+    const NAME: &str = "memory";
+    let Some(available) = meminfo_bytes(meminfo, "MemAvailable") else {
+        return Check::warn(NAME, "cannot read `/proc/meminfo`", "mount `/proc`");
+    };
+    let mebibytes = available >> 20;
+    if available < MEMORY {
+        Check::warn(
+            NAME,
+            format!("{mebibytes} MiB of memory are available, less than the default guest needs"),
+            "end something, or give the guest less: `pcp-vmm run --memory 512M`",
+        )
+    } else {
+        Check::ok(NAME, format!("{mebibytes} MiB of memory are available"))
+    }
+}
+
+fn huge_pages(meminfo: &str, transparent: &str) -> Check {
+    let reserved = meminfo_value(meminfo, "HugePages_Free").unwrap_or(0);
+    let chosen = transparent.split_once('[').and_then(|(_, rest)| rest.split_once(']'));
+    let message = match chosen {
+        Some((mode, _)) => format!("transparent huge pages: {mode}; reserved and free: {reserved}"),
+        None => format!("no transparent huge pages; reserved and free: {reserved}"),
+    };
+    Check::ok("huge-pages", message)
+}
+
+/// Tools of which image building needs one each, with the package that has them.
+const TOOLS: [(&[&str], &str); 2] = [
+    (&["mmdebstrap", "debootstrap"], "mmdebstrap"),
+    (&["dpkg-deb"], "dpkg"),
+];
+
+fn image_tools(found: impl Fn(&str) -> bool) -> Check {
+    const NAME: &str = "image-tools";
+    let missing = TOOLS.iter().filter(|(tools, _)| !tools.iter().any(|tool| found(tool)));
+    let packages: Vec<&str> = missing.map(|(_, package)| *package).collect();
+    if packages.is_empty() {
+        Check::ok(NAME, "the tools that build guest images are there")
+    } else {
+        let packages = packages.join(" ");
+        Check::warn(
+            NAME,
+            format!("guest images cannot be built here without {packages}"),
+            format!("`sudo apt-get install {packages}`"),
+        )
+    }
+}
+
+fn on_path(tool: &str) -> bool {
+    let path = env::get(env::PATH).unwrap_or_default();
+    // System tools are not on every user's path.
+    let system = ["/usr/sbin", "/sbin"].map(Into::into);
+    std::env::split_paths(&path).chain(system).any(|dir| dir.join(tool).is_file())
+}
+
+fn cache_space() -> Check {
+    const NAME: &str = "cache";
+    let Some(cache) = env::cache_dir() else {
+        return Check::warn(
+            NAME,
+            "there is no folder for built images",
+            "set `HOME`, or `PCP_VMM_CACHE` to a folder",
+        );
+    };
+    let existing = cache.ancestors().find(|dir| dir.exists()).unwrap_or(Path::new("/"));
+    let shown = cache.display();
+    if rustix::fs::access(existing, rustix::fs::Access::WRITE_OK).is_err() {
+        return Check::warn(
+            NAME,
+            format!("you may not write to `{shown}`"),
+            "set `PCP_VMM_CACHE` to a folder of yours",
+        );
+    }
+    let free = rustix::fs::statvfs(existing).map(|stat| stat.f_bavail.saturating_mul(stat.f_frsize));
+    match free {
+        Ok(free) if free < IMAGE_SPACE => Check::warn(
+            NAME,
+            format!("{} MiB are free in `{shown}`, less than an image may need", free >> 20),
+            "make room, or set `PCP_VMM_CACHE` to a folder on a larger disk",
+        ),
+        Ok(free) => Check::ok(NAME, format!("{} MiB are free in `{shown}`", free >> 20)),
+        Err(error) => Check::warn(
+            NAME,
+            format!("cannot tell how much is free in `{shown}`: {error}"),
+            "set `PCP_VMM_CACHE` to another folder",
+        ),
+    }
+}
+
+fn meminfo_value(meminfo: &str, name: &str) -> Option<u64> {
+    let line = meminfo.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))?;
+    line.split_ascii_whitespace().next()?.parse().ok()
+}
+
+fn meminfo_bytes(meminfo: &str, name: &str) -> Option<u64> {
+    meminfo_value(meminfo, name)?.checked_mul(1024)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::doctor::State;
+
+    const MEMINFO: &str = "MemTotal: 8000000 kB\nMemAvailable:  4194304 kB\nHugePages_Free:  3\n";
+
+    #[test]
+    fn memory_is_compared_with_the_default_guest() {
+        assert_eq!(memory(MEMINFO).state, State::Ok);
+        assert!(memory(MEMINFO).message.starts_with("4096 MiB"));
+        assert_eq!(memory("MemAvailable: 1000 kB").state, State::Warn);
+        assert_eq!(memory("").state, State::Warn);
+    }
+
+    #[test]
+    fn the_chosen_huge_page_mode_is_told() {
+        let check = huge_pages(MEMINFO, "always [madvise] never\n");
+        assert_eq!(check.message, "transparent huge pages: madvise; reserved and free: 3");
+    }
+
+    #[test]
+    fn a_low_limit_of_open_files_is_warned_of() {
+        assert_eq!(open_files(Some(1024)).state, State::Warn);
+        assert_eq!(open_files(Some(4096)).state, State::Ok);
+        assert_eq!(open_files(None).state, State::Ok);
+    }
+
+    #[test]
+    fn either_bootstrap_tool_will_do() {
+        assert_eq!(image_tools(|tool| tool != "mmdebstrap").state, State::Ok);
+        let check = image_tools(|tool| !tool.ends_with("debootstrap"));
+        let check = if check.state == State::Ok { image_tools(|_| false) } else { check };
+        assert_eq!(check.state, State::Warn);
+        assert!(check.hint.unwrap_or_default().contains("apt-get install mmdebstrap"));
+    }
+
+    #[test]
+    fn a_missing_device_is_no_failure() {
+        let check = device("tun", "/nonexistent", "a TAP network", "sudo modprobe tun");
+        assert_eq!(check.state, State::Warn);
+        assert!(check.hint.unwrap_or_default().contains("modprobe tun"));
+    }
+}

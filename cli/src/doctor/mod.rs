@@ -1,0 +1,82 @@
+//! What a machine needs to run VMs, found out without changing anything.
+
+mod host;
+mod kvm;
+
+use serde::Serialize;
+
+/// What a check came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum State {
+    /// Good.
+    Ok,
+    /// Something works less well or not at all, but VMs run.
+    Warn,
+    /// VMs do not run.
+    Fail,
+}
+
+impl State {
+    /// The state in a word of at most four letters.
+    pub(crate) fn word(self) -> &'static str {
+        match self {
+            Self::Ok => "ok",
+            Self::Warn => "warn",
+            Self::Fail => "fail",
+        }
+    }
+}
+
+/// One thing that was looked at.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub(crate) struct Check {
+    /// A stable word for programs.
+    pub(crate) name: &'static str,
+    /// What it came to.
+    pub(crate) state: State,
+    /// What was found.
+    pub(crate) message: String,
+    /// What to do about it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) hint: Option<String>,
+}
+
+impl Check {
+    fn ok(name: &'static str, message: impl Into<String>) -> Self {
+        Self {
+            name,
+            state: State::Ok,
+            message: message.into(),
+            hint: None,
+        }
+    }
+
+    fn warn(name: &'static str, message: impl Into<String>, hint: impl Into<String>) -> Self {
+        Self {
+            name,
+            state: State::Warn,
+            message: message.into(),
+            hint: Some(hint.into()),
+        }
+    }
+
+    fn fail(name: &'static str, message: impl Into<String>, hint: impl Into<String>) -> Self {
+        Self {
+            state: State::Fail,
+            ..Self::warn(name, message, hint)
+        }
+    }
+}
+
+/// Looks at everything.
+pub(crate) fn checks() -> Vec<Check> {
+    let mut checks = kvm::checks();
+    checks.extend(host::checks());
+    checks
+}
+
+/// What the machine's `/dev/kvm` lacks, for the hint of a run that failed on it.
+pub(crate) fn kvm_fault() -> Option<Check> {
+    kvm::checks().into_iter().find(|check| check.state == State::Fail)
+}

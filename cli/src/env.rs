@@ -1,0 +1,71 @@
+//! The environment variables that the program reads; it reads no others.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+/// A variable and what it does.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Variable {
+    /// Its name.
+    pub(crate) name: &'static str,
+    /// What it does, in one sentence.
+    pub(crate) meaning: &'static str,
+}
+
+macro_rules! variables {
+    ($($(#[$doc:meta])* $constant:ident = $name:literal, $meaning:literal;)*) => {
+        $($(#[$doc])* #[doc = $meaning] pub(crate) const $constant: &str = $name;)*
+        /// All variables, in the order of the documentation.
+        pub(crate) const ALL: &[Variable] = &[$(Variable { name: $name, meaning: $meaning }),*];
+    };
+}
+
+// Expands to `pub(crate) const VARIANT: &str = "PCP_VMM_VARIANT";` and so on, and to the list ALL.
+variables! {
+    VARIANT = "PCP_VMM_VARIANT", "The variant of `run` (as `--variant`).";
+    BUNDLE = "PCP_VMM_BUNDLE", "The bundle of `run` (as `--bundle`).";
+    MEMORY = "PCP_VMM_MEMORY", "The guest's memory (as `--memory`).";
+    CPUS = "PCP_VMM_CPUS", "The number of vCPUs (as `--cpus`).";
+    NET = "PCP_VMM_NET", "The network (as `--net`).";
+    PORT_OFFSET = "PCP_VMM_PORT_OFFSET", "What is added to the bundle's host ports (as `--port-offset`).";
+    CACHE = "PCP_VMM_CACHE", "The folder of built images and unpacked kernels, in place of `$XDG_CACHE_HOME/pcp-vmm`.";
+    LOG = "PCP_VMM_LOG", "A log filter: a level, or `TARGET=LEVEL` with commas between.";
+    NO_COLOR = "NO_COLOR", "Any value: no colours.";
+    CLICOLOR_FORCE = "CLICOLOR_FORCE", "Any value: colours even where there is no terminal.";
+    CI = "CI", "Any value: no progress bars.";
+    XDG_CONFIG_HOME = "XDG_CONFIG_HOME", "The folder of `pcp-vmm/config.toml`; `~/.config` by default.";
+    XDG_CACHE_HOME = "XDG_CACHE_HOME", "The folder of `pcp-vmm/`, the cache; `~/.cache` by default.";
+    HOME = "HOME", "The user's folder.";
+    PATH = "PATH", "Where `doctor` and `image build` look for tools.";
+}
+
+/// The value of the variable `name`, unless it is empty.
+pub(crate) fn get(name: &str) -> Option<OsString> {
+    std::env::var_os(name).filter(|value| !value.is_empty())
+}
+
+/// Whether the variable `name` has a value.
+pub(crate) fn is_set(name: &str) -> bool {
+    get(name).is_some()
+}
+
+/// The user's configuration file, if there is a home for it.
+pub(crate) fn config_file() -> Option<PathBuf> {
+    in_home(XDG_CONFIG_HOME, ".config").map(|dir| dir.join("pcp-vmm/config.toml"))
+}
+
+/// The folder of built images and unpacked kernels, if there is a home for it.
+pub(crate) fn cache_dir() -> Option<PathBuf> {
+    get(CACHE)
+        .map(PathBuf::from)
+        .or_else(|| in_home(XDG_CACHE_HOME, ".cache").map(|dir| dir.join("pcp-vmm")))
+}
+
+/// The folder that `variable` names, or `fallback` in the user's folder. A relative path is no
+/// answer (XDG Base Directory Specification 0.8, "Environment variables").
+fn in_home(variable: &str, fallback: &str) -> Option<PathBuf> {
+    get(variable)
+        .map(PathBuf::from)
+        .filter(|path| path.is_absolute())
+        .or_else(|| get(HOME).map(|home| PathBuf::from(home).join(fallback)))
+}

@@ -1,0 +1,168 @@
+//! The only place that prints. Standard output is for data, standard error for talk.
+
+use std::io::{self, ErrorKind, IsTerminal, Write};
+
+use serde::Serialize;
+
+use crate::args::{ColorChoice, CommonArgs};
+use crate::diagnostic::Diagnostic;
+use crate::env;
+
+/// How results are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Format {
+    /// For people.
+    Human,
+    /// For programs.
+    Json,
+}
+
+/// Writes results, talk and errors in the way that the user asked for.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Output {
+    format: Format,
+    quiet: bool,
+    color: bool,
+    progress: bool,
+}
+
+/// Why a command ended before its time.
+#[derive(Debug)]
+pub(crate) enum Stop {
+    /// Something failed; it has not been reported yet.
+    Failed(Box<Diagnostic>),
+    /// Whoever read the output has gone away, which is no fault.
+    ReaderGone,
+}
+
+impl From<Diagnostic> for Stop {
+    fn from(diagnostic: Diagnostic) -> Self {
+        Self::Failed(Box::new(diagnostic))
+    }
+}
+
+impl Output {
+    /// The output that `args` and the environment ask for.
+    pub(crate) fn new(args: &CommonArgs) -> Self {
+        let terminal = io::stderr().is_terminal();
+        let color = match args.color {
+            ColorChoice::Always => true,
+            ColorChoice::Never => false,
+            ColorChoice::Auto if env::is_set(env::NO_COLOR) => false,
+            ColorChoice::Auto => terminal || env::is_set(env::CLICOLOR_FORCE),
+        };
+        Self {
+            format: if args.json {
+                Format::Json
+            } else {
+                Format::Human
+            },
+            quiet: args.quiet,
+            color,
+            progress: terminal
+                && !args.quiet
+                && !args.json
+                && !args.no_progress
+                && !env::is_set(env::CI),
+        }
+    }
+
+    /// The output for errors of the command line itself, before it is understood.
+    pub(crate) fn for_usage_errors(json: bool) -> Self {
+        Self {
+            format: if json { Format::Json } else { Format::Human },
+            quiet: false,
+            color: io::stderr().is_terminal() && !env::is_set(env::NO_COLOR),
+            progress: false,
+        }
+    }
+
+    /// Whether results are written as JSON.
+    pub(crate) fn is_json(self) -> bool {
+        self.format == Format::Json
+    }
+
+    /// Whether only results and errors are written.
+    pub(crate) fn is_quiet(self) -> bool {
+        self.quiet
+    }
+
+    /// Whether progress may be shown: on a terminal that nobody asked to be kept still.
+    pub(crate) fn shows_progress(self) -> bool {
+        self.progress
+    }
+
+    /// Writes `text` to standard output as it is.
+    pub(crate) fn data(self, text: impl AsRef<[u8]>) -> Result<(), Stop> {
+        let mut out = io::stdout().lock();
+        let written = out.write_all(text.as_ref()).and_then(|()| out.flush());
+        written.map_err(|e| stdout_failed(&e))
+    }
+
+    /// Writes `value` to standard output as JSON.
+    pub(crate) fn json<T: Serialize>(self, value: &T) -> Result<(), Stop> {
+        let mut text = serde_json::to_string_pretty(value)
+            .map_err(|e| Diagnostic::failure("json", "cannot write JSON").because(&e))?;
+        text.push('\n');
+        self.data(text)
+    }
+
+    /// Says `text` on standard error, unless the user wants quiet or JSON.
+    pub(crate) fn note(self, text: impl AsRef<str>) {
+        if !self.quiet && !self.is_json() {
+            self.talk(&format!("{}\n", text.as_ref()));
+        }
+    }
+
+    /// Warns of `text` on standard error, even where notes are unwanted.
+    pub(crate) fn warn(self, text: impl AsRef<str>) {
+        let label = self.paint("33;1", "warning:");
+        self.talk(&format!("{label} {}\n", text.as_ref()));
+    }
+
+    /// Reports a failure on standard error.
+    pub(crate) fn error(self, diagnostic: &Diagnostic) {
+        if self.is_json() {
+            let value = serde_json::json!({ "error": diagnostic });
+            self.talk(&format!("{value}\n"));
+            return;
+        }
+        let mut text = format!("{} {}\n", self.paint("31;1", "error:"), diagnostic.message);
+        for cause in &diagnostic.causes {
+            let label = self.paint("1", "caused by:");
+            text.push_str(&format!("{label} {cause}\n"));
+        }
+        if !diagnostic.hints.is_empty() {
+            text.push('\n');
+        }
+        for hint in &diagnostic.hints {
+            let label = self.paint("36;1", "hint:");
+            text.push_str(&format!("{label} {hint}\n"));
+        }
+        self.talk(&text);
+    }
+
+    /// `text` in the colour `code` (ECMA-48 §8.3.117, SGR) where colour is wanted.
+    pub(crate) fn paint(self, code: &str, text: &str) -> String {
+        if self.color {
+            format!("\x1b[{code}m{text}\x1b[0m")
+        } else {
+            text.to_owned()
+        }
+    }
+
+    fn talk(self, text: &str) {
+        // Nobody is left to tell that standard error is closed.
+        let _ = io::stderr().lock().write_all(text.as_bytes());
+    }
+}
+
+fn stdout_failed(error: &io::Error) -> Stop {
+    if error.kind() == ErrorKind::BrokenPipe {
+        Stop::ReaderGone
+    } else {
+        Diagnostic::failure("output", "cannot write to standard output")
+            .because(error)
+            .into()
+    }
+}

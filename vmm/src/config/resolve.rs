@@ -1,0 +1,296 @@
+//! From layers to a spec: a later layer's value wins, and every value remembers where it is from.
+
+use std::path::PathBuf;
+
+use super::layer::{Layer, Origin, Setting};
+use super::value::{ConsolePort, MemorySize, NetChoice};
+use super::{ConsoleSpec, DeviceSpec, Field, Forward, NetBackendSpec, NetSpec, Problem, VmSpec};
+
+/// A spec and the origins of its values.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Resolved {
+    /// The spec.
+    pub spec: VmSpec,
+    /// Its values in words, in the order of the fields.
+    pub settings: Vec<Setting>,
+    /// What is wrong with how the layers fit together.
+    problems: Vec<Problem>,
+}
+
+impl Resolved {
+    /// Merges `layers`, the weakest first.
+    #[must_use]
+    pub fn from_layers(layers: &[(Origin, Layer)]) -> Self {
+        let mut merge = Merge {
+            layers,
+            settings: Vec::new(),
+            problems: Vec::new(),
+        };
+        let spec = merge.spec();
+        Self {
+            spec,
+            settings: merge.settings,
+            problems: merge.problems,
+        }
+    }
+
+    /// Checks every rule, as [`VmSpec::validate`] does, and how the layers fit together.
+    ///
+    /// # Errors
+    /// All problems found.
+    pub fn validate(&self) -> Result<(), Vec<Problem>> {
+        let mut problems = self.problems.clone();
+        problems.extend(self.spec.validate().err().unwrap_or_default());
+        if problems.is_empty() {
+            Ok(())
+        } else {
+            Err(problems)
+        }
+    }
+
+    /// Where the values of `field` come from.
+    #[must_use]
+    pub fn origins(&self, field: Field) -> Vec<&str> {
+        let of_field = self.settings.iter().filter(|s| s.field == field);
+        let mut origins: Vec<&str> = of_field.map(|s| s.origin.as_str()).collect();
+        origins.dedup();
+        origins
+    }
+}
+
+struct Merge<'a> {
+    layers: &'a [(Origin, Layer)],
+    settings: Vec<Setting>,
+    problems: Vec<Problem>,
+}
+
+impl<'a> Merge<'a> {
+    fn spec(&mut self) -> VmSpec {
+        let name = self.text(Field::Name, |l| l.name.clone());
+        let process_name = self.process_name(&name);
+        let memory = self.memory();
+        let cpus = self.cpus();
+        let kernel = self.path(Field::Kernel, |l| l.kernel.clone());
+        let initrd = self.path(Field::Initrd, |l| l.initrd.clone());
+        let cmdline = self.cmdline();
+        let serial = self.console(ConsolePort::Serial, "serial");
+        let virtio = self.console(ConsolePort::Virtio, "virtio");
+        let mut devices = Vec::new();
+        if virtio != ConsoleSpec::None {
+            devices.push(DeviceSpec::Console(virtio));
+        }
+        devices.extend(self.net().map(DeviceSpec::Net));
+        self.shares(&mut devices);
+        self.disks(&mut devices);
+        if self.last(|l| l.rng).is_some_and(|(rng, _)| rng) {
+            devices.push(DeviceSpec::Rng);
+        }
+        VmSpec {
+            name,
+            process_name,
+            memory,
+            cpus,
+            kernel: kernel.unwrap_or_default(),
+            initrd,
+            cmdline,
+            serial,
+            devices,
+            kernel_cache: None,
+        }
+    }
+
+    /// The strongest layer's value.
+    fn last<T>(&self, value: impl Fn(&Layer) -> Option<T>) -> Option<(T, &'a Origin)> {
+        let mut strongest_first = self.layers.iter().rev();
+        strongest_first.find_map(|(origin, layer)| value(layer).map(|v| (v, origin)))
+    }
+
+    fn note(&mut self, field: Field, value: impl Into<String>, origin: &Origin) {
+        self.settings.push(Setting {
+            field,
+            value: value.into(),
+            origin: origin.of(field),
+        });
+    }
+
+    fn text(&mut self, field: Field, value: impl Fn(&Layer) -> Option<String>) -> String {
+        let Some((text, origin)) = self.last(value) else {
+            return String::new();
+        };
+        self.note(field, text.clone(), origin);
+        text
+    }
+
+    fn path(&mut self, field: Field, value: impl Fn(&Layer) -> Option<PathBuf>) -> Option<PathBuf> {
+        let (path, origin) = self.last(value)?;
+        self.note(field, path.display().to_string(), origin);
+        Some(path)
+    }
+
+    /// The process is named after the VM where nothing else is said.
+    fn process_name(&mut self, name: &str) -> String {
+        let said = self.text(Field::ProcessName, |l| l.process_name.clone());
+        if said.is_empty() {
+            name.to_owned()
+        } else {
+            said
+        }
+    }
+
+    fn memory(&mut self) -> u64 {
+        let Some((memory, origin)) = self.last(|l| l.memory) else {
+            return 0;
+        };
+        self.note(Field::Memory, memory.to_string(), origin);
+        let MemorySize(bytes) = memory;
+        bytes
+    }
+
+    fn cpus(&mut self) -> u8 {
+        let Some((cpus, origin)) = self.last(|l| l.cpus) else {
+            return 0;
+        };
+        self.note(Field::Cpus, cpus.to_string(), origin);
+        cpus
+    }
+
+    fn cmdline(&mut self) -> String {
+        let mut cmdline = self.text(Field::Cmdline, |l| l.cmdline.clone());
+        for (origin, layer) in self.layers {
+            if let Some(more) = layer.append.as_deref().filter(|more| !more.is_empty()) {
+                if !cmdline.is_empty() {
+                    cmdline.push(' ');
+                }
+                cmdline.push_str(more);
+                let origin = match origin {
+                    Origin::Flags => "--append".to_owned(),
+                    other => other.of(Field::Cmdline),
+                };
+                self.settings.push(Setting {
+                    field: Field::Cmdline,
+                    value: format!("+ {more}"),
+                    origin,
+                });
+            }
+        }
+        cmdline
+    }
+
+    fn console(&mut self, port: ConsolePort, name: &str) -> ConsoleSpec {
+        let wanted = |l: &Layer| {
+            let of_port = l.console.iter().rev().find(|c| c.port == port);
+            of_port.map(|c| c.spec.clone())
+        };
+        let Some((mut spec, origin)) = self.last(wanted) else {
+            return ConsoleSpec::None;
+        };
+        if let (ConsoleSpec::Tcp(address), Origin::Bundle(_)) = (&mut spec, origin) {
+            let port = address.port();
+            address.set_port(self.shifted(Field::Console, port));
+        }
+        self.note(Field::Console, format!("{name}={spec}"), origin);
+        spec
+    }
+
+    /// A host port of the bundle after the port offset.
+    fn shifted(&mut self, field: Field, port: u16) -> u16 {
+        let offset = self.last(|l| l.port_offset).map_or(0, |(offset, _)| offset);
+        port.checked_add(offset).unwrap_or_else(|| {
+            self.problems.push(Problem {
+                field,
+                message: format!("port {port} plus offset {offset} is above 65535"),
+                hint: "give a smaller `--port-offset`".to_owned(),
+            });
+            port
+        })
+    }
+
+    fn net(&mut self) -> Option<NetSpec> {
+        let (mut choice, origin) = self.last(|l| l.net)?;
+        let forwards = self.forwards();
+        let asked = self.layers.iter().any(|(_, l)| !l.forward.is_empty());
+        if choice == NetChoice::None && *origin == Origin::Default && asked {
+            // A forward needs a network; without a word against one, there is one.
+            choice = NetChoice::User;
+        }
+        self.note(Field::Net, choice.to_string(), origin);
+        match choice {
+            NetChoice::User => {}
+            NetChoice::None => {
+                self.reject_forwards_without_net(&forwards);
+                return None;
+            }
+        }
+        for (forward, origin) in &forwards {
+            self.note(Field::Forward, forward.to_string(), origin);
+        }
+        let (mac, _) = self.last(|l| l.mac)?;
+        let mtu = self.last(|l| l.mtu).map_or(1500, |(mtu, _)| mtu);
+        let forwards = forwards.into_iter().map(|(forward, _)| forward).collect();
+        Some(NetSpec {
+            mac: mac.octets(),
+            mtu,
+            backend: NetBackendSpec::User { forwards },
+        })
+    }
+
+    fn reject_forwards_without_net(&mut self, forwards: &[(Forward, &Origin)]) {
+        if forwards.iter().any(|(_, origin)| **origin == Origin::Flags) {
+            self.problems.push(Problem {
+                field: Field::Forward,
+                message: "a forward needs a network".to_owned(),
+                hint: "use `--net user`, or leave the forwards out".to_owned(),
+            });
+        }
+    }
+
+    /// All layers' forwards; one to the same guest port takes the place of a weaker layer's.
+    fn forwards(&mut self) -> Vec<(Forward, &'a Origin)> {
+        let mut all: Vec<(Forward, &Origin)> = Vec::new();
+        for (origin, layer) in self.layers {
+            let same =
+                |a: &Forward, b: &Forward| a.protocol == b.protocol && a.guest_port == b.guest_port;
+            all.retain(|(old, _)| !layer.forward.iter().any(|new| same(old, new)));
+            for forward in &layer.forward {
+                let mut forward = *forward;
+                if let Origin::Bundle(_) = origin {
+                    let port = self.shifted(Field::Forward, forward.host.port());
+                    forward.host.set_port(port);
+                }
+                all.push((forward, origin));
+            }
+        }
+        all
+    }
+
+    fn shares(&mut self, devices: &mut Vec<DeviceSpec>) {
+        for (origin, layer) in self.layers {
+            for share in &layer.share {
+                let spec = share.0.clone();
+                let mode = if spec.read_only { "ro" } else { "rw" };
+                let path = spec.path.display();
+                let text = format!("{}={path},{mode},cache={}", spec.tag, spec.cache);
+                self.note(Field::Share, text, origin);
+                devices.push(DeviceSpec::Fs(spec));
+            }
+        }
+    }
+
+    fn disks(&mut self, devices: &mut Vec<DeviceSpec>) {
+        for (origin, layer) in self.layers {
+            for disk in &layer.disk {
+                let spec = disk.0.clone();
+                let mode = if spec.read_only { "ro" } else { "rw" };
+                self.note(
+                    Field::Disk,
+                    format!("{},{mode}", spec.path.display()),
+                    origin,
+                );
+                devices.push(DeviceSpec::Blk(spec));
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,352 @@
+//! Values as users write them, on the command line and in configuration files alike.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use serde::Deserialize;
+
+use super::{BlkSpec, CachePolicy, ConsoleSpec, FsSpec};
+
+/// Why a text is no such value.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ValueError {
+    /// The text does not have the value's form.
+    #[error("`{text}` is not {form}")]
+    Form {
+        /// What was written.
+        text: String,
+        /// What it should look like.
+        form: &'static str,
+    },
+    /// A number too large to hold.
+    #[error("`{0}` is more than any machine holds")]
+    TooLarge(String),
+    /// An option that the value does not have.
+    #[error("unknown option `{option}` (known: {known})")]
+    Option {
+        /// What was written.
+        option: String,
+        /// What can be written.
+        known: &'static str,
+    },
+    /// A part of the value has a fault of its own.
+    #[error("{0}")]
+    Part(String),
+}
+
+fn form(text: &str, form: &'static str) -> ValueError {
+    ValueError::Form {
+        text: text.to_owned(),
+        form,
+    }
+}
+
+/// Splits at single commas; two commas stand for one that belongs to the value.
+fn pieces(text: &str) -> Vec<String> {
+    let mut pieces = vec![String::new()];
+    let mut chars = text.chars().peekable();
+    while let Some(c) = chars.next() {
+        let doubled = c == ',' && chars.next_if_eq(&',').is_some();
+        match pieces.last_mut() {
+            Some(piece) if c != ',' || doubled => piece.push(c),
+            _ => pieces.push(String::new()),
+        }
+    }
+    pieces
+}
+
+/// An amount of memory: a number with `B`, `K`, `M`, `G`, `T` or `P`, in powers of 1024; without a
+/// unit, mebibytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub struct MemorySize(
+    /// The bytes.
+    pub u64,
+);
+
+impl FromStr for MemorySize {
+    type Err = ValueError;
+
+    fn from_str(text: &str) -> Result<Self, ValueError> {
+        let fail = || form(text, "a size such as 512M or 4G");
+        let digits = text.find(|c: char| !c.is_ascii_digit());
+        let (number, unit) = text.split_at(digits.unwrap_or(text.len()));
+        let unit = unit.to_ascii_uppercase();
+        let shift = match unit.strip_suffix("IB").unwrap_or(&unit) {
+            "B" => 0,
+            "K" => 10,
+            "" | "M" => 20,
+            "G" => 30,
+            "T" => 40,
+            "P" => 50,
+            _ => return Err(fail()),
+        };
+        if number.is_empty() || unit == "IB" {
+            return Err(fail());
+        }
+        let bytes = number.parse::<u64>().ok();
+        bytes
+            .and_then(|n| n.checked_mul(1 << shift))
+            .map(Self)
+            .ok_or_else(|| ValueError::TooLarge(text.to_owned()))
+    }
+}
+
+impl fmt::Display for MemorySize {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let units = [(30, "GiB"), (20, "MiB"), (10, "KiB")];
+        let whole = |(shift, _): &(u32, &str)| self.0 > 0 && self.0.is_multiple_of(1 << shift);
+        match units.into_iter().find(whole) {
+            Some((shift, unit)) => write!(f, "{} {unit}", self.0 >> shift),
+            None => write!(f, "{} bytes", self.0),
+        }
+    }
+}
+
+/// What the guest's network card is plugged into.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub enum NetChoice {
+    /// There is no card.
+    None,
+    /// The user-mode network of the VMM.
+    User,
+}
+
+impl FromStr for NetChoice {
+    type Err = ValueError;
+
+    fn from_str(text: &str) -> Result<Self, ValueError> {
+        match text {
+            "none" => Ok(Self::None),
+            "user" => Ok(Self::User),
+            _ => Err(form(text, "a network: user or none")),
+        }
+    }
+}
+
+impl fmt::Display for NetChoice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::None => "none",
+            Self::User => "user",
+        })
+    }
+}
+
+/// Which of the guest's consoles.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ConsolePort {
+    /// The 16550, ttyS0.
+    Serial,
+    /// The virtio console, hvc0.
+    Virtio,
+}
+
+/// A console and where it leads: `[serial=|virtio=]PLACE`.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub struct ConsoleValue {
+    /// The console.
+    pub port: ConsolePort,
+    /// Where it leads.
+    pub spec: ConsoleSpec,
+}
+
+impl FromStr for ConsoleValue {
+    type Err = ValueError;
+
+    fn from_str(text: &str) -> Result<Self, ValueError> {
+        let (port, place) = match text.split_once('=') {
+            Some(("serial", place)) => (ConsolePort::Serial, place),
+            Some(("virtio", place)) => (ConsolePort::Virtio, place),
+            _ => (ConsolePort::Serial, text),
+        };
+        let spec = place.parse().map_err(part)?;
+        Ok(Self { port, spec })
+    }
+}
+
+/// A shared folder: `TAG=PATH[,ro|rw][,cache=none|auto|always]`.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub struct ShareValue(
+    /// The folder.
+    pub FsSpec,
+);
+
+impl FromStr for ShareValue {
+    type Err = ValueError;
+
+    fn from_str(text: &str) -> Result<Self, ValueError> {
+        const FORM: &str = "a share: TAG=PATH[,ro][,cache=none|auto|always]";
+        let mut pieces = pieces(text).into_iter();
+        let first = pieces.next().unwrap_or_default();
+        let (tag, path) = first.split_once('=').ok_or_else(|| form(text, FORM))?;
+        if tag.is_empty() || path.is_empty() {
+            return Err(form(text, FORM));
+        }
+        let mut spec = FsSpec {
+            tag: tag.to_owned(),
+            path: PathBuf::from(path),
+            read_only: false,
+            cache: CachePolicy::default(),
+        };
+        for option in pieces {
+            match (option.as_str(), option.split_once('=')) {
+                ("ro", _) => spec.read_only = true,
+                ("rw", _) => spec.read_only = false,
+                (_, Some(("cache", policy))) => spec.cache = policy.parse().map_err(part)?,
+                _ => return Err(unknown(option, "ro, rw, cache=none|auto|always")),
+            }
+        }
+        Ok(Self(spec))
+    }
+}
+
+/// A disk: `PATH[,ro|rw][,serial=TEXT]`.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub struct DiskValue(
+    /// The disk.
+    pub BlkSpec,
+);
+
+impl FromStr for DiskValue {
+    type Err = ValueError;
+
+    fn from_str(text: &str) -> Result<Self, ValueError> {
+        let mut pieces = pieces(text).into_iter();
+        let path = pieces.next().unwrap_or_default();
+        if path.is_empty() {
+            return Err(form(text, "a disk: PATH[,ro][,serial=TEXT]"));
+        }
+        let mut spec = BlkSpec {
+            path: PathBuf::from(path),
+            read_only: false,
+            serial: None,
+        };
+        for option in pieces {
+            match (option.as_str(), option.split_once('=')) {
+                ("ro", _) => spec.read_only = true,
+                ("rw", _) => spec.read_only = false,
+                (_, Some(("serial", serial))) => spec.serial = Some(serial.to_owned()),
+                _ => return Err(unknown(option, "ro, rw, serial=TEXT")),
+            }
+        }
+        Ok(Self(spec))
+    }
+}
+
+fn part(error: impl fmt::Display) -> ValueError {
+    ValueError::Part(error.to_string())
+}
+
+fn unknown(option: String, known: &'static str) -> ValueError {
+    ValueError::Option { option, known }
+}
+
+// Expands to `impl TryFrom<String> for MemorySize { … text.parse() }` and so on, which serde needs.
+macro_rules! from_string {
+    ($($type:ty),*) => {$(
+        impl TryFrom<String> for $type {
+            type Error = ValueError;
+
+            fn try_from(text: String) -> Result<Self, ValueError> {
+                text.parse()
+            }
+        }
+    )*};
+}
+
+from_string!(MemorySize, NetChoice, ConsoleValue, ShareValue, DiskValue);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_have_units_of_1024_and_default_to_mebibytes() {
+        let bytes = |text: &str| text.parse::<MemorySize>().map(|size| size.0);
+        for (text, want) in [
+            ("1024", 1 << 30),
+            ("1B", 1),
+            ("0", 0),
+            ("64k", 64 << 10),
+            ("512M", 512 << 20),
+            ("4GiB", 4 << 30),
+            ("1P", 1 << 50),
+        ] {
+            assert_eq!(bytes(text), Ok(want), "{text}");
+        }
+        for text in [
+            "", "M", "-1", "1.5G", "1X", "1MB2", "G1", "1iB", " 1", "1\u{fc}",
+        ] {
+            assert!(
+                matches!(bytes(text), Err(ValueError::Form { .. })),
+                "{text}"
+            );
+        }
+        for text in ["99999999999999999999", "99999P"] {
+            assert!(
+                matches!(bytes(text), Err(ValueError::TooLarge(_))),
+                "{text}"
+            );
+        }
+    }
+
+    #[test]
+    fn sizes_are_shown_in_the_largest_whole_unit() {
+        for (bytes, want) in [(1 << 30, "1 GiB"), (1536 << 20, "1536 MiB"), (0, "0 bytes")] {
+            assert_eq!(MemorySize(bytes).to_string(), want);
+        }
+    }
+
+    #[test]
+    fn a_console_is_the_serial_port_unless_it_says_virtio() {
+        let parse = |text: &str| text.parse::<ConsoleValue>().map(|c| (c.port, c.spec));
+        let file = ConsoleSpec::File("a=b".into());
+        assert_eq!(
+            parse("stdio"),
+            Ok((ConsolePort::Serial, ConsoleSpec::Stdio))
+        );
+        assert_eq!(parse("file=a=b"), Ok((ConsolePort::Serial, file.clone())));
+        assert_eq!(parse("virtio=file=a=b"), Ok((ConsolePort::Virtio, file)));
+        assert!(parse("virtio=").is_err());
+        assert!(parse("usb=stdio").is_err());
+    }
+
+    #[test]
+    fn a_share_has_a_tag_a_path_and_options() {
+        let share: ShareValue = "src=/a,,b,ro,cache=always".parse().unwrap();
+        let want = FsSpec {
+            tag: "src".into(),
+            path: "/a,b".into(),
+            read_only: true,
+            cache: CachePolicy::Always,
+        };
+        assert_eq!(share.0, want);
+        for text in [
+            "",
+            "src",
+            "=x",
+            "src=",
+            "src=/a,w",
+            "src=/a,cache=x",
+            "src=/a,",
+        ] {
+            assert!(text.parse::<ShareValue>().is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_disk_has_a_path_and_options() {
+        let disk: DiskValue = "a.img,serial=d0,ro".parse().unwrap();
+        assert!(disk.0.read_only);
+        assert_eq!(disk.0.serial.as_deref(), Some("d0"));
+        for text in ["", ",ro", "a.img,size=3"] {
+            assert!(text.parse::<DiskValue>().is_err(), "{text}");
+        }
+    }
+}

@@ -27,10 +27,15 @@ pub(crate) fn start(args: &CommonArgs) -> Result<(), Diagnostic> {
         None => Filter::new(level),
     };
     let open = |path| OpenOptions::new().append(true).create(true).open(path);
-    let file = args.log_file.as_ref().map(open).transpose().map_err(|error| {
-        let path = args.log_file.as_deref().unwrap_or("".as_ref()).display();
-        Diagnostic::failure("log-file", format!("cannot open log `{path}`")).because(&error)
-    })?;
+    let file = args
+        .log_file
+        .as_ref()
+        .map(open)
+        .transpose()
+        .map_err(|error| {
+            let path = args.log_file.as_deref().unwrap_or("".as_ref()).display();
+            Diagnostic::failure("log-file", format!("cannot open log `{path}`")).because(&error)
+        })?;
     log::set_max_level(filter.most());
     let logger = LOGGER.get_or_init(|| Logger {
         filter,
@@ -65,8 +70,11 @@ impl Filter {
                 None => (None, part),
             };
             let level = level.parse().map_err(|_| {
-                Diagnostic::usage("log-filter", format!("`{part}` in `{}` is no log filter", env::LOG))
-                    .hint("write a level (error, warn, info, debug, trace, off) or `TARGET=LEVEL`")
+                Diagnostic::usage(
+                    "log-filter",
+                    format!("`{part}` in `{}` is no log filter", env::LOG),
+                )
+                .hint("write a level (error, warn, info, debug, trace, off) or `TARGET=LEVEL`")
             })?;
             match target {
                 Some(target) => filter.targets.push((target.to_owned(), level)),
@@ -84,9 +92,9 @@ impl Filter {
 
     fn allows(&self, target: &str, level: Level) -> bool {
         let matching = self.targets.iter().filter(|(prefix, _)| {
-            target.strip_prefix(prefix.as_str()).is_some_and(|rest| {
-                rest.is_empty() || rest.starts_with("::")
-            })
+            target
+                .strip_prefix(prefix.as_str())
+                .is_some_and(|rest| rest.is_empty() || rest.starts_with("::"))
         });
         let longest = matching.max_by_key(|(prefix, _)| prefix.len());
         level <= longest.map_or(self.default, |(_, level)| *level)

@@ -1,2 +1,70 @@
-//! The command line of pcp-vmm.
-fn main() {}
+//! The command line of pcp-vmm: parses, dispatches, prints.
+
+mod args;
+mod cmd;
+mod diagnostic;
+mod doctor;
+mod env;
+mod exit;
+mod identity;
+mod logging;
+mod output;
+
+use std::process::ExitCode;
+
+use clap::error::ErrorKind;
+use clap::{CommandFactory, FromArgMatches};
+
+use crate::args::Cli;
+use crate::diagnostic::Diagnostic;
+use crate::exit::Exit;
+use crate::identity::Invocation;
+use crate::output::{Output, Stop};
+
+fn main() -> ExitCode {
+    let invocation = Invocation::current();
+    let matches = Cli::command().try_get_matches_from(&invocation.args);
+    let parsed = matches.and_then(|matches| Ok((Cli::from_arg_matches(&matches)?, matches)));
+    match parsed {
+        Ok((cli, matches)) => {
+            let output = Output::new(&cli.common);
+            let done = logging::start(&cli.common)
+                .map_err(Stop::from)
+                .and_then(|()| cmd::dispatch(cli, &matches, &invocation, output));
+            end(done, output)
+        }
+        Err(error) => {
+            let json = invocation.args.iter().any(|arg| arg == "--json");
+            let output = Output::for_usage_errors(json);
+            end(explain(&error, output), output)
+        }
+    }
+    .into()
+}
+
+/// The exit status of a command, after its failure has been reported.
+fn end(done: Result<Exit, Stop>, output: Output) -> Exit {
+    match done {
+        Ok(exit) => exit,
+        Err(Stop::ReaderGone) => Exit::Success,
+        Err(Stop::Failed(diagnostic)) => {
+            output.error(&diagnostic);
+            diagnostic.exit
+        }
+    }
+}
+
+/// Prints the help that was asked for, or tells what is wrong with the command line.
+fn explain(error: &clap::Error, output: Output) -> Result<Exit, Stop> {
+    match error.kind() {
+        ErrorKind::DisplayHelp => {
+            output.data(output.styled(&error.render()))?;
+            Ok(Exit::Success)
+        }
+        ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
+            output.talk(&output.styled(&error.render()));
+            Ok(Exit::Usage)
+        }
+        _ => Err(Diagnostic::from_clap(error).into()),
+    }
+}

@@ -23,6 +23,7 @@ pub(crate) struct Output {
     format: Format,
     quiet: bool,
     color: bool,
+    color_data: bool,
     progress: bool,
 }
 
@@ -35,6 +36,12 @@ pub(crate) enum Stop {
     ReaderGone,
 }
 
+/// What a failure is in JSON.
+#[derive(Serialize)]
+struct Failure<'a> {
+    error: &'a Diagnostic,
+}
+
 impl From<Diagnostic> for Stop {
     fn from(diagnostic: Diagnostic) -> Self {
         Self::Failed(Box::new(diagnostic))
@@ -45,11 +52,10 @@ impl Output {
     /// The output that `args` and the environment ask for.
     pub(crate) fn new(args: &CommonArgs) -> Self {
         let terminal = io::stderr().is_terminal();
-        let color = match args.color {
+        let colors = |terminal: bool| match args.color {
             ColorChoice::Always => true,
             ColorChoice::Never => false,
-            ColorChoice::Auto if env::is_set(env::NO_COLOR) => false,
-            ColorChoice::Auto => terminal || env::is_set(env::CLICOLOR_FORCE),
+            ColorChoice::Auto => colors_wanted(terminal),
         };
         Self {
             format: if args.json {
@@ -58,7 +64,8 @@ impl Output {
                 Format::Human
             },
             quiet: args.quiet,
-            color,
+            color: colors(terminal),
+            color_data: colors(io::stdout().is_terminal()),
             progress: terminal
                 && !args.quiet
                 && !args.json
@@ -72,7 +79,8 @@ impl Output {
         Self {
             format: if json { Format::Json } else { Format::Human },
             quiet: false,
-            color: io::stderr().is_terminal() && !env::is_set(env::NO_COLOR),
+            color: colors_wanted(io::stderr().is_terminal()),
+            color_data: colors_wanted(io::stdout().is_terminal()),
             progress: false,
         }
     }
@@ -123,8 +131,9 @@ impl Output {
     /// Reports a failure on standard error.
     pub(crate) fn error(self, diagnostic: &Diagnostic) {
         if self.is_json() {
-            let value = serde_json::json!({ "error": diagnostic });
-            self.talk(&format!("{value}\n"));
+            // A diagnostic is strings only, which JSON can always hold.
+            let text = serde_json::to_string(&Failure { error: diagnostic }).unwrap_or_default();
+            self.talk(&format!("{text}\n"));
             return;
         }
         let mut text = format!("{} {}\n", self.paint("31;1", "error:"), diagnostic.message);
@@ -142,19 +151,53 @@ impl Output {
         self.talk(&text);
     }
 
-    /// `text` in the colour `code` (ECMA-48 §8.3.117, SGR) where colour is wanted.
+    /// `text` in the colour `code` where standard error has colours.
     pub(crate) fn paint(self, code: &str, text: &str) -> String {
         if self.color {
-            format!("\x1b[{code}m{text}\x1b[0m")
+            sgr(code, text)
         } else {
             text.to_owned()
         }
     }
 
-    fn talk(self, text: &str) {
+    /// As [`Output::paint`], for standard output.
+    pub(crate) fn paint_data(self, code: &str, text: &str) -> String {
+        if self.color_data {
+            sgr(code, text)
+        } else {
+            text.to_owned()
+        }
+    }
+
+    /// The parser's help, with its bold headings where colour is wanted.
+    pub(crate) fn styled(self, text: &clap::builder::StyledStr) -> String {
+        if self.color_data && self.color {
+            text.ansi().to_string()
+        } else {
+            text.to_string()
+        }
+    }
+
+    /// Asks `question` on standard error.
+    pub(crate) fn ask(self, question: &str) {
+        self.talk(question);
+    }
+
+    /// Writes `text` to standard error as it is.
+    pub(crate) fn talk(self, text: &str) {
         // Nobody is left to tell that standard error is closed.
         let _ = io::stderr().lock().write_all(text.as_bytes());
     }
+}
+
+/// What the environment says about colours (<https://no-color.org>, <https://bixense.com/clicolors>).
+fn colors_wanted(terminal: bool) -> bool {
+    !env::is_set(env::NO_COLOR) && (terminal || env::is_set(env::CLICOLOR_FORCE))
+}
+
+/// `text` in the colour `code` (ECMA-48 §8.3.117, SGR).
+fn sgr(code: &str, text: &str) -> String {
+    format!("\x1b[{code}m{text}\x1b[0m")
 }
 
 fn stdout_failed(error: &io::Error) -> Stop {

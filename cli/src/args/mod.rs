@@ -6,7 +6,7 @@ mod run;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-pub(crate) use image::{BuildArgs, ImageArgs, ImageVerb, KernelArg, RemoveArgs, RootDiskArg};
+pub(crate) use image::{ImageArgs, ImageVerb, RemoveArgs};
 pub(crate) use run::RunArgs;
 
 use crate::exit::Exit;
@@ -38,12 +38,12 @@ Examples:
     arg_required_else_help = true
 )]
 pub(crate) struct Cli {
-    #[command(flatten)]
-    pub(crate) common: CommonArgs,
-
     /// Print the version; with --json, what it was built from too.
     #[arg(short = 'V', long)]
     pub(crate) version: bool,
+
+    #[command(flatten)]
+    pub(crate) common: CommonArgs,
 
     #[command(subcommand)]
     pub(crate) verb: Option<Verb>,
@@ -66,7 +66,13 @@ pub(crate) struct CommonArgs {
     pub(crate) verbose: u8,
 
     /// Use colours.
-    #[arg(long, global = true, value_name = "WHEN", default_value = "auto", hide_short_help = true)]
+    #[arg(
+        long,
+        global = true,
+        value_name = "WHEN",
+        default_value = "auto",
+        hide_short_help = true
+    )]
     pub(crate) color: ColorChoice,
 
     /// Show no progress bars.

@@ -44,11 +44,11 @@ ends the VM at once; where standard input is the guest's console, Ctrl-C goes to
 )]
 pub(crate) struct RunArgs {
     /// The guest: base, eval, grafana or bpf [default: base].
-    #[arg(long, value_name = "NAME", env = env::VARIANT, help_heading = "Guest")]
+    #[arg(long, value_name = "NAME", env = env::VARIANT, hide_env_values = true, help_heading = "Guest")]
     pub(crate) variant: Option<String>,
 
     /// A folder with a bundle to start instead of the variant's own.
-    #[arg(long, value_name = "DIR", env = env::BUNDLE, help_heading = "Guest")]
+    #[arg(long, value_name = "DIR", env = env::BUNDLE, hide_env_values = true, help_heading = "Guest")]
     pub(crate) bundle: Option<PathBuf>,
 
     /// The kernel: a bzImage or an ELF vmlinux.
@@ -60,11 +60,21 @@ pub(crate) struct RunArgs {
     pub(crate) initrd: Option<PathBuf>,
 
     /// The whole kernel command line, in place of the default.
-    #[arg(long, value_name = "TEXT", allow_hyphen_values = true, help_heading = "Guest")]
+    #[arg(
+        long,
+        value_name = "TEXT",
+        allow_hyphen_values = true,
+        help_heading = "Guest"
+    )]
     pub(crate) cmdline: Option<String>,
 
     /// More words for the end of the kernel command line.
-    #[arg(long, value_name = "TEXT", allow_hyphen_values = true, help_heading = "Guest")]
+    #[arg(
+        long,
+        value_name = "TEXT",
+        allow_hyphen_values = true,
+        help_heading = "Guest"
+    )]
     pub(crate) append: Option<String>,
 
     /// The VM's name [default: the guest's host name].
@@ -76,18 +86,18 @@ pub(crate) struct RunArgs {
         short,
         long,
         value_name = "SIZE",
-        env = env::MEMORY,
+        env = env::MEMORY, hide_env_values = true,
         allow_hyphen_values = true,
         help_heading = "Machine"
     )]
     pub(crate) memory: Option<MemorySize>,
 
     /// The number of vCPUs, 1 to 64 [default: 4].
-    #[arg(short, long, value_name = "N", env = env::CPUS, value_parser = cpus, help_heading = "Machine")]
+    #[arg(short, long, value_name = "N", env = env::CPUS, hide_env_values = true, value_parser = cpus, help_heading = "Machine")]
     pub(crate) cpus: Option<u8>,
 
     /// The network: user (in the VMM, no privilege needed) or none.
-    #[arg(long, value_name = "KIND", env = env::NET, help_heading = "Devices")]
+    #[arg(long, value_name = "KIND", env = env::NET, hide_env_values = true, help_heading = "Devices")]
     pub(crate) net: Option<NetChoice>,
 
     /// Lead a host port into the guest; also replaces a port of the bundle.
@@ -100,15 +110,25 @@ pub(crate) struct RunArgs {
     pub(crate) forward: Vec<Forward>,
 
     /// Add a number to every host port of the bundle, to run a guest twice.
-    #[arg(long, value_name = "N", env = env::PORT_OFFSET, help_heading = "Devices")]
+    #[arg(long, value_name = "N", env = env::PORT_OFFSET, hide_env_values = true, help_heading = "Devices")]
     pub(crate) port_offset: Option<u16>,
 
     /// The network card's address.
-    #[arg(long, value_name = "MAC", hide_short_help = true, help_heading = "Devices")]
+    #[arg(
+        long,
+        value_name = "MAC",
+        hide_short_help = true,
+        help_heading = "Devices"
+    )]
     pub(crate) mac: Option<MacAddress>,
 
     /// The network card's largest packet in bytes.
-    #[arg(long, value_name = "BYTES", hide_short_help = true, help_heading = "Devices")]
+    #[arg(
+        long,
+        value_name = "BYTES",
+        hide_short_help = true,
+        help_heading = "Devices"
+    )]
     pub(crate) mtu: Option<u16>,
 
     /// Share a folder over virtio-fs (`mount -t virtiofs TAG /mnt`). A comma in the path is doubled.

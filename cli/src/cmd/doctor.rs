@@ -32,7 +32,11 @@ pub(crate) fn doctor(output: Output) -> Result<Exit, Stop> {
 
 fn text(checks: &[Check], output: Output) -> String {
     let mut text = String::new();
-    let width = checks.iter().map(|check| check.name.len()).max().unwrap_or(0);
+    let width = checks
+        .iter()
+        .map(|check| check.name.len())
+        .max()
+        .unwrap_or(0);
     for check in checks {
         if output.is_quiet() && check.state == State::Ok {
             continue;

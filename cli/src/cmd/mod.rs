@@ -7,24 +7,34 @@ mod image;
 mod run;
 mod version;
 
+use clap::{ArgMatches, CommandFactory};
+
 use crate::args::{Cli, Verb};
 use crate::exit::Exit;
 use crate::identity::Invocation;
 use crate::output::{Output, Stop};
 
 /// Does what `cli` says.
-pub(crate) fn dispatch(cli: Cli, invocation: &Invocation, output: Output) -> Result<Exit, Stop> {
+pub(crate) fn dispatch(
+    cli: Cli,
+    matches: &ArgMatches,
+    invocation: &Invocation,
+    output: Output,
+) -> Result<Exit, Stop> {
     if cli.version {
         return version::print(output);
     }
     match cli.verb {
-        Some(Verb::Run(args)) => run::run(&args, invocation, output),
+        Some(Verb::Run(args)) => {
+            let matches = matches.subcommand_matches("run").unwrap_or(matches);
+            run::run(&args, matches, invocation, output)
+        }
         Some(Verb::Image(args)) => image::dispatch(args.verb, output),
         Some(Verb::Doctor) => doctor::doctor(output),
         Some(Verb::Completions { shell }) => completions::print(shell, output),
         Some(Verb::Docs { dir }) => docs::write(&dir, output),
         None => {
-            output.data(<Cli as clap::CommandFactory>::command().render_help().to_string())?;
+            output.talk(&output.styled(&Cli::command().render_help()));
             Ok(Exit::Usage)
         }
     }

@@ -31,6 +31,10 @@ pub(crate) fn print(output: Output) -> Result<Exit, Stop> {
 }
 
 fn target() -> String {
-    let libc = if cfg!(target_env = "musl") { "musl" } else { "gnu" };
+    let libc = if cfg!(target_env = "musl") {
+        "musl"
+    } else {
+        "gnu"
+    };
     format!("{}-{}-{libc}", std::env::consts::ARCH, std::env::consts::OS)
 }

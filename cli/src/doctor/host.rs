@@ -44,9 +44,11 @@ fn device(name: &'static str, path: &str, purpose: &str, remedy: &str) -> Check 
     let kind = fs::metadata(path).map(|meta| meta.file_type());
     let open = OpenOptions::new().read(true).write(true).open(path);
     match (kind, open) {
-        (Ok(kind), _) if !kind.is_char_device() => {
-            Check::warn(name, format!("`{path}` is no device"), format!("`{remedy}`"))
-        }
+        (Ok(kind), _) if !kind.is_char_device() => Check::warn(
+            name,
+            format!("`{path}` is no device"),
+            format!("`{remedy}`"),
+        ),
         (_, Ok(_)) => Check::ok(name, format!("`{path}` can be opened")),
         (_, Err(error)) if error.kind() == ErrorKind::PermissionDenied => Check::warn(
             name,
@@ -101,7 +103,9 @@ fn memory(meminfo: &str) -> Check {
 
 fn huge_pages(meminfo: &str, transparent: &str) -> Check {
     let reserved = meminfo_value(meminfo, "HugePages_Free").unwrap_or(0);
-    let chosen = transparent.split_once('[').and_then(|(_, rest)| rest.split_once(']'));
+    let chosen = transparent
+        .split_once('[')
+        .and_then(|(_, rest)| rest.split_once(']'));
     let message = match chosen {
         Some((mode, _)) => format!("transparent huge pages: {mode}; reserved and free: {reserved}"),
         None => format!("no transparent huge pages; reserved and free: {reserved}"),
@@ -117,7 +121,9 @@ const TOOLS: [(&[&str], &str); 2] = [
 
 fn image_tools(found: impl Fn(&str) -> bool) -> Check {
     const NAME: &str = "image-tools";
-    let missing = TOOLS.iter().filter(|(tools, _)| !tools.iter().any(|tool| found(tool)));
+    let missing = TOOLS
+        .iter()
+        .filter(|(tools, _)| !tools.iter().any(|tool| found(tool)));
     let packages: Vec<&str> = missing.map(|(_, package)| *package).collect();
     if packages.is_empty() {
         Check::ok(NAME, "the tools that build guest images are there")
@@ -135,7 +141,9 @@ fn on_path(tool: &str) -> bool {
     let path = env::get(env::PATH).unwrap_or_default();
     // System tools are not on every user's path.
     let system = ["/usr/sbin", "/sbin"].map(Into::into);
-    std::env::split_paths(&path).chain(system).any(|dir| dir.join(tool).is_file())
+    std::env::split_paths(&path)
+        .chain(system)
+        .any(|dir| dir.join(tool).is_file())
 }
 
 fn cache_space() -> Check {
@@ -147,7 +155,10 @@ fn cache_space() -> Check {
             "set `HOME`, or `PCP_VMM_CACHE` to a folder",
         );
     };
-    let existing = cache.ancestors().find(|dir| dir.exists()).unwrap_or(Path::new("/"));
+    let existing = cache
+        .ancestors()
+        .find(|dir| dir.exists())
+        .unwrap_or(Path::new("/"));
     let shown = cache.display();
     if rustix::fs::access(existing, rustix::fs::Access::WRITE_OK).is_err() {
         return Check::warn(
@@ -156,11 +167,15 @@ fn cache_space() -> Check {
             "set `PCP_VMM_CACHE` to a folder of yours",
         );
     }
-    let free = rustix::fs::statvfs(existing).map(|stat| stat.f_bavail.saturating_mul(stat.f_frsize));
+    let free =
+        rustix::fs::statvfs(existing).map(|stat| stat.f_bavail.saturating_mul(stat.f_frsize));
     match free {
         Ok(free) if free < IMAGE_SPACE => Check::warn(
             NAME,
-            format!("{} MiB are free in `{shown}`, less than an image may need", free >> 20),
+            format!(
+                "{} MiB are free in `{shown}`, less than an image may need",
+                free >> 20
+            ),
             "make room, or set `PCP_VMM_CACHE` to a folder on a larger disk",
         ),
         Ok(free) => Check::ok(NAME, format!("{} MiB are free in `{shown}`", free >> 20)),
@@ -173,7 +188,9 @@ fn cache_space() -> Check {
 }
 
 fn meminfo_value(meminfo: &str, name: &str) -> Option<u64> {
-    let line = meminfo.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))?;
+    let line = meminfo
+        .lines()
+        .find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))?;
     line.split_ascii_whitespace().next()?.parse().ok()
 }
 
@@ -199,7 +216,10 @@ mod tests {
     #[test]
     fn the_chosen_huge_page_mode_is_told() {
         let check = huge_pages(MEMINFO, "always [madvise] never\n");
-        assert_eq!(check.message, "transparent huge pages: madvise; reserved and free: 3");
+        assert_eq!(
+            check.message,
+            "transparent huge pages: madvise; reserved and free: 3"
+        );
     }
 
     #[test]
@@ -213,9 +233,18 @@ mod tests {
     fn either_bootstrap_tool_will_do() {
         assert_eq!(image_tools(|tool| tool != "mmdebstrap").state, State::Ok);
         let check = image_tools(|tool| !tool.ends_with("debootstrap"));
-        let check = if check.state == State::Ok { image_tools(|_| false) } else { check };
+        let check = if check.state == State::Ok {
+            image_tools(|_| false)
+        } else {
+            check
+        };
         assert_eq!(check.state, State::Warn);
-        assert!(check.hint.unwrap_or_default().contains("apt-get install mmdebstrap"));
+        assert!(
+            check
+                .hint
+                .unwrap_or_default()
+                .contains("apt-get install mmdebstrap")
+        );
     }
 
     #[test]

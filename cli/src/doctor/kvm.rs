@@ -28,13 +28,19 @@ fn device(open: io::Result<()>, cpuinfo: &str, exists: bool) -> Check {
             "`sudo usermod -aG kvm $USER`, then log in anew; or for now: \
              `sudo setfacl -m u:$USER:rw /dev/kvm`",
         ),
-        ErrorKind::NotFound => Check::fail(NAME, format!("there is no `{DEVICE}`"), absent(cpuinfo)),
+        ErrorKind::NotFound => {
+            Check::fail(NAME, format!("there is no `{DEVICE}`"), absent(cpuinfo))
+        }
         _ if exists => Check::fail(
             NAME,
             format!("cannot open `{DEVICE}`: {error}"),
             absent(cpuinfo),
         ),
-        _ => Check::fail(NAME, format!("cannot open `{DEVICE}`: {error}"), "see `dmesg | grep kvm`"),
+        _ => Check::fail(
+            NAME,
+            format!("cannot open `{DEVICE}`: {error}"),
+            "see `dmesg | grep kvm`",
+        ),
     }
 }
 
@@ -56,9 +62,14 @@ fn absent(cpuinfo: &str) -> String {
 
 fn stock_kernels(cpuinfo: &str) -> Check {
     const NAME: &str = "kvm-stock-kernels";
-    let found = ["vmx", "svm"].into_iter().find(|flag| has_flag(cpuinfo, flag));
+    let found = ["vmx", "svm"]
+        .into_iter()
+        .find(|flag| has_flag(cpuinfo, flag));
     match found {
-        Some(flag) => Check::ok(NAME, format!("the processor virtualizes in hardware ({flag})")),
+        Some(flag) => Check::ok(
+            NAME,
+            format!("the processor virtualizes in hardware ({flag})"),
+        ),
         None => Check::fail(
             NAME,
             "no hardware virtualization (neither vmx nor svm in `/proc/cpuinfo`): a `/dev/kvm` \

@@ -78,5 +78,7 @@ pub(crate) fn checks() -> Vec<Check> {
 
 /// What the machine's `/dev/kvm` lacks, for the hint of a run that failed on it.
 pub(crate) fn kvm_fault() -> Option<Check> {
-    kvm::checks().into_iter().find(|check| check.state == State::Fail)
+    kvm::checks()
+        .into_iter()
+        .find(|check| check.state == State::Fail)
 }

@@ -7,6 +7,7 @@ use std::path::Path;
 
 use serde::Serialize;
 
+use super::value::MemorySize;
 use super::{
     BlkSpec, ConsoleSpec, DeviceSpec, Field, FsSpec, MAX_CMDLINE, MAX_CPUS, MAX_MEMORY, MIN_MEMORY,
     NetBackendSpec, NetSpec, Protocol, VmSpec,
@@ -105,10 +106,13 @@ impl Rules {
     fn size(&mut self, spec: &VmSpec) {
         let memory = spec.memory;
         if memory < MIN_MEMORY {
-            let message = format!("{memory} bytes of memory are too few for a guest");
+            let message = format!("{} of memory is too little for a guest", MemorySize(memory));
             self.add(Field::Memory, message, "give at least 128M");
         } else if memory > MAX_MEMORY {
-            let message = format!("{memory} bytes of memory are more than a guest can have");
+            let message = format!(
+                "{} of memory is more than a guest can have",
+                MemorySize(memory)
+            );
             self.add(Field::Memory, message, "give at most 512G");
         } else if !memory.is_multiple_of(4096) {
             let message = format!("{memory} bytes of memory are no whole number of pages");

@@ -99,6 +99,7 @@ impl fmt::Display for MemorySize {
         let whole = |(shift, _): &(u32, &str)| self.0 > 0 && self.0.is_multiple_of(1 << shift);
         match units.into_iter().find(whole) {
             Some((shift, unit)) => write!(f, "{} {unit}", self.0 >> shift),
+            None if self.0 == 1 => f.write_str("1 byte"),
             None => write!(f, "{} bytes", self.0),
         }
     }

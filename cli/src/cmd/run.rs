@@ -1,0 +1,54 @@
+//! `pcp-vmm run`: from flags, files and a bundle to a VM, and from its end to an exit status.
+
+mod plan;
+mod report;
+
+use clap::ArgMatches;
+pub(crate) use plan::load as load_bundle;
+use vmm::config::{Problem, Resolved};
+
+use crate::args::RunArgs;
+use crate::diagnostic::Diagnostic;
+use crate::exit::Exit;
+use crate::identity::Invocation;
+use crate::output::{Output, Stop};
+
+/// Runs a VM until it ends.
+pub(crate) fn run(
+    args: &RunArgs,
+    matches: &ArgMatches,
+    invocation: &Invocation,
+    output: Output,
+) -> Result<Exit, Stop> {
+    let plan = plan::plan(args, matches, output)?;
+    let verdict = plan.resolved.validate();
+    if args.dry_run {
+        report::dry_run(&plan, output)?;
+        verdict.map_err(|problems| refused(&plan.resolved, &problems))?;
+        return Ok(Exit::Success);
+    }
+    verdict.map_err(|problems| refused(&plan.resolved, &problems))?;
+    if let Some(name) = &plan.process_name
+        && let Err(error) = invocation.become_named(name)
+    {
+        log::warn!("the process keeps its name: cannot run `/proc/self/exe`: {error}");
+    }
+    report::banner(&plan, output);
+    Err(Diagnostic::failure("run", "cannot run").into())
+}
+
+/// All problems of a spec as one failure.
+fn refused(resolved: &Resolved, problems: &[Problem]) -> Diagnostic {
+    let name = &resolved.spec.name;
+    let first = Diagnostic::usage("config", format!("cannot run `{}`", name.escape_debug()));
+    problems.iter().fold(first, |diagnostic, problem| {
+        let origins = resolved.origins(problem.field);
+        let from = match origins.as_slice() {
+            [] => String::new(),
+            origins => format!(" (from {})", origins.join(", ")),
+        };
+        diagnostic
+            .cause(format!("{problem}{from}"))
+            .hint(format!("{}: {}", problem.field, problem.hint))
+    })
+}

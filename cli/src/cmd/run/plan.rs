@@ -1,0 +1,173 @@
+//! What to run: the guest's source, and the layers of its configuration.
+
+use std::fs;
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+
+use clap::ArgMatches;
+use clap::parser::ValueSource;
+use guest::bundle::{Bundle, BundleError};
+use vmm::config::{Layer, Origin, Resolved};
+
+use crate::args::RunArgs;
+use crate::cmd::image;
+use crate::diagnostic::Diagnostic;
+use crate::env;
+use crate::output::{Output, Stop};
+
+/// The variant that is run unless another is asked for.
+const DEFAULT_VARIANT: &str = "base";
+/// The configuration file of a project, in the working directory.
+const PROJECT_FILE: &str = "pcp-vmm.toml";
+
+/// A VM ready to be built.
+#[derive(Debug)]
+pub(crate) struct Plan {
+    /// What to build.
+    pub(crate) resolved: Resolved,
+    /// The bundle that it is from.
+    pub(crate) bundle: Option<Bundle>,
+    /// The name that the process is to carry.
+    pub(crate) process_name: Option<String>,
+}
+
+/// Works out what `args`, the environment, the configuration files and the bundle ask for.
+pub(crate) fn plan(args: &RunArgs, matches: &ArgMatches, output: Output) -> Result<Plan, Stop> {
+    let bundle = match source(args, matches)? {
+        Source::Kernel => None,
+        Source::Bundle(dir) => Some(load(&dir)?),
+        Source::Variant(name) => Some(image::bundle_of(&name, args.dry_run, output)?),
+    };
+    let mut layers = Vec::new();
+    match &bundle {
+        None => layers.push((Origin::Default, Layer::bare())),
+        Some(bundle) => {
+            layers.push((Origin::Default, Layer::under_bundle()));
+            layers.push((
+                Origin::Bundle(bundle.dir.clone()),
+                Layer::from_bundle(bundle),
+            ));
+        }
+    }
+    for path in env::config_file().into_iter().chain([PROJECT_FILE.into()]) {
+        layers.extend(file_layer(&path)?.map(|layer| (Origin::File(path), layer)));
+    }
+    let (environment, flags) = split(args, matches);
+    layers.push((Origin::Environment, environment));
+    layers.push((Origin::Flags, flags));
+    let mut resolved = Resolved::from_layers(&layers);
+    resolved.spec.kernel_cache = env::cache_dir().map(|dir| dir.join("kernels"));
+    let named = bundle.is_some() || layers.iter().any(|(_, layer)| layer.process_name.is_some());
+    let process_name = named.then(|| resolved.spec.process_name.clone());
+    Ok(Plan {
+        resolved,
+        bundle,
+        process_name,
+    })
+}
+
+/// Where the guest comes from.
+#[derive(Debug, PartialEq, Eq)]
+enum Source {
+    /// A kernel by itself.
+    Kernel,
+    /// A bundle in this folder.
+    Bundle(PathBuf),
+    /// The documented guest of this name.
+    Variant(String),
+}
+
+fn source(args: &RunArgs, matches: &ArgMatches) -> Result<Source, Diagnostic> {
+    let by_flag = |id: &str| matches.value_source(id) == Some(ValueSource::CommandLine);
+    match (&args.bundle, &args.variant) {
+        (Some(_), Some(_)) if by_flag("bundle") && by_flag("variant") => Err(Diagnostic::usage(
+            "usage",
+            "`--bundle` cannot be used with `--variant`",
+        )
+        .hint("a bundle says itself which variant it is")),
+        (Some(dir), Some(name)) if by_flag("bundle") || !by_flag("variant") => {
+            log::debug!("bundle {} goes before variant {name}", dir.display());
+            Ok(Source::Bundle(dir.clone()))
+        }
+        (Some(dir), None) => Ok(Source::Bundle(dir.clone())),
+        (_, Some(name)) => Ok(Source::Variant(name.clone())),
+        (None, None) if args.kernel.is_some() => Ok(Source::Kernel),
+        (None, None) => Ok(Source::Variant(DEFAULT_VARIANT.to_owned())),
+    }
+}
+
+/// Reads the bundle in `dir`.
+pub(crate) fn load(dir: &Path) -> Result<Bundle, Diagnostic> {
+    Bundle::load(dir).map_err(|error| {
+        let shown = dir.display();
+        let diagnostic = Diagnostic::usage("bundle", format!("cannot use bundle `{shown}`"));
+        match &error {
+            BundleError::Invalid { problems, .. } => problems
+                .iter()
+                .fold(diagnostic, |d, problem| d.cause(problem.to_string()))
+                .hint(
+                    "`docs/bundle.md` describes every field; \
+                       `pcp-vmm image build` writes a bundle anew",
+                ),
+            _ => diagnostic.because(&error).hint(format!(
+                "a bundle is a folder with `{}`",
+                guest::bundle::MANIFEST
+            )),
+        }
+    })
+}
+
+/// The layer of a configuration file, if it exists.
+fn file_layer(path: &Path) -> Result<Option<Layer>, Diagnostic> {
+    let shown = path.display();
+    let text = match fs::read_to_string(path) {
+        Ok(text) => text,
+        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
+            return Ok(None);
+        }
+        Err(error) => {
+            return Err(
+                Diagnostic::usage("config-file", format!("cannot read `{shown}`")).because(&error),
+            );
+        }
+    };
+    toml::from_str(&text).map(Some).map_err(|error| {
+        Diagnostic::usage("config-file", format!("cannot use `{shown}`"))
+            .cause(error.to_string().trim_end().to_owned())
+            .hint("keys are the names of the flags of `pcp-vmm run`, as in `memory = \"2G\"`")
+    })
+}
+
+/// The values of the environment and those of the command line.
+fn split(args: &RunArgs, matches: &ArgMatches) -> (Layer, Layer) {
+    let from_environment = |id: &str| matches.value_source(id) == Some(ValueSource::EnvVariable);
+    let mut environment = Layer::default();
+    let mut flags = Layer {
+        name: args.name.clone(),
+        process_name: args.process_name.clone(),
+        kernel: args.kernel.clone(),
+        initrd: args.initrd.clone(),
+        cmdline: args.cmdline.clone(),
+        append: args.append.clone(),
+        mac: args.mac,
+        mtu: args.mtu,
+        rng: args.rng,
+        console: args.console.clone(),
+        forward: args.forward.clone(),
+        share: args.share.clone(),
+        disk: args.disk.clone(),
+        ..Layer::default()
+    };
+    let mut layer_of = |id: &str, set: &dyn Fn(&mut Layer)| {
+        set(if from_environment(id) {
+            &mut environment
+        } else {
+            &mut flags
+        });
+    };
+    layer_of("memory", &|layer| layer.memory = args.memory);
+    layer_of("cpus", &|layer| layer.cpus = args.cpus);
+    layer_of("net", &|layer| layer.net = args.net);
+    layer_of("port_offset", &|layer| layer.port_offset = args.port_offset);
+    (environment, flags)
+}

@@ -5,7 +5,8 @@ mod run;
 
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::error::ErrorKind;
+use clap::{ArgMatches, Args, Command, FromArgMatches, Parser, Subcommand, ValueEnum};
 pub(crate) use image::{ImageArgs, ImageVerb, RemoveArgs};
 pub(crate) use run::RunArgs;
 
@@ -114,34 +115,115 @@ pub(crate) enum LogFormat {
     Json,
 }
 
-/// What to do.
-#[derive(Debug, Subcommand)]
+/// What to do. The arguments of a verb are defined when it is used: to define them all takes as
+/// long as to start a VM.
+#[derive(Debug)]
 pub(crate) enum Verb {
+    /// `pcp-vmm run`.
     Run(Box<RunArgs>),
+    /// `pcp-vmm image`.
     Image(ImageArgs),
-    /// Check whether this machine can run VMs; say what is missing and how to get it.
-    #[command(
-        help_template = TEMPLATE,
-        after_help = "Exit status: 0 if nothing failed, 1 otherwise. Warnings do not count."
-    )]
+    /// `pcp-vmm doctor`.
     Doctor,
-    /// Write the completion script of a shell to standard output.
-    #[command(
-        help_template = TEMPLATE,
-        before_help = "\
+    /// `pcp-vmm completions`.
+    Completions(CompletionsArgs),
+    /// `pcp-vmm docs`.
+    Docs(DocsArgs),
+}
+
+/// Check whether this machine can run VMs; say what is missing and how to get it.
+#[derive(Debug, Args)]
+#[command(
+    help_template = TEMPLATE,
+    after_help = "Exit status: 0 if nothing failed, 1 otherwise. Warnings do not count."
+)]
+struct DoctorArgs {}
+
+/// Write the completion script of a shell to standard output.
+#[derive(Debug, Args)]
+#[command(
+    help_template = TEMPLATE,
+    before_help = "\
 Example:
   pcp-vmm completions bash > ~/.local/share/bash-completion/completions/pcp-vmm\n"
-    )]
-    Completions {
-        /// The shell.
-        shell: clap_complete::Shell,
-    },
-    /// Write the manual pages, the completion scripts and the reference into a folder.
-    #[command(hide = true)]
-    Docs {
-        /// The folder; the project's own is `docs`.
-        dir: PathBuf,
-    },
+)]
+pub(crate) struct CompletionsArgs {
+    /// The shell.
+    pub(crate) shell: clap_complete::Shell,
+}
+
+/// Write the manual pages, the completion scripts and the reference into a folder.
+#[derive(Debug, Args)]
+#[command(help_template = TEMPLATE, hide = true)]
+pub(crate) struct DocsArgs {
+    /// The folder; the project's own is `docs`.
+    pub(crate) dir: PathBuf,
+}
+
+/// A verb: its name, what it does, and the definition of its arguments.
+type Definition = (&'static str, &'static str, fn(Command) -> Command);
+
+/// The visible verbs in the order of the help.
+const VERBS: [Definition; 4] = [
+    (
+        "run",
+        "Start a VM and stay with it until it ends",
+        RunArgs::augment_args,
+    ),
+    (
+        "image",
+        "Build, list and remove guest images",
+        ImageArgs::augment_args,
+    ),
+    (
+        "doctor",
+        "Check whether this machine can run VMs; say what is missing and how to get it",
+        DoctorArgs::augment_args,
+    ),
+    (
+        "completions",
+        "Write the completion script of a shell to standard output",
+        CompletionsArgs::augment_args,
+    ),
+];
+
+impl Subcommand for Verb {
+    fn augment_subcommands(command: Command) -> Command {
+        let verbs =
+            VERBS.map(|(name, about, define)| Command::new(name).about(about).defer(define));
+        let docs = Command::new("docs")
+            .hide(true)
+            .defer(DocsArgs::augment_args);
+        command.subcommands(verbs).subcommand(docs)
+    }
+
+    fn augment_subcommands_for_update(command: Command) -> Command {
+        Self::augment_subcommands(command)
+    }
+
+    fn has_subcommand(name: &str) -> bool {
+        name == "docs" || VERBS.iter().any(|(verb, ..)| *verb == name)
+    }
+}
+
+impl FromArgMatches for Verb {
+    fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
+        match matches.subcommand() {
+            Some(("run", verb)) => RunArgs::from_arg_matches(verb).map(Box::new).map(Self::Run),
+            Some(("image", verb)) => ImageArgs::from_arg_matches(verb).map(Self::Image),
+            Some(("doctor", _)) => Ok(Self::Doctor),
+            Some(("completions", verb)) => {
+                CompletionsArgs::from_arg_matches(verb).map(Self::Completions)
+            }
+            Some(("docs", verb)) => DocsArgs::from_arg_matches(verb).map(Self::Docs),
+            _ => Err(clap::Error::new(ErrorKind::InvalidSubcommand)),
+        }
+    }
+
+    fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
+        *self = Self::from_arg_matches(matches)?;
+        Ok(())
+    }
 }
 
 #[cfg(test)]
@@ -153,5 +235,16 @@ mod tests {
     #[test]
     fn the_definition_is_consistent() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn a_verbs_short_description_is_that_of_its_arguments() {
+        for (name, about, define) in VERBS {
+            let defined = define(Command::new(name));
+            assert_eq!(
+                defined.get_about().map(ToString::to_string).as_deref(),
+                Some(about)
+            );
+        }
     }
 }

@@ -31,8 +31,8 @@ pub(crate) fn dispatch(
         }
         Some(Verb::Image(args)) => image::dispatch(args.verb, output),
         Some(Verb::Doctor) => doctor::doctor(output),
-        Some(Verb::Completions { shell }) => completions::print(shell, output),
-        Some(Verb::Docs { dir }) => docs::write(&dir, output),
+        Some(Verb::Completions(args)) => completions::print(args.shell, output),
+        Some(Verb::Docs(args)) => docs::write(&args.dir, output),
         None => {
             output.talk(&output.styled(&Cli::command().render_help()));
             Ok(Exit::Usage)

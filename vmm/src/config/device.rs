@@ -7,59 +7,6 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-/// Where a console leads.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum ConsoleSpec {
-    /// Nowhere: output is dropped.
-    None,
-    /// The terminal, or whatever standard input and output are.
-    Stdio,
-    /// A file that receives the output.
-    File(PathBuf),
-    /// A Unix socket with a replay ring.
-    Unix(PathBuf),
-    /// A TCP server with a replay ring.
-    Tcp(SocketAddr),
-}
-
-/// Why a text is no [`ConsoleSpec`].
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("`{0}` is none of none, stdio, file=PATH, unix=PATH, tcp=[ADDR:]PORT")]
-pub struct ConsoleSpecError(String);
-
-impl FromStr for ConsoleSpec {
-    type Err = ConsoleSpecError;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let fail = || ConsoleSpecError(text.to_owned());
-        match (text, text.split_once('=')) {
-            ("none", _) => Ok(Self::None),
-            ("stdio", _) => Ok(Self::Stdio),
-            (_, Some(("file", path))) if !path.is_empty() => Ok(Self::File(path.into())),
-            (_, Some(("unix", path))) if !path.is_empty() => Ok(Self::Unix(path.into())),
-            (_, Some(("tcp", at))) => at
-                .parse()
-                .or_else(|_| at.parse().map(|port| (Ipv4Addr::LOCALHOST, port).into()))
-                .map(Self::Tcp)
-                .map_err(|_| fail()),
-            _ => Err(fail()),
-        }
-    }
-}
-
-impl fmt::Display for ConsoleSpec {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::None => f.write_str("none"),
-            Self::Stdio => f.write_str("stdio"),
-            Self::File(path) => write!(f, "file={}", path.display()),
-            Self::Unix(path) => write!(f, "unix={}", path.display()),
-            Self::Tcp(address) => write!(f, "tcp={address}"),
-        }
-    }
-}
-
 /// A network card.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NetSpec {

@@ -13,9 +13,9 @@ use std::fmt;
 use std::path::PathBuf;
 
 pub use device::{
-    BlkSpec, CachePolicy, ConsoleSpec, ConsoleSpecError, Forward, ForwardError, FsSpec,
-    NetBackendSpec, NetSpec, Protocol,
+    BlkSpec, CachePolicy, Forward, ForwardError, FsSpec, NetBackendSpec, NetSpec, Protocol,
 };
+pub use devices::backend::console::{ConsoleSpec, ConsoleSpecError};
 pub use layer::{Layer, Origin, Setting};
 pub use resolve::Resolved;
 use serde::{Deserialize, Serialize};

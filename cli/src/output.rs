@@ -195,7 +195,7 @@ fn colors_wanted(terminal: bool) -> bool {
     !env::is_set(env::NO_COLOR) && (terminal || env::is_set(env::CLICOLOR_FORCE))
 }
 
-/// `text` in the colour `code` (ECMA-48 §8.3.117, SGR).
+/// `text` in the colour `code` (ECMA-48, SGR).
 fn sgr(code: &str, text: &str) -> String {
     format!("\x1b[{code}m{text}\x1b[0m")
 }

@@ -93,7 +93,8 @@ pub(crate) struct RunArgs {
     pub(crate) memory: Option<MemorySize>,
 
     /// The number of vCPUs, 1 to 64 [default: 4].
-    #[arg(short, long, value_name = "N", env = env::CPUS, hide_env_values = true, value_parser = cpus, help_heading = "Machine")]
+    #[arg(short, long, value_name = "N", env = env::CPUS, hide_env_values = true, value_parser = cpus,
+        allow_hyphen_values = true, help_heading = "Machine")]
     pub(crate) cpus: Option<u8>,
 
     /// The network: user (in the VMM, no privilege needed) or none.

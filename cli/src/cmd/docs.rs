@@ -75,11 +75,28 @@ fn collect<'a>(command: &'a Command, name: String, pages: &mut Vec<(String, &'a 
 
 fn page(name: &str, command: &Command) -> Result<Vec<u8>, Diagnostic> {
     let manual = format!("pcp-vmm {}", env!("CARGO_PKG_VERSION"));
-    let command = command.clone().disable_help_flag(true);
-    let man = Man::new(command).title(name).source(manual).manual("PCP");
+    // What the short help leaves out, the manual must not.
+    let shown = command.clone().disable_help_flag(true);
+    let shown = shown.mut_args(|arg| arg.hide_short_help(false));
+    let man = Man::new(shown).title(name).source(manual).manual("PCP");
     let mut text = Vec::new();
     man.render(&mut text).map_err(|error| {
         Diagnostic::failure("docs", format!("cannot render {name}")).because(&error)
     })?;
+    if let Some(examples) = command.get_before_help() {
+        text.extend(examples_section(&examples.to_string()).into_bytes());
+    }
     Ok(text)
+}
+
+/// The examples of the help as a section of a manual page, line by line as they are.
+fn examples_section(examples: &str) -> String {
+    let mut section = ".SH EXAMPLES\n.nf\n".to_owned();
+    for line in examples.trim_end().lines().skip(1) {
+        let line = line.trim_start().replace('\\', "\\\\").replace('-', "\\-");
+        // `\&` keeps a leading dot or quote from being a request.
+        section.push_str(&format!("\\&{line}\n"));
+    }
+    section.push_str(".fi\n");
+    section
 }

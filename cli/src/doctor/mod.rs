@@ -75,10 +75,3 @@ pub(crate) fn checks() -> Vec<Check> {
     checks.extend(host::checks());
     checks
 }
-
-/// What the machine's `/dev/kvm` lacks, for the hint of a run that failed on it.
-pub(crate) fn kvm_fault() -> Option<Check> {
-    kvm::checks()
-        .into_iter()
-        .find(|check| check.state == State::Fail)
-}

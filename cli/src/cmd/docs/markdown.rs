@@ -92,7 +92,8 @@ fn argument(arg: &Arg) -> String {
     }
     let help = arg.get_long_help().or_else(|| arg.get_help());
     let help = help.map(ToString::to_string).unwrap_or_default();
-    let mut line = format!("`{spelling}`: {help}");
+    let stop = if help.ends_with('.') { "" } else { "." };
+    let mut line = format!("`{spelling}`: {help}{stop}");
     let possible = arg.get_possible_values();
     if !possible.is_empty() && arg.get_action().takes_values() {
         let names: Vec<&str> = possible

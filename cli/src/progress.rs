@@ -1,0 +1,111 @@
+//! How a long piece of work goes on: a bar on a terminal, plain lines elsewhere.
+
+use std::time::Duration;
+
+use guest::image::{Event, Progress};
+use indicatif::{ProgressBar, ProgressStyle};
+
+use crate::output::Output;
+
+/// Shows an image build.
+#[derive(Debug)]
+pub(crate) struct BuildProgress {
+    output: Output,
+    bar: Option<ProgressBar>,
+    step: String,
+    reused: bool,
+}
+
+impl BuildProgress {
+    /// Nothing is shown before the first event.
+    pub(crate) fn new(output: Output) -> Self {
+        let bar = output.shows_progress().then(|| {
+            let bar = ProgressBar::new_spinner();
+            bar.enable_steady_tick(Duration::from_millis(100));
+            bar
+        });
+        Self {
+            output,
+            bar,
+            step: String::new(),
+            reused: false,
+        }
+    }
+
+    /// Leaves the last step as a fact.
+    pub(crate) fn finish(mut self) {
+        self.end_step();
+        if let Some(bar) = &self.bar {
+            bar.finish_and_clear();
+        }
+    }
+
+    fn end_step(&mut self) {
+        if let Some(bar) = &self.bar
+            && !self.step.is_empty()
+        {
+            let how = if self.reused { " (as before)" } else { "" };
+            let line = format!("{}{how}", self.step);
+            bar.suspend(|| self.output.note(line));
+        }
+        self.reused = false;
+    }
+}
+
+impl Progress for BuildProgress {
+    fn event(&mut self, event: Event<'_>) {
+        match event {
+            Event::Step {
+                number,
+                count,
+                title,
+            } => {
+                self.end_step();
+                self.step = format!("[{number}/{count}] {title}");
+                match &self.bar {
+                    Some(bar) => {
+                        bar.set_style(ProgressStyle::default_spinner());
+                        bar.set_message(self.step.clone());
+                    }
+                    None => self.output.note(&self.step),
+                }
+            }
+            Event::Reused => {
+                self.reused = true;
+                if self.bar.is_none() {
+                    self.output.note("  as before");
+                }
+            }
+            Event::Detail(line) => {
+                log::info!("{line}");
+                if let Some(bar) = &self.bar {
+                    bar.set_message(format!("{}: {line}", self.step));
+                }
+            }
+            Event::Bytes { done, total } => {
+                if let Some(bar) = &self.bar {
+                    bytes(bar, done, total);
+                }
+            }
+            Event::Warning(text) => match &self.bar {
+                Some(bar) => bar.suspend(|| self.output.warn(text)),
+                None => self.output.warn(text),
+            },
+        }
+    }
+}
+
+fn bytes(bar: &ProgressBar, done: u64, total: Option<u64>) {
+    let template = match total {
+        Some(total) => {
+            bar.set_length(total);
+            "{spinner} {wide_msg} {bytes} of {total_bytes}"
+        }
+        None => "{spinner} {wide_msg} {bytes}",
+    };
+    // The templates are fixed and valid; were one not, the old style would stay.
+    if let Ok(style) = ProgressStyle::with_template(template) {
+        bar.set_style(style);
+    }
+    bar.set_position(done);
+}

@@ -396,3 +396,6 @@ impl PciBus {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -270,3 +270,6 @@ pub struct PciConfigStateV1 {
     /// Every register.
     pub registers: Vec<u8>,
 }
+
+#[cfg(test)]
+mod tests;

@@ -24,6 +24,8 @@ const ENTRY_MASKED: u32 = 1;
 /// The most vectors of a function.
 pub const MAX_VECTORS: u16 = 256;
 
+const MAX_REPORTS: u32 = 8;
+
 /// The signal must wait: the vector or the function is masked, or MSI-X is off.
 const BLOCKED: u8 = 1;
 /// A signal waits.
@@ -117,6 +119,7 @@ pub struct Msix {
     entries: Vec<Entry>,
     control: u16,
     vectors: Arc<Vectors>,
+    refused: u32,
 }
 
 impl fmt::Debug for Msix {
@@ -176,6 +179,7 @@ impl Msix {
                 vectors: vectors?,
                 enabled: AtomicBool::new(false),
             }),
+            refused: 0,
         })
     }
 
@@ -222,7 +226,11 @@ impl Msix {
         let message = (entry.address, entry.data);
         if entry.configured != Some(message) {
             if let Err(error) = vector.msi.configure(message.0, message.1, false) {
-                log::warn!("interrupt vector {index} cannot be set up: {error}");
+                // The driver can ask as often as it likes; the log hears of it only so far.
+                if self.refused < MAX_REPORTS {
+                    self.refused += 1;
+                    log::warn!("interrupt vector {index} cannot be set up: {error}");
+                }
                 entry.configured = None;
                 vector.block();
                 return;
@@ -353,3 +361,6 @@ pub struct VectorStateV1 {
     /// Whether a signal waits.
     pub pending: bool,
 }
+
+#[cfg(test)]
+mod tests;

@@ -290,3 +290,6 @@ fn prepare(parts: &Parts, shared: &EventLoopHandle) -> io::Result<Prepared> {
         .map_or_else(|| shared.clone(), EventLoop::handle);
     Ok((doorbells?.into(), own, events))
 }
+
+#[cfg(test)]
+mod tests;

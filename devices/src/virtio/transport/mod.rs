@@ -253,7 +253,7 @@ impl Attached {
         if let Some(payload) = state.device {
             device.restore(payload)?;
         }
-        self.generation = state.generation.wrapping_add(1);
+        self.generation = state.generation;
         Ok(())
     }
 }

@@ -1,4 +1,6 @@
 //! Devices of the PC platform.
 
 pub mod acpi_pm;
+pub mod i8042;
 pub mod ioapic;
+pub mod serial;

@@ -4,6 +4,8 @@
     reason = "guest memory is handed to the kernel as raw pointers"
 )]
 
+pub mod fs;
+
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd};
 
@@ -11,7 +13,7 @@ use smallvec::SmallVec;
 use vm_memory::VolatileSlice;
 
 /// The most buffers that one call takes (Linux `UIO_MAXIOV`).
-const IOV_MAX: usize = 1024;
+pub(crate) const IOV_MAX: usize = 1024;
 
 type Iovecs = SmallVec<[libc::iovec; 16]>;
 

@@ -1,4 +1,5 @@
 //! Back ends: what connects a device to the host.
 
 pub mod console;
+pub mod fs;
 pub mod port_owner;

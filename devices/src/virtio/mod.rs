@@ -3,6 +3,7 @@
 mod buffers;
 pub mod core;
 pub mod device;
+pub mod fs;
 pub mod queue;
 pub mod rng;
 pub(crate) mod runner;

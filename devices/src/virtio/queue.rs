@@ -163,6 +163,15 @@ impl VirtQueue {
             .transpose()
     }
 
+    /// The chain `head` once more, which was popped before and not given back: for a request that
+    /// had to wait.
+    ///
+    /// # Errors
+    /// The chain breaks a rule; its buffers are then never touched.
+    pub fn resume<'m>(&self, mem: &'m GuestRam, head: u16) -> Result<Chain<'m>, QueueError> {
+        self.walk(mem, head)
+    }
+
     /// Puts the last popped chain back: the next [`VirtQueue::pop`] yields it again.
     pub fn unpop(&mut self) {
         self.ring.go_to_previous_position();

@@ -1,0 +1,172 @@
+//! Names to files: look-up, attributes, links, and the guest's count of what it remembers.
+
+use std::ffi::CStr;
+
+use rustix::fs::{Access, FileType, Stat, StatVfs, fstatvfs, readlinkat_raw, statat};
+use rustix::io::Errno;
+
+use super::Share;
+use super::node::NodeId;
+use super::resolve::NAME_ITSELF;
+
+/// The longest name (Linux `NAME_MAX`).
+const NAME_MAX: usize = 255;
+
+/// A file that a look-up found, counted as known to the guest once more.
+#[derive(Debug, Clone, Copy)]
+pub struct Found {
+    /// Its number.
+    pub node: NodeId,
+    /// Its attributes.
+    pub stat: Stat,
+}
+
+/// Checks that a name of the guest's is one directory entry, and no way up or down.
+pub(super) fn check_name(name: &CStr) -> Result<(), Errno> {
+    let bytes = name.to_bytes();
+    match bytes {
+        [] => Err(Errno::NOENT),
+        b"." | b".." => Err(Errno::INVAL),
+        _ if bytes.len() > NAME_MAX => Err(Errno::NAMETOOLONG),
+        _ if bytes.contains(&b'/') => Err(Errno::INVAL),
+        _ => Ok(()),
+    }
+}
+
+impl Share {
+    /// Finds `name` in the directory `parent`. A match is one more look-up that the guest has to
+    /// [forget](Share::forget).
+    ///
+    /// # Errors
+    /// There is no such name, it is not a plain name, or the directory cannot be searched.
+    pub fn lookup(&mut self, parent: NodeId, name: &CStr) -> Result<Found, Errno> {
+        check_name(name)?;
+        let dir = self.dir_fd(parent)?;
+        let stat = statat(&dir, name, NAME_ITSELF)?;
+        self.found(parent, name, stat)
+    }
+
+    /// Counts the file `stat`, just seen as `name` in `parent`.
+    pub(super) fn found(
+        &mut self,
+        parent: NodeId,
+        name: &CStr,
+        stat: Stat,
+    ) -> Result<Found, Errno> {
+        let node = self.nodes.intern(Some((parent, name.to_bytes())), &stat)?;
+        self.close_freed();
+        Ok(Found { node, stat })
+    }
+
+    /// Takes back `count` look-ups of `node`; ids that nobody knows are ignored.
+    pub fn forget(&mut self, node: NodeId, count: u64) {
+        self.nodes.forget(node, count);
+        self.close_freed();
+    }
+
+    /// How many files the guest knows, the root included.
+    #[must_use]
+    pub fn known(&self) -> usize {
+        self.nodes.len()
+    }
+
+    /// The attributes of `node`.
+    ///
+    /// # Errors
+    /// The file is gone (`ESTALE`) or out of reach.
+    pub fn attributes(&mut self, node: NodeId) -> Result<Stat, Errno> {
+        self.stat_node(node)
+    }
+
+    /// Notes that the guest is told these attributes now; whether they are those that it was told
+    /// last, so that what it cached of the file's data still holds.
+    pub fn tell(&mut self, node: NodeId, stat: &Stat) -> bool {
+        let digest = digest(stat);
+        self.nodes.get_mut(node).is_ok_and(|node| {
+            let same = node.told == digest;
+            node.told = digest;
+            same
+        })
+    }
+
+    /// Reads the target of the symbolic link `node` into `buffer`; the number of bytes.
+    ///
+    /// # Errors
+    /// The file is no symbolic link, or gone.
+    pub fn read_link(&mut self, node: NodeId, buffer: &mut [u8]) -> Result<usize, Errno> {
+        if self.nodes.get(node)?.kind != FileType::Symlink {
+            return Err(Errno::INVAL);
+        }
+        let fd = self.path_fd(node)?;
+        readlinkat_raw(&fd, c"", &mut *buffer)
+    }
+
+    /// Whether a user of the guest may access `node` as its permission bits say.
+    ///
+    /// # Errors
+    /// `EACCES`, or `EROFS` for writing to a read-only share.
+    pub fn access(&mut self, node: NodeId, mask: Access, uid: u32, gid: u32) -> Result<(), Errno> {
+        let stat = self.stat_node(node)?;
+        let kind = FileType::from_raw_mode(stat.st_mode);
+        let on_disk = matches!(
+            kind,
+            FileType::RegularFile | FileType::Directory | FileType::Symlink
+        );
+        if mask.contains(Access::WRITE_OK) && self.read_only && on_disk {
+            return Err(Errno::ROFS);
+        }
+        let shift = match (stat.st_uid == uid, stat.st_gid == gid) {
+            (true, _) => 6,
+            (false, true) => 3,
+            (false, false) => 0,
+        };
+        let granted = if uid == 0 {
+            let executable = kind == FileType::Directory || stat.st_mode & 0o111 != 0;
+            0o6 | u32::from(executable)
+        } else {
+            stat.st_mode >> shift & 0o7
+        };
+        if mask.bits() & 0o7 & !granted != 0 {
+            return Err(Errno::ACCESS);
+        }
+        Ok(())
+    }
+
+    /// The numbers of the file system on which `node` lies.
+    ///
+    /// # Errors
+    /// The file is gone.
+    pub fn statfs(&mut self, node: NodeId) -> Result<StatVfs, Errno> {
+        let fd = self.path_fd(node)?;
+        fstatvfs(&fd)
+    }
+
+    /// The inode number to show for `ino` of device `dev`: its own on the device of the root; on
+    /// others, mounted beneath, one that keeps clear of those.
+    #[must_use]
+    pub fn shown_ino(&self, dev: u64, ino: u64) -> u64 {
+        if dev == self.root_stat.st_dev {
+            return ino;
+        }
+        // A mount's numbers move to a range of its own, chosen by the device number.
+        ino ^ dev.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1 << 63
+    }
+}
+
+/// A number that changes with a file's data: of the times of its last change and its size.
+fn digest(stat: &Stat) -> u64 {
+    let mut sum: u64 = 0xcbf2_9ce4_8422_2325;
+    let parts = [
+        stat.st_mtime as u64,
+        stat.st_mtime_nsec,
+        stat.st_ctime as u64,
+        stat.st_ctime_nsec,
+        stat.st_size as u64,
+    ];
+    for part in parts {
+        sum = (sum ^ part)
+            .wrapping_mul(0x9e37_79b9_7f4a_7c15)
+            .rotate_left(29);
+    }
+    sum | 1
+}

@@ -1,0 +1,120 @@
+//! Changes of attributes: owner, mode, size and times.
+
+use rustix::fs::{
+    AtFlags, FileType, Gid, OFlags, Stat, Timespec, Timestamps, UTIME_NOW, UTIME_OMIT, Uid,
+    chownat, fstat, ftruncate, utimensat,
+};
+use rustix::io::Errno;
+use rustix::path::DecInt;
+
+use super::Share;
+use super::fds::Fd;
+use super::file::without_setid;
+use super::handle::HandleId;
+use super::node::NodeId;
+
+/// A time to set.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Time {
+    /// The host's clock.
+    Now,
+    /// Seconds and nanoseconds since 1970.
+    At(i64, u32),
+}
+
+/// What is to change; `None` stays.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Change {
+    /// Permission bits.
+    pub mode: Option<u32>,
+    /// Owner.
+    pub uid: Option<u32>,
+    /// Group.
+    pub gid: Option<u32>,
+    /// Length.
+    pub size: Option<u64>,
+    /// Time of the last access.
+    pub atime: Option<Time>,
+    /// Time of the last change of the data.
+    pub mtime: Option<Time>,
+    /// Whether the user has no privilege to keep set-user-id and set-group-id bits.
+    pub drop_setid: bool,
+}
+
+impl Share {
+    /// Changes the attributes of `node`, by one of its handles if there is one; those that it has
+    /// then.
+    ///
+    /// # Errors
+    /// The share is read-only, the file is gone, or the system refused.
+    pub fn change(
+        &mut self,
+        node: NodeId,
+        handle: Option<HandleId>,
+        change: &Change,
+    ) -> Result<Stat, Errno> {
+        self.writable()?;
+        let fd = match handle {
+            Some(handle) => self.handle_fd(node, handle)?,
+            None => self.path_fd(node)?,
+        };
+        if change.uid.is_some() || change.gid.is_some() {
+            let owner = change.uid.filter(|id| *id != u32::MAX).map(Uid::from_raw);
+            let group = change.gid.filter(|id| *id != u32::MAX).map(Gid::from_raw);
+            chownat(&fd, c"", owner, group, AtFlags::EMPTY_PATH)?;
+        }
+        if let Some(mode) = change.mode {
+            if self.nodes.get(node)?.kind == FileType::Symlink {
+                return Err(Errno::OPNOTSUPP);
+            }
+            self.chmod(&fd, mode & 0o7777)?;
+        }
+        if let Some(size) = change.size {
+            self.resize(node, handle, size)?;
+            if change.drop_setid && self.privileged {
+                let mode = fstat(&fd)?.st_mode & 0o7777;
+                if without_setid(mode) != mode {
+                    self.chmod(&fd, without_setid(mode))?;
+                }
+            }
+        }
+        if change.atime.is_some() || change.mtime.is_some() {
+            self.set_times(&fd, change)?;
+        }
+        fstat(&fd)
+    }
+
+    fn resize(&mut self, node: NodeId, handle: Option<HandleId>, size: u64) -> Result<(), Errno> {
+        if let Some(handle) = handle
+            && self
+                .handles
+                .get(handle)?
+                .flags
+                .intersects(OFlags::WRONLY | OFlags::RDWR)
+        {
+            return ftruncate(self.handle_fd(node, handle)?, size);
+        }
+        ftruncate(self.open_file(node, OFlags::WRONLY)?, size)
+    }
+
+    fn set_times(&self, fd: &Fd, change: &Change) -> Result<(), Errno> {
+        let times = Timestamps {
+            last_access: timespec(change.atime)?,
+            last_modification: timespec(change.mtime)?,
+        };
+        match &self.proc_fds {
+            Some(proc_fds) => utimensat(proc_fds, DecInt::from_fd(fd), &times, AtFlags::empty()),
+            None => utimensat(fd, c"", &times, AtFlags::EMPTY_PATH),
+        }
+    }
+}
+
+fn timespec(time: Option<Time>) -> Result<Timespec, Errno> {
+    let (tv_sec, tv_nsec) = match time {
+        None => (0, UTIME_OMIT),
+        Some(Time::Now) => (0, UTIME_NOW),
+        Some(Time::At(_, 1_000_000_000..)) => return Err(Errno::INVAL),
+        Some(Time::At(seconds, nanoseconds)) => (seconds, i64::from(nanoseconds)),
+    };
+    Ok(Timespec { tv_sec, tv_nsec })
+}

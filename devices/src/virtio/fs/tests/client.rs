@@ -1,0 +1,416 @@
+//! A guest's FUSE client, in bytes: what Linux would send.
+
+use std::path::Path;
+
+use rustix::io::Errno;
+use tempfile::TempDir;
+use zerocopy::{FromBytes, Immutable, IntoBytes};
+
+use crate::virtio::fs::protocol::*;
+use crate::virtio::fs::{Cache, Fs, FsSpec};
+use crate::virtio::testing::Driver;
+
+pub(super) const ROOT: u64 = 1;
+pub(super) const HIPRIO: u16 = 0;
+pub(super) const REQUESTS: u16 = 1;
+
+/// The flags that Linux 6.12 offers, those that we know of.
+pub(super) const OFFERED: u64 = InitFlags::all().bits();
+
+pub(super) struct Client {
+    pub(super) driver: Driver<Fs>,
+    unique: u64,
+    pub(super) uid: u32,
+    pub(super) gid: u32,
+    /// The share, if this client made it.
+    dir: Option<TempDir>,
+}
+
+pub(super) fn spec(path: &Path, read_only: bool, cache: Cache) -> FsSpec {
+    FsSpec {
+        tag: "share".into(),
+        path: path.to_owned(),
+        read_only,
+        cache,
+    }
+}
+
+impl Client {
+    /// A client of a new, empty, writable share.
+    pub(super) fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let mut client = Self::of(&spec(dir.path(), false, Cache::Auto));
+        client.dir = Some(dir);
+        client
+    }
+
+    pub(super) fn of(spec: &FsSpec) -> Self {
+        let mut client = Self::silent(Fs::new(spec).unwrap());
+        client.init(OFFERED);
+        client
+    }
+
+    /// A client that has not said INIT.
+    pub(super) fn silent(device: Fs) -> Self {
+        Self {
+            driver: Driver::new(device),
+            unique: 1,
+            uid: rustix::process::geteuid().as_raw(),
+            gid: rustix::process::getegid().as_raw(),
+            dir: None,
+        }
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        self.dir.as_ref().unwrap().path()
+    }
+
+    pub(super) fn init(&mut self, offered: u64) -> InitOut {
+        let args = InitIn {
+            major: 7,
+            minor: 38,
+            max_readahead: 128 << 10,
+            flags: offered as u32,
+        };
+        let more = InitInExt {
+            flags2: (offered >> 32) as u32,
+            unused: [0; 11],
+        };
+        let both = [args.as_bytes(), more.as_bytes()].concat();
+        self.ask(opcode::INIT, 0, &both).unwrap()
+    }
+
+    /// The header and body of a request, with its number.
+    pub(super) fn message(&mut self, opcode: u32, node: u64, body: &[u8]) -> (u64, Vec<u8>) {
+        self.unique += 2;
+        let header = InHeader {
+            len: (size_of::<InHeader>() + body.len()) as u32,
+            opcode,
+            unique: self.unique,
+            nodeid: node,
+            uid: self.uid,
+            gid: self.gid,
+            pid: 42,
+            ..InHeader::default()
+        };
+        (self.unique, [header.as_bytes(), body].concat())
+    }
+
+    /// Sends a request and returns the body of the answer, of at most `room` bytes.
+    pub(super) fn raw(
+        &mut self,
+        opcode: u32,
+        node: u64,
+        body: &[u8],
+        room: u32,
+    ) -> Result<Vec<u8>, Errno> {
+        let (unique, message) = self.message(opcode, node, body);
+        let (head, rest) = message.split_at(size_of::<InHeader>());
+        let answer = self.driver.request(REQUESTS, &[head, rest], &[16, room]);
+        body_of(unique, &answer)
+    }
+
+    /// Sends a request whose answer is a plain value.
+    pub(super) fn ask<T: FromBytes>(
+        &mut self,
+        opcode: u32,
+        node: u64,
+        body: &[u8],
+    ) -> Result<T, Errno> {
+        let body = self.raw(opcode, node, body, size_of::<T>() as u32)?;
+        Ok(T::read_from_bytes(&body).expect("an answer of another length"))
+    }
+
+    /// Sends a request whose answer is empty.
+    pub(super) fn order(&mut self, opcode: u32, node: u64, body: &[u8]) -> Result<(), Errno> {
+        let body = self.raw(opcode, node, body, 0)?;
+        assert!(body.is_empty());
+        Ok(())
+    }
+
+    pub(super) fn lookup(&mut self, parent: u64, name: &str) -> Result<EntryOut, Errno> {
+        self.ask(opcode::LOOKUP, parent, &named(name))
+    }
+
+    /// The node at a path of plain names.
+    pub(super) fn walk(&mut self, path: &str) -> Result<u64, Errno> {
+        path.split('/')
+            .try_fold(ROOT, |node, name| Ok(self.lookup(node, name)?.nodeid))
+    }
+
+    pub(super) fn forget(&mut self, node: u64, nlookup: u64) {
+        let args = ForgetIn { nlookup };
+        let (_, message) = self.message(opcode::FORGET, node, args.as_bytes());
+        let answer = self.driver.request(HIPRIO, &[&message], &[]);
+        assert!(answer.is_empty());
+    }
+
+    pub(super) fn getattr(&mut self, node: u64) -> Result<Attr, Errno> {
+        let args = GetattrIn::default();
+        let out: AttrOut = self.ask(opcode::GETATTR, node, args.as_bytes())?;
+        Ok(out.attr)
+    }
+
+    pub(super) fn setattr(&mut self, node: u64, args: SetattrIn) -> Result<Attr, Errno> {
+        let out: AttrOut = self.ask(opcode::SETATTR, node, args.as_bytes())?;
+        Ok(out.attr)
+    }
+
+    pub(super) fn open(&mut self, node: u64, flags: i32) -> Result<OpenOut, Errno> {
+        let args = OpenIn {
+            flags: flags as u32,
+            open_flags: 0,
+        };
+        self.ask(opcode::OPEN, node, args.as_bytes())
+    }
+
+    pub(super) fn create(
+        &mut self,
+        parent: u64,
+        name: &str,
+        flags: i32,
+        mode: u32,
+    ) -> Result<(EntryOut, OpenOut), Errno> {
+        let args = CreateIn {
+            flags: (flags | libc::O_CREAT) as u32,
+            mode: libc::S_IFREG | mode,
+            umask: 0o022,
+            open_flags: 0,
+        };
+        let body = [args.as_bytes(), &named(name)].concat();
+        let out = self.raw(opcode::CREATE, parent, &body, 128 + 16)?;
+        let (entry, opened) = EntryOut::read_from_prefix(&out).unwrap();
+        Ok((entry, OpenOut::read_from_bytes(opened).unwrap()))
+    }
+
+    /// Makes a file that holds `data`, and forgets nothing.
+    pub(super) fn put(&mut self, parent: u64, name: &str, data: &[u8]) -> u64 {
+        let (entry, opened) = self.create(parent, name, libc::O_RDWR, 0o644).unwrap();
+        assert_eq!(
+            self.write(entry.nodeid, opened.fh, 0, data),
+            Ok(data.len() as u32)
+        );
+        self.release(entry.nodeid, opened.fh).unwrap();
+        entry.nodeid
+    }
+
+    pub(super) fn release(&mut self, node: u64, fh: u64) -> Result<(), Errno> {
+        let args = ReleaseIn {
+            fh,
+            ..ReleaseIn::default()
+        };
+        self.order(opcode::RELEASE, node, args.as_bytes())
+    }
+
+    pub(super) fn read(
+        &mut self,
+        node: u64,
+        fh: u64,
+        offset: u64,
+        size: u32,
+    ) -> Result<Vec<u8>, Errno> {
+        let args = ReadIn {
+            fh,
+            offset,
+            size,
+            ..ReadIn::default()
+        };
+        self.raw(opcode::READ, node, args.as_bytes(), size)
+    }
+
+    pub(super) fn write(
+        &mut self,
+        node: u64,
+        fh: u64,
+        offset: u64,
+        data: &[u8],
+    ) -> Result<u32, Errno> {
+        self.write_with(
+            node,
+            data,
+            WriteIn {
+                fh,
+                offset,
+                ..WriteIn::default()
+            },
+        )
+    }
+
+    pub(super) fn write_with(
+        &mut self,
+        node: u64,
+        data: &[u8],
+        args: WriteIn,
+    ) -> Result<u32, Errno> {
+        let args = WriteIn {
+            size: data.len() as u32,
+            ..args
+        };
+        let body = [args.as_bytes(), data].concat();
+        let out: WriteOut = self.ask(opcode::WRITE, node, &body)?;
+        Ok(out.size)
+    }
+
+    /// The whole content of a file.
+    pub(super) fn content(&mut self, node: u64) -> Result<Vec<u8>, Errno> {
+        let opened = self.open(node, libc::O_RDONLY)?;
+        let data = self.read(node, opened.fh, 0, 1 << 16)?;
+        self.release(node, opened.fh)?;
+        Ok(data)
+    }
+
+    pub(super) fn opendir(&mut self, node: u64) -> Result<u64, Errno> {
+        let opened: OpenOut = self.ask(opcode::OPENDIR, node, OpenIn::default().as_bytes())?;
+        Ok(opened.fh)
+    }
+
+    /// One READDIR or READDIRPLUS: the entries, each with its own look-up if asked for.
+    pub(super) fn readdir_at(
+        &mut self,
+        node: u64,
+        fh: u64,
+        offset: u64,
+        size: u32,
+        plus: bool,
+    ) -> Result<Vec<Listed>, Errno> {
+        let args = ReadIn {
+            fh,
+            offset,
+            size,
+            ..ReadIn::default()
+        };
+        let opcode = if plus {
+            opcode::READDIRPLUS
+        } else {
+            opcode::READDIR
+        };
+        let bytes = self.raw(opcode, node, args.as_bytes(), size)?;
+        Ok(listed(&bytes, plus))
+    }
+
+    /// Every entry of a directory but `.` and `..`, read in pieces of `size` bytes.
+    pub(super) fn list(&mut self, node: u64, size: u32, plus: bool) -> Vec<Listed> {
+        let fh = self.opendir(node).unwrap_or(0);
+        let (mut all, mut offset) = (Vec::new(), 0);
+        loop {
+            let some = self.readdir_at(node, fh, offset, size, plus).unwrap();
+            let Some(last) = some.last() else { break };
+            offset = last.dirent.off;
+            all.extend(some);
+        }
+        if fh != 0 {
+            let args = ReleaseIn {
+                fh,
+                ..ReleaseIn::default()
+            };
+            self.order(opcode::RELEASEDIR, node, args.as_bytes())
+                .unwrap();
+        }
+        all.retain(|entry| entry.name != "." && entry.name != "..");
+        all
+    }
+
+    pub(super) fn mkdir(&mut self, parent: u64, name: &str) -> Result<EntryOut, Errno> {
+        let args = MkdirIn {
+            mode: 0o755,
+            umask: 0o022,
+        };
+        self.ask(opcode::MKDIR, parent, &with_names(&args, &[name]))
+    }
+
+    pub(super) fn symlink(
+        &mut self,
+        parent: u64,
+        name: &str,
+        target: &str,
+    ) -> Result<EntryOut, Errno> {
+        let body = [named(name), named(target)].concat();
+        self.ask(opcode::SYMLINK, parent, &body)
+    }
+
+    pub(super) fn link(&mut self, node: u64, parent: u64, name: &str) -> Result<EntryOut, Errno> {
+        let args = LinkIn { oldnodeid: node };
+        self.ask(opcode::LINK, parent, &with_names(&args, &[name]))
+    }
+
+    pub(super) fn unlink(&mut self, parent: u64, name: &str) -> Result<(), Errno> {
+        self.order(opcode::UNLINK, parent, &named(name))
+    }
+
+    pub(super) fn rmdir(&mut self, parent: u64, name: &str) -> Result<(), Errno> {
+        self.order(opcode::RMDIR, parent, &named(name))
+    }
+
+    pub(super) fn rename(
+        &mut self,
+        from: (u64, &str),
+        to: (u64, &str),
+        flags: u32,
+    ) -> Result<(), Errno> {
+        let args = Rename2In {
+            newdir: to.0,
+            flags,
+            padding: 0,
+        };
+        self.order(opcode::RENAME2, from.0, &with_names(&args, &[from.1, to.1]))
+    }
+
+    pub(super) fn readlink(&mut self, node: u64) -> Result<String, Errno> {
+        let target = self.raw(opcode::READLINK, node, &[], 4096)?;
+        Ok(String::from_utf8(target).unwrap())
+    }
+}
+
+/// One entry of a directory.
+#[derive(Debug)]
+pub(super) struct Listed {
+    pub(super) name: String,
+    pub(super) dirent: Dirent,
+    pub(super) entry: Option<EntryOut>,
+}
+
+pub(super) fn listed(mut bytes: &[u8], plus: bool) -> Vec<Listed> {
+    let mut all = Vec::new();
+    while !bytes.is_empty() {
+        let before = bytes.len();
+        let mut entry = None;
+        if plus {
+            let (out, rest) = EntryOut::read_from_prefix(bytes).unwrap();
+            entry = Some(out);
+            bytes = rest;
+        }
+        let (dirent, rest) = Dirent::read_from_prefix(bytes).unwrap();
+        let (name, rest) = rest.split_at(dirent.namelen as usize);
+        let used = before - rest.len();
+        bytes = &rest[padded(used) - used..];
+        all.push(Listed {
+            name: String::from_utf8(name.to_vec()).unwrap(),
+            dirent,
+            entry,
+        });
+    }
+    all
+}
+
+pub(super) fn named(name: &str) -> Vec<u8> {
+    [name.as_bytes(), &[0]].concat()
+}
+
+pub(super) fn with_names<T: IntoBytes + Immutable>(args: &T, names: &[&str]) -> Vec<u8> {
+    let names = names.iter().flat_map(|name| named(name));
+    args.as_bytes().iter().copied().chain(names).collect()
+}
+
+/// The body of an answer to request `unique`, or its error.
+pub(super) fn body_of(unique: u64, answer: &[u8]) -> Result<Vec<u8>, Errno> {
+    let (header, body) = OutHeader::read_from_prefix(answer).expect("no answer");
+    assert_eq!(header.unique, unique);
+    assert_eq!(header.len as usize, answer.len(), "length in the header");
+    match header.error {
+        0 => Ok(body.to_vec()),
+        error => {
+            assert!(body.is_empty(), "an error with a body");
+            Err(Errno::from_raw_os_error(-error))
+        }
+    }
+}

@@ -12,7 +12,7 @@
 
 use std::fmt::Write as _;
 use std::fs::{self, DirBuilder, File, Metadata, OpenOptions};
-use std::io::{self, BufWriter, Read, Seek, Write};
+use std::io::{self, Read, Seek, Write};
 use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -21,6 +21,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use sha2::{Digest, Sha256};
 
 use super::fields::u64_at;
+use super::sparse::SparseWriter;
 
 /// The most kernels that are kept; about 60 MB each.
 const KEEP: usize = 16;
@@ -118,7 +119,7 @@ impl<'a> Cache<'a> {
         let temporary = Temporary::create(self.folder).map_err(|e| self.unwritable(&e))?;
         let file = temporary.file.try_clone();
         let file = file.map_err(|e| self.unwritable(&e))?;
-        let mut hasher = Hasher::new(BufWriter::with_capacity(256 << 10, file));
+        let mut hasher = Hasher::new(SparseWriter::new(file));
         fill(&mut hasher).map_err(Some)?;
         let (hash, len, mut writer) = hasher.finish_with_len();
         let finish = || {
@@ -126,8 +127,7 @@ impl<'a> Cache<'a> {
             writer.write_all(&key.0)?;
             writer.write_all(&len.to_le_bytes())?;
             writer.write_all(&hash)?;
-            writer.flush()?;
-            drop(writer);
+            writer.finish()?;
             temporary.publish(&self.entry_path(key))
         };
         let entry = finish().map_err(|e| self.unwritable(&e))?;

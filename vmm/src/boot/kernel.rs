@@ -1,7 +1,7 @@
 //! The kernel: recognised, unpacked if need be, and put into guest RAM.
 
 use std::fs::File;
-use std::io::{self, Seek};
+use std::io;
 use std::path::Path;
 
 use devices::GuestRam;
@@ -14,6 +14,7 @@ use super::elf::{Elf, Segment};
 use super::error::{BootError, Role};
 use super::file_kind::FileKind;
 use super::source::Source;
+use super::sparse::SparseWriter;
 use super::unpack::UnpackError;
 use crate::layout::Layout;
 
@@ -158,7 +159,7 @@ impl Kernel {
     /// Reads the segments into guest RAM, whose other bytes are zero as they were mapped.
     pub(super) fn load(&self, mem: &GuestRam) -> Result<(), BootError> {
         for Segment { file, memory } in &self.segments {
-            self.source.load(mem, file.start, file.len, memory.start)?;
+            self.source.load_sparse(mem, *file, memory.start)?;
         }
         Ok(())
     }
@@ -207,10 +208,9 @@ fn unpacked(source: &Source, payload: &Payload, cache: Option<&Path>) -> Result<
         }
     }
     let memory = memfd_create("kernel", MemfdFlags::CLOEXEC).map_err(|e| failed(e.into()))?;
-    let mut file = File::from(memory);
+    let mut file = SparseWriter::new(File::from(memory));
     match unpack(&mut file) {
-        Ok(()) => file.rewind().map_err(failed)?,
-        Err(UnpackError::Input(error) | UnpackError::Output(error)) => return Err(failed(error)),
+        Ok(()) => file.finish().map_err(failed),
+        Err(UnpackError::Input(error) | UnpackError::Output(error)) => Err(failed(error)),
     }
-    Ok(file)
 }

@@ -17,6 +17,7 @@ mod params;
 mod pvh;
 mod regs;
 mod source;
+mod sparse;
 mod unpack;
 
 use std::path::Path;

@@ -9,6 +9,8 @@ use std::path::{Path, PathBuf};
 
 use devices::GuestRam;
 use devices::sys::read_vectored;
+use rustix::fs::{SeekFrom, seek};
+use rustix::io::Errno;
 use vm_memory::{GuestAddress, GuestMemoryBackend};
 
 use super::error::{BootError, Role};
@@ -17,6 +19,8 @@ use crate::layout::Range;
 
 /// How much of a file is read when it is opened: the headers of every kernel format.
 const HEAD: usize = 4096;
+/// The least size of a segment that is searched for holes.
+const SPARSE: u64 = 1 << 20;
 
 /// An opened regular file and its first bytes.
 #[derive(Debug)]
@@ -146,6 +150,41 @@ impl Source {
         let mut buf = vec![0; len];
         let filled = self.read_up_to(offset, &mut buf)?;
         Ok((filled == len).then_some(Cow::Owned(buf)))
+    }
+
+    /// Reads `range` straight into guest RAM at `to`, except for holes: RAM is zero there already.
+    pub(super) fn load_sparse(
+        &self,
+        mem: &GuestRam,
+        range: Range,
+        to: u64,
+    ) -> Result<(), BootError> {
+        let mut at = range.start;
+        while at < range.end() {
+            let (start, end) = match self.data_from(at, range) {
+                Ok(Some(data)) => data,
+                Ok(None) => break,
+                Err(_) => (at, range.end()),
+            };
+            self.load(mem, start, end - start, to + (start - range.start))?;
+            at = end;
+        }
+        Ok(())
+    }
+
+    /// The next stretch of data in `range` at or behind `at`. Fails where the file system does not
+    /// tell holes.
+    fn data_from(&self, at: u64, range: Range) -> io::Result<Option<(u64, u64)>> {
+        if range.len < SPARSE {
+            return Ok(Some((at, range.end())));
+        }
+        let start = match seek(&self.file, SeekFrom::Data(at)) {
+            Ok(start) => start,
+            Err(Errno::NXIO) => return Ok(None),
+            Err(error) => return Err(error.into()),
+        };
+        let end = seek(&self.file, SeekFrom::Hole(start))?.min(range.end());
+        Ok((start < end).then_some((start, end)))
     }
 
     /// Reads `len` bytes at `offset` straight into guest RAM at `to`.

@@ -58,7 +58,7 @@ impl Diagnostic {
     pub(crate) fn because(mut self, error: &dyn Error) -> Self {
         let mut next = Some(error);
         while let Some(error) = next {
-            let text = error.to_string();
+            let text = plain(&error.to_string());
             // A transparent wrapper says the same as what it wraps.
             if self.causes.last() != Some(&text) {
                 self.causes.push(text);
@@ -108,6 +108,15 @@ impl Diagnostic {
     }
 }
 
+/// A cause without the number that the standard library adds to the system's words.
+fn plain(text: &str) -> String {
+    let words = match text.rsplit_once(" (os error ") {
+        Some((words, number)) if number.ends_with(')') => words,
+        _ => text,
+    };
+    words.to_owned()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -124,6 +133,14 @@ mod tests {
     fn the_whole_chain_of_causes_is_kept_in_order() {
         let diagnostic = Diagnostic::failure("x", "cannot do it").because(&Outer(Inner));
         assert_eq!(diagnostic.causes, ["outer", "inner"]);
+    }
+
+    #[test]
+    fn the_systems_words_come_without_a_number() {
+        let error = std::io::Error::from_raw_os_error(2);
+        let diagnostic = Diagnostic::failure("x", "y").because(&error);
+        assert_eq!(diagnostic.causes, ["No such file or directory"]);
+        assert_eq!(plain("a (os error b"), "a (os error b");
     }
 
     #[test]

@@ -90,7 +90,9 @@ impl Rules {
             (Field::Name, &spec.name),
             (Field::ProcessName, &spec.process_name),
         ] {
-            if !is_name(name) {
+            // A process that is named after the VM has the same fault, which is told once.
+            let told = field == Field::ProcessName && *name == spec.name;
+            if !is_name(name) && !told {
                 self.add(
                     field,
                     format!("`{}` is not a name", name.escape_debug()),

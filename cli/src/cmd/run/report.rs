@@ -4,6 +4,7 @@ use std::fmt::Write;
 
 use serde::Serialize;
 use vmm::config::{ConsoleSpec, DeviceSpec, Forward, NetBackendSpec, Setting, VmSpec};
+use vmm::layout::{Layout, Range};
 
 use super::plan::Plan;
 use crate::output::{Output, Stop};
@@ -13,7 +14,30 @@ use crate::output::{Output, Stop};
 struct DryRun<'a> {
     spec: &'a VmSpec,
     settings: &'a [Setting],
+    layout: &'a [Place],
     host_changes: Vec<String>,
+}
+
+/// A range of guest-physical addresses and what is there.
+#[derive(Serialize)]
+struct Place {
+    name: &'static str,
+    start: u64,
+    end: u64,
+}
+
+/// Where everything is in a machine of the wanted size; nothing, if that size is not possible.
+fn places(spec: &VmSpec) -> Vec<Place> {
+    let layout = Layout::new(spec.memory, u32::from(spec.cpus)).ok();
+    let claims = layout.map(|layout| layout.claims()).unwrap_or_default();
+    let place = |(name, range): (_, Range)| Place {
+        name,
+        start: range.start,
+        end: range.end(),
+    };
+    let mut places: Vec<Place> = claims.into_iter().map(place).collect();
+    places.sort_by_key(|place| place.start);
+    places
 }
 
 /// Shows the planned machine.
@@ -21,10 +45,12 @@ pub(crate) fn dry_run(plan: &Plan, output: Output) -> Result<(), Stop> {
     let spec = &plan.resolved.spec;
     let settings = plan.resolved.settings.as_slice();
     let host_changes = host_changes(spec);
+    let layout = places(spec);
     if output.is_json() {
         return output.json(&DryRun {
             spec,
             settings,
+            layout: &layout,
             host_changes,
         });
     }
@@ -42,6 +68,10 @@ pub(crate) fn dry_run(plan: &Plan, output: Output) -> Result<(), Stop> {
     {
         // Writing to a string cannot fail.
         let _ = writeln!(text, "{:<width$}  {value}  ({origin})", field.as_str());
+    }
+    let _ = writeln!(text, "\nThe guest's addresses:");
+    for Place { name, start, end } in &layout {
+        let _ = writeln!(text, "  {start:#014x}..{end:#014x}  {name}");
     }
     let _ = writeln!(text, "\nOn this host:");
     for change in &host_changes {

@@ -1,0 +1,170 @@
+# Print an optspec for argparse to handle cmd's options that are independent of any subcommand.
+function __fish_pcp_vmm_global_optspecs
+    string join \n V/version json q/quiet v/verbose color= no-progress log-file= log-format= h/help
+end
+
+function __fish_pcp_vmm_needs_command
+    # Figure out if the current invocation already has a command.
+    set -l cmd (commandline -opc)
+    set -e cmd[1]
+    argparse -s (__fish_pcp_vmm_global_optspecs) -- $cmd 2>/dev/null
+    or return
+    if set -q argv[1]
+        # Also print the command, so this can be used to figure out what it is.
+        echo $argv[1]
+        return 1
+    end
+    return 0
+end
+
+function __fish_pcp_vmm_using_subcommand
+    set -l cmd (__fish_pcp_vmm_needs_command)
+    test -z "$cmd"
+    and return 1
+    contains -- $cmd[1] $argv
+end
+
+complete -c pcp-vmm -n "__fish_pcp_vmm_needs_command" -l color -d 'Use colours' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t'Always'
+never\t'Never'"
+complete -c pcp-vmm -n "__fish_pcp_vmm_needs_command" -l log-file -d 'Append the log to this file instead of showing it' -r -F
+complete -c pcp-vmm -n "__fish_pcp_vmm_needs_command" -l log-format -d 'How log lines are written' -r -f -a "text\t'For people'
+json\t'One JSON object a line'"
+complete -c pcp-vmm -n "__fish_pcp_vmm_needs_command" -s V -l version -d 'Print the version; with --json, what it was built from too'
+complete -c pcp-vmm -n "__fish_pcp_vmm_needs_command" -l json -d 'Write results and errors as JSON'
+complete -c pcp-vmm -n "__fish_pcp_vmm_needs_command" -s q -l quiet -d 'Say nothing but results, warnings and errors'
+complete -c pcp-vmm -n "__fish_pcp_vmm_needs_command" -s v -l verbose -d 'Log more: -v what happens, -vv details, -vvv everything'
+complete -c pcp-vmm -n "__fish_pcp_vmm_needs_command" -l no-progress -d 'Show no progress bars'
+complete -c pcp-vmm -n "__fish_pcp_vmm_needs_command" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c pcp-vmm -n "__fish_pcp_vmm_needs_command" -f -a "run" -d 'Start a VM and stay with it until it ends'
+complete -c pcp-vmm -n "__fish_pcp_vmm_needs_command" -f -a "image" -d 'Build, list and remove guest images'
+complete -c pcp-vmm -n "__fish_pcp_vmm_needs_command" -f -a "doctor" -d 'Check whether this machine can run VMs; say what is missing and how to get it'
+complete -c pcp-vmm -n "__fish_pcp_vmm_needs_command" -f -a "completions" -d 'Write the completion script of a shell to standard output'
+complete -c pcp-vmm -n "__fish_pcp_vmm_needs_command" -f -a "docs" -d 'Write the manual pages, the completion scripts and the reference into a folder'
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand run" -l color -d 'Use colours' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t'Always'
+never\t'Never'"
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand run" -l log-file -d 'Append the log to this file instead of showing it' -r -F
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand run" -l log-format -d 'How log lines are written' -r -f -a "text\t'For people'
+json\t'One JSON object a line'"
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand run" -l variant -d 'The guest: base, eval, grafana or bpf [default: base]' -r
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand run" -l bundle -d 'A folder with a bundle to start instead of the variant\'s own' -r -F
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand run" -l kernel -d 'The kernel: a bzImage or an ELF vmlinux' -r -F
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand run" -l initrd -d 'The initial RAM disk' -r -F
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand run" -l cmdline -d 'The whole kernel command line, in place of the default' -r
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand run" -l append -d 'More words for the end of the kernel command line' -r
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand run" -l name -d 'The VM\'s name [default: the guest\'s host name]' -r
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand run" -s m -l memory -d 'Guest memory: a number with K, M, G or T; M by default [default: 1G]' -r
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand run" -s c -l cpus -d 'The number of vCPUs, 1 to 64 [default: 4]' -r
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand run" -l net -d 'The network: user (in the VMM, no privilege needed) or none' -r
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand run" -s f -l forward -d 'Lead a host port into the guest; also replaces a port of the bundle' -r
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand run" -l port-offset -d 'Add a number to every host port of the bundle, to run a guest twice' -r
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand run" -l mac -d 'The network card\'s address' -r
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand run" -l mtu -d 'The network card\'s largest packet in bytes' -r
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand run" -s s -l share -d 'Share a folder over virtio-fs (`mount -t virtiofs TAG /mnt`). A comma in the path is doubled' -r
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand run" -l disk -d 'Add a raw disk image or a block device. A comma in the path is doubled' -r
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand run" -l console -d 'Where ttyS0 (serial, the default) or hvc0 (virtio) leads: stdio, file=PATH, unix=PATH, tcp=[ADDR:]PORT or none' -r
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand run" -l rng -d 'Have an entropy device [default: with a bundle]' -r -f -a "true\t''
+false\t''"
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand run" -l process-name -d 'Call the process `microvm@NAME`, for scripts that look for it' -r
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand run" -l boot-timeout -d 'Give up if the guest has not reached user space after this many seconds' -r
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand run" -l json -d 'Write results and errors as JSON'
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand run" -s q -l quiet -d 'Say nothing but results, warnings and errors'
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand run" -s v -l verbose -d 'Log more: -v what happens, -vv details, -vvv everything'
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand run" -l no-progress -d 'Show no progress bars'
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand run" -l dry-run -d 'Show the machine and where each value comes from; start nothing'
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand run" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand image; and not __fish_seen_subcommand_from build ls rm" -l color -d 'Use colours' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t'Always'
+never\t'Never'"
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand image; and not __fish_seen_subcommand_from build ls rm" -l log-file -d 'Append the log to this file instead of showing it' -r -F
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand image; and not __fish_seen_subcommand_from build ls rm" -l log-format -d 'How log lines are written' -r -f -a "text\t'For people'
+json\t'One JSON object a line'"
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand image; and not __fish_seen_subcommand_from build ls rm" -l json -d 'Write results and errors as JSON'
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand image; and not __fish_seen_subcommand_from build ls rm" -s q -l quiet -d 'Say nothing but results, warnings and errors'
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand image; and not __fish_seen_subcommand_from build ls rm" -s v -l verbose -d 'Log more: -v what happens, -vv details, -vvv everything'
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand image; and not __fish_seen_subcommand_from build ls rm" -l no-progress -d 'Show no progress bars'
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand image; and not __fish_seen_subcommand_from build ls rm" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand image; and not __fish_seen_subcommand_from build ls rm" -f -a "build" -d 'Build a guest image from Debian packages'
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand image; and not __fish_seen_subcommand_from build ls rm" -f -a "ls" -d 'List the images in the cache'
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand image; and not __fish_seen_subcommand_from build ls rm" -f -a "rm" -d 'Remove images from the cache'
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand image; and __fish_seen_subcommand_from build" -l variant -d 'The guest: base, eval, grafana or bpf' -r
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand image; and __fish_seen_subcommand_from build" -l suite -d 'The Debian suite' -r
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand image; and __fish_seen_subcommand_from build" -s o -l output -d 'The folder to write; one in the cache by default' -r -F
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand image; and __fish_seen_subcommand_from build" -l kernel -d 'Which of Debian\'s kernels' -r -f -a "cloud\t'Small, with the drivers of virtual hardware'
+standard\t'With the drivers of all hardware'"
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand image; and __fish_seen_subcommand_from build" -l root-disk -d 'Put the root file system into a disk image instead of a shared folder' -r -f -a "erofs\t'Compact and read-only'
+ext4\t'Writable'"
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand image; and __fish_seen_subcommand_from build" -l mirror -d 'The package mirror [default: that of the machine\'s own apt]' -r
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand image; and __fish_seen_subcommand_from build" -l package -d 'A package file to install besides, such as Grafana\'s; may be given several times' -r -F
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand image; and __fish_seen_subcommand_from build" -l color -d 'Use colours' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t'Always'
+never\t'Never'"
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand image; and __fish_seen_subcommand_from build" -l log-file -d 'Append the log to this file instead of showing it' -r -F
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand image; and __fish_seen_subcommand_from build" -l log-format -d 'How log lines are written' -r -f -a "text\t'For people'
+json\t'One JSON object a line'"
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand image; and __fish_seen_subcommand_from build" -l install-missing -d 'Install missing tools of this machine with apt (as root)'
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand image; and __fish_seen_subcommand_from build" -l force -d 'Build even if the image is there and up to date'
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand image; and __fish_seen_subcommand_from build" -l json -d 'Write results and errors as JSON'
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand image; and __fish_seen_subcommand_from build" -s q -l quiet -d 'Say nothing but results, warnings and errors'
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand image; and __fish_seen_subcommand_from build" -s v -l verbose -d 'Log more: -v what happens, -vv details, -vvv everything'
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand image; and __fish_seen_subcommand_from build" -l no-progress -d 'Show no progress bars'
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand image; and __fish_seen_subcommand_from build" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand image; and __fish_seen_subcommand_from ls" -l color -d 'Use colours' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t'Always'
+never\t'Never'"
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand image; and __fish_seen_subcommand_from ls" -l log-file -d 'Append the log to this file instead of showing it' -r -F
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand image; and __fish_seen_subcommand_from ls" -l log-format -d 'How log lines are written' -r -f -a "text\t'For people'
+json\t'One JSON object a line'"
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand image; and __fish_seen_subcommand_from ls" -l json -d 'Write results and errors as JSON'
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand image; and __fish_seen_subcommand_from ls" -s q -l quiet -d 'Say nothing but results, warnings and errors'
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand image; and __fish_seen_subcommand_from ls" -s v -l verbose -d 'Log more: -v what happens, -vv details, -vvv everything'
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand image; and __fish_seen_subcommand_from ls" -l no-progress -d 'Show no progress bars'
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand image; and __fish_seen_subcommand_from ls" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand image; and __fish_seen_subcommand_from rm" -l color -d 'Use colours' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t'Always'
+never\t'Never'"
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand image; and __fish_seen_subcommand_from rm" -l log-file -d 'Append the log to this file instead of showing it' -r -F
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand image; and __fish_seen_subcommand_from rm" -l log-format -d 'How log lines are written' -r -f -a "text\t'For people'
+json\t'One JSON object a line'"
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand image; and __fish_seen_subcommand_from rm" -l all -d 'Remove all images'
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand image; and __fish_seen_subcommand_from rm" -l downloads -d 'Also remove what builds share, such as downloaded packages'
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand image; and __fish_seen_subcommand_from rm" -s y -l force -d 'Do not ask'
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand image; and __fish_seen_subcommand_from rm" -l json -d 'Write results and errors as JSON'
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand image; and __fish_seen_subcommand_from rm" -s q -l quiet -d 'Say nothing but results, warnings and errors'
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand image; and __fish_seen_subcommand_from rm" -s v -l verbose -d 'Log more: -v what happens, -vv details, -vvv everything'
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand image; and __fish_seen_subcommand_from rm" -l no-progress -d 'Show no progress bars'
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand image; and __fish_seen_subcommand_from rm" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand doctor" -l color -d 'Use colours' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t'Always'
+never\t'Never'"
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand doctor" -l log-file -d 'Append the log to this file instead of showing it' -r -F
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand doctor" -l log-format -d 'How log lines are written' -r -f -a "text\t'For people'
+json\t'One JSON object a line'"
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand doctor" -l json -d 'Write results and errors as JSON'
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand doctor" -s q -l quiet -d 'Say nothing but results, warnings and errors'
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand doctor" -s v -l verbose -d 'Log more: -v what happens, -vv details, -vvv everything'
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand doctor" -l no-progress -d 'Show no progress bars'
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand doctor" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand completions" -l color -d 'Use colours' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t'Always'
+never\t'Never'"
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand completions" -l log-file -d 'Append the log to this file instead of showing it' -r -F
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand completions" -l log-format -d 'How log lines are written' -r -f -a "text\t'For people'
+json\t'One JSON object a line'"
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand completions" -l json -d 'Write results and errors as JSON'
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand completions" -s q -l quiet -d 'Say nothing but results, warnings and errors'
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand completions" -s v -l verbose -d 'Log more: -v what happens, -vv details, -vvv everything'
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand completions" -l no-progress -d 'Show no progress bars'
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand completions" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand docs" -l color -d 'Use colours' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t'Always'
+never\t'Never'"
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand docs" -l log-file -d 'Append the log to this file instead of showing it' -r -F
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand docs" -l log-format -d 'How log lines are written' -r -f -a "text\t'For people'
+json\t'One JSON object a line'"
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand docs" -l json -d 'Write results and errors as JSON'
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand docs" -s q -l quiet -d 'Say nothing but results, warnings and errors'
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand docs" -s v -l verbose -d 'Log more: -v what happens, -vv details, -vvv everything'
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand docs" -l no-progress -d 'Show no progress bars'
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand docs" -s h -l help -d 'Print help (see more with \'--help\')'

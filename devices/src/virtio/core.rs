@@ -4,16 +4,19 @@
 //! A transport decodes its accesses into calls of [`Core`]. A driver that breaks a rule finds its
 //! write without effect and `DEVICE_NEEDS_RESET` in the status; only a reset leads on from there.
 
-use std::fmt;
+mod health;
+mod queues;
+
+pub use health::Health;
+pub use queues::{Part, QueueRegs, QueueStateV1};
+
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 use serde::{Deserialize, Serialize};
-use virtio_queue::QueueState;
 
 use crate::GuestRam;
 use crate::persist::PersistError;
-use crate::virtio::device::{DeviceInfo, Interrupt};
+use crate::virtio::device::DeviceInfo;
 use crate::virtio::queue::{QueueError, VirtQueue};
 
 /// The driver may hang a table of descriptors from one descriptor (VIRTIO 1.3 §6).
@@ -43,123 +46,6 @@ bitflags::bitflags! {
         /// The driver gave up.
         const FAILED = 128;
     }
-}
-
-/// Whether the device can go on; shared by the transport and whoever runs the device.
-#[derive(Debug)]
-pub struct Health {
-    name: String,
-    needs_reset: AtomicBool,
-    reports: AtomicU32,
-    interrupt: Arc<dyn Interrupt>,
-}
-
-/// A driver can break its device as often as it likes; it fills the log only so far.
-const MAX_REPORTS: u32 = 8;
-
-impl Health {
-    /// The health of device `name`, which tells its driver through `interrupt`.
-    pub fn new(name: &str, interrupt: Arc<dyn Interrupt>) -> Self {
-        Self {
-            name: name.to_owned(),
-            needs_reset: AtomicBool::new(false),
-            reports: AtomicU32::new(0),
-            interrupt,
-        }
-    }
-
-    /// The device's name.
-    #[must_use]
-    pub fn name(&self) -> &str {
-        &self.name
-    }
-
-    /// Whether the device waits for a reset.
-    #[must_use]
-    pub fn needs_reset(&self) -> bool {
-        self.needs_reset.load(Ordering::Acquire)
-    }
-
-    /// Sets `DEVICE_NEEDS_RESET`, and tells a `running` driver (VIRTIO 1.3 §2.1.2).
-    pub fn fail(&self, running: bool, why: &dyn fmt::Display) {
-        if self.needs_reset.swap(true, Ordering::AcqRel) {
-            return;
-        }
-        if self.reports.load(Ordering::Relaxed) < MAX_REPORTS {
-            self.reports.fetch_add(1, Ordering::Relaxed);
-            log::warn!("{} needs a reset: {why}", self.name);
-        }
-        if running {
-            self.interrupt.config();
-        }
-    }
-
-    fn set(&self, needs_reset: bool) {
-        self.needs_reset.store(needs_reset, Ordering::Release);
-    }
-}
-
-/// The registers of one queue, and where its device stopped in the rings.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct QueueRegs {
-    /// The largest size offered.
-    pub max_size: u16,
-    /// The size chosen.
-    pub size: u16,
-    /// Whether the driver enabled the queue.
-    pub enabled: bool,
-    /// Guest address of the descriptor table.
-    pub desc: u64,
-    /// Guest address of the available ring.
-    pub avail: u64,
-    /// Guest address of the used ring.
-    pub used: u64,
-    next_avail: u16,
-    next_used: u16,
-}
-
-impl QueueRegs {
-    fn new(max_size: u16) -> Self {
-        Self {
-            max_size,
-            size: max_size,
-            enabled: false,
-            desc: 0,
-            avail: 0,
-            used: 0,
-            next_avail: 0,
-            next_used: 0,
-        }
-    }
-
-    fn build(&self, features: u64, mem: &GuestRam) -> Result<VirtQueue, QueueError> {
-        if !self.enabled {
-            return VirtQueue::new(self.max_size);
-        }
-        let state = QueueState {
-            max_size: self.max_size,
-            next_avail: self.next_avail,
-            next_used: self.next_used,
-            event_idx_enabled: features & F_RING_EVENT_IDX != 0,
-            size: self.size,
-            ready: true,
-            desc_table: self.desc,
-            avail_ring: self.avail,
-            used_ring: self.used,
-        };
-        VirtQueue::from_state(state, mem)
-    }
-}
-
-/// One of a queue's three addresses.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Part {
-    /// The descriptor table.
-    Desc,
-    /// The available ring ("driver area").
-    Avail,
-    /// The used ring ("device area").
-    Used,
 }
 
 /// What a write to the status asks of the transport.
@@ -409,11 +295,7 @@ impl Core {
         let Some(queue) = self.queue_mut() else {
             return;
         };
-        let address = match part {
-            Part::Desc => &mut queue.desc,
-            Part::Avail => &mut queue.avail,
-            Part::Used => &mut queue.used,
-        };
+        let address = queue.address_mut(part);
         *address = if high {
             (*address & 0xffff_ffff) | (u64::from(value) << 32)
         } else {
@@ -445,31 +327,20 @@ impl Core {
     /// Notes where the device stopped in the rings.
     pub fn park_queues(&mut self, stopped: &[VirtQueue]) {
         for (regs, queue) in self.queues.iter_mut().zip(stopped) {
-            let state = queue.state();
-            regs.next_avail = state.next_avail;
-            regs.next_used = state.next_used;
+            regs.park(&queue.state());
         }
     }
 
     /// The state to save, of a device that does not run.
     #[must_use]
     pub fn save(&self) -> CoreStateV1 {
-        let queue = |queue: &QueueRegs| QueueStateV1 {
-            size: queue.size,
-            enabled: queue.enabled,
-            desc: queue.desc,
-            avail: queue.avail,
-            used: queue.used,
-            next_avail: queue.next_avail,
-            next_used: queue.next_used,
-        };
         CoreStateV1 {
             status: self.status(),
             driver_features: self.driver_features,
             device_features_select: self.device_features_select,
             driver_features_select: self.driver_features_select,
             queue_select: self.queue_select,
-            queues: self.queues.iter().map(queue).collect(),
+            queues: self.queues.iter().map(QueueRegs::save).collect(),
         }
     }
 
@@ -502,16 +373,9 @@ impl Core {
             return invalid("number of queues");
         }
         for (regs, saved) in self.queues.iter_mut().zip(&state.queues) {
-            if !saved.size.is_power_of_two() || saved.size > regs.max_size {
+            if !regs.restore(saved) {
                 return invalid("queue size");
             }
-            regs.size = saved.size;
-            regs.enabled = saved.enabled;
-            regs.desc = saved.desc;
-            regs.avail = saved.avail;
-            regs.used = saved.used;
-            regs.next_avail = saved.next_avail;
-            regs.next_used = saved.next_used;
         }
         self.driver_features = state.driver_features;
         self.device_features_select = state.device_features_select;
@@ -546,25 +410,6 @@ pub struct CoreStateV1 {
     pub queue_select: u16,
     /// The queues.
     pub queues: Vec<QueueStateV1>,
-}
-
-/// The saved registers of a queue.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct QueueStateV1 {
-    /// The size chosen.
-    pub size: u16,
-    /// Whether it is enabled.
-    pub enabled: bool,
-    /// Guest address of the descriptor table.
-    pub desc: u64,
-    /// Guest address of the available ring.
-    pub avail: u64,
-    /// Guest address of the used ring.
-    pub used: u64,
-    /// Where the device stopped in the available ring.
-    pub next_avail: u16,
-    /// Where the device stopped in the used ring.
-    pub next_used: u16,
 }
 
 #[cfg(test)]

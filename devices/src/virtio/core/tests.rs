@@ -1,3 +1,6 @@
+use std::sync::atomic::Ordering;
+
+use super::health::MAX_REPORTS;
 use super::*;
 use crate::virtio::device::EventLoop;
 use crate::virtio::testing::{FakeInterrupt, Ring, ram};

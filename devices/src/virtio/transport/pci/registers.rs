@@ -19,11 +19,7 @@ impl VirtioPci {
         let core = &self.attached.core;
         let queue = core.queue();
         let part = |part: Part, high: bool| {
-            let address = queue.map_or(0, |queue| match part {
-                Part::Desc => queue.desc,
-                Part::Avail => queue.avail,
-                Part::Used => queue.used,
-            });
+            let address = queue.map_or(0, |queue| queue.address(part));
             if high {
                 (address >> 32) as u32
             } else {

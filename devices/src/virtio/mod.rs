@@ -1,6 +1,7 @@
 //! Virtio devices (VIRTIO 1.3), the status machine they share, and their transports.
 
 mod buffers;
+pub mod console;
 pub mod core;
 pub mod device;
 pub mod fs;

@@ -109,12 +109,18 @@ impl ConsoleHandle {
         n
     }
 
+    /// Whether clients have typed something that was not read yet.
+    #[must_use]
+    pub fn has_input(&self) -> bool {
+        !lock(&self.0.state).input.is_empty()
+    }
+
     /// Sets what is called, on the io loop, whenever input has arrived (and at once if some has
     /// already). It may take a device's lock; it must not block.
     pub fn set_input_waker(&self, waker: Box<dyn Fn() + Send + Sync>) {
         let waker: InputWaker = Arc::from(waker);
         *lock(&self.0.input_waker) = Some(Arc::clone(&waker));
-        if !lock(&self.0.state).input.is_empty() {
+        if self.has_input() {
             waker();
         }
     }

@@ -6,8 +6,12 @@
 )]
 
 mod apt;
+mod bzimage;
 mod check;
 mod command;
+mod debs;
+mod initrd;
+mod kernels;
 mod lab;
 mod place;
 mod release;

@@ -25,7 +25,7 @@ const UNSAFE_MODULES: [&str; 4] = [
     "vmm/src/kvm",
     "vmm/src/memory",
     "devices/src/sys",
-    "guest/src/init",
+    "guest/init",
 ];
 
 #[derive(Deserialize)]

@@ -8,14 +8,14 @@ use std::process::Command;
 
 use anyhow::{Context, Result};
 
-use super::setup;
+use crate::debs::digest;
 use crate::{apt, command, place};
 
 /// An image of `dir`, made or found in the cache by what the folder holds now.
 pub(super) fn of(dir: &Path) -> Result<PathBuf> {
     let images = place::cache()?.join("lab/images");
     fs::create_dir_all(&images).with_context(|| format!("cannot make {}", images.display()))?;
-    let folder = setup::digest(&dir);
+    let folder = digest(&dir);
     let image = images.join(format!("{folder}-{}.erofs", stamp(dir)?));
     if image.exists() {
         return Ok(image);

@@ -7,9 +7,7 @@
 mod console;
 mod host;
 mod image;
-mod initrd;
 mod job;
-mod kernel;
 mod output;
 mod qemu;
 mod setup;
@@ -68,6 +66,11 @@ impl LabArgs {
         let seconds = self.timeout.unwrap_or(if self.shell { 0 } else { 600 });
         (seconds > 0).then(|| std::time::Duration::from_secs(seconds))
     }
+}
+
+/// A static busybox, which is one of the lab's parts.
+pub(crate) fn busybox() -> Result<PathBuf> {
+    Ok(setup::ensure()?.busybox)
 }
 
 /// Runs the command and returns its exit status (124: timeout; 125: it never gave one).

@@ -9,7 +9,7 @@ use serde::Deserialize;
 
 use super::counts::Counts;
 use super::{Log, Stage};
-use crate::{apt, check, place, release};
+use crate::{apt, check, kernels, place, release};
 
 /// The longest that the tests in the lab may take, in seconds.
 const LAB_LIMIT: u32 = 2400;
@@ -164,7 +164,9 @@ fn stock(log: &mut Log) -> Result<Counts> {
     ])
     .arg(program);
     lab.args(["--test-threads", "1"]).current_dir(place::top());
-    log.tests(lab.env("PCP_VMM_BIN", release::path()))
+    lab.env("PCP_VMM_BIN", release::path())
+        .env("PCP_VMM_KERNELS", kernels::ensure()?);
+    log.tests(&mut lab)
 }
 
 #[derive(Deserialize)]

@@ -13,7 +13,7 @@ const PAYLOAD_OFFSET: usize = 0x248;
 const PAYLOAD_LENGTH: usize = 0x24c;
 
 /// Unpacks the payload of a bzImage by the tool that its format needs.
-pub(super) fn unpack(image: &[u8]) -> Result<Vec<u8>> {
+pub(crate) fn unpack(image: &[u8]) -> Result<Vec<u8>> {
     let payload = payload(image)?;
     let (program, arguments): (_, &[&str]) = match payload {
         [0x28, 0xb5, 0x2f, 0xfd, ..] => ("zstd", &["-dcq"]),

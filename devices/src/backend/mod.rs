@@ -2,4 +2,5 @@
 
 pub mod console;
 pub mod fs;
+pub mod net;
 pub mod port_owner;

@@ -123,6 +123,14 @@ impl<'m> Reader<'m> {
     }
 }
 
+#[cfg(any(test, feature = "testing"))]
+impl<'m> From<&'m mut [u8]> for Reader<'m> {
+    /// Reads from host memory.
+    fn from(bytes: &'m mut [u8]) -> Self {
+        Self(Buffers::new(Slices::from_iter([bytes.into()])))
+    }
+}
+
 impl io::Read for Reader<'_> {
     fn read(&mut self, data: &mut [u8]) -> io::Result<usize> {
         Ok(Reader::read(self, data))

@@ -5,6 +5,7 @@ pub mod console;
 pub mod core;
 pub mod device;
 pub mod fs;
+pub mod net;
 pub mod queue;
 pub mod rng;
 pub(crate) mod runner;

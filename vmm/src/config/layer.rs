@@ -125,7 +125,6 @@ impl Layer {
             memory: Some(MemorySize(1024 << 20)),
             cpus: Some(4),
             mac: "02:00:00:0a:cb:01".parse().ok(),
-            mtu: Some(1500),
             ..Self::default()
         }
     }

@@ -12,10 +12,9 @@ pub mod value;
 use std::fmt;
 use std::path::PathBuf;
 
-pub use device::{
-    BlkSpec, CachePolicy, Forward, ForwardError, FsSpec, NetBackendSpec, NetSpec, Protocol,
-};
+pub use device::{BlkSpec, CachePolicy, FsSpec};
 pub use devices::backend::console::{ConsoleSpec, ConsoleSpecError};
+pub use devices::backend::net::{Forward, ForwardError, NetBackendSpec, NetSpec, Protocol};
 pub use layer::{Layer, Origin, Setting};
 pub use resolve::Resolved;
 use serde::{Deserialize, Serialize};

@@ -225,12 +225,15 @@ impl<'a> Merge<'a> {
             self.note(Field::Forward, forward.to_string(), origin);
         }
         let (mac, _) = self.last(|l| l.mac)?;
-        let mtu = self.last(|l| l.mtu).map_or(1500, |(mtu, _)| mtu);
+        let mtu = self.last(|l| l.mtu).map(|(mtu, _)| mtu);
         let forwards = forwards.into_iter().map(|(forward, _)| forward).collect();
         Some(NetSpec {
             mac: mac.octets(),
             mtu,
-            backend: NetBackendSpec::User { forwards },
+            backend: NetBackendSpec::User {
+                forwards,
+                hostname: None,
+            },
         })
     }
 

@@ -20,7 +20,7 @@ const MAX_TAG: usize = 36;
 /// The longest serial number of a disk (VIRTIO 1.3 §5.2.6).
 const MAX_SERIAL: usize = 20;
 /// The least MTU of an IPv4 host (RFC 791 §3.1).
-const MIN_MTU: u16 = 68;
+const MIN_MTU: u16 = 576;
 
 /// One thing that is wrong with a spec.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -212,14 +212,16 @@ impl Rules {
                 "give each card its own",
             );
         }
-        if net.mtu < MIN_MTU {
+        if let Some(mtu) = net.mtu
+            && mtu < MIN_MTU
+        {
             self.add(
                 Field::Net,
-                format!("an MTU of {} is too small", net.mtu),
+                format!("an MTU of {mtu} is too small"),
                 format!("give at least {MIN_MTU}; 1500 is usual"),
             );
         }
-        let NetBackendSpec::User { forwards } = &net.backend;
+        let NetBackendSpec::User { forwards, .. } = &net.backend;
         for forward in forwards {
             if forward.host.port() == 0 || forward.guest_port == 0 {
                 self.add(

@@ -162,7 +162,7 @@ fn consoles(spec: &VmSpec) -> impl Iterator<Item = (&'static str, &ConsoleSpec)>
 fn forwards(spec: &VmSpec) -> impl Iterator<Item = &Forward> {
     spec.devices.iter().flat_map(|device| match device {
         DeviceSpec::Net(net) => {
-            let NetBackendSpec::User { forwards } = &net.backend;
+            let NetBackendSpec::User { forwards, .. } = &net.backend;
             forwards.as_slice()
         }
         _ => &[],

@@ -32,8 +32,11 @@ fn net(forwards: &[&str]) -> NetSpec {
         .collect();
     NetSpec {
         mac: [2, 0, 0, 10, 0xcb, 1],
-        mtu: 1500,
-        backend: NetBackendSpec::User { forwards },
+        mtu: Some(1500),
+        backend: NetBackendSpec::User {
+            forwards,
+            hostname: None,
+        },
     }
 }
 

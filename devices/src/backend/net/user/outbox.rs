@@ -1,0 +1,145 @@
+//! Frames on their way to the guest: a bounded buffer in which they are made.
+//!
+//! Frames in bulk (TCP data, datagrams from the host) are made one at a time when the guest has
+//! room, so that they wait in the host's sockets. Answers to frames from the guest (ARP, DHCP, ICMP,
+//! acknowledgements) are made at once and may have to wait here; when there is no room, they are
+//! lost, as on a wire.
+
+use std::collections::VecDeque;
+
+use super::wire::{ETHERTYPE_IPV4, Mac, put};
+use crate::backend::net::{ETHERNET_LEN, FRAME_MAX, Packet, PacketHeader};
+
+/// Room for a few frames of the largest size, or many small ones. The last [`FRAME_MAX`] bytes are
+/// for frames that will be lost.
+const CAPACITY: usize = 4 * FRAME_MAX;
+
+/// The address of everything that is not the guest.
+pub(super) const OUR_MAC: Mac = [0x52, 0x55, 10, 0, 2, 2];
+
+#[derive(Debug)]
+struct Slot {
+    start: usize,
+    len: usize,
+    header: PacketHeader,
+}
+
+/// The frames on their way to the guest.
+pub(super) struct Outbox {
+    buffer: Box<[u8]>,
+    slots: VecDeque<Slot>,
+    end: usize,
+    /// Where the guest's frames go.
+    pub(super) guest: Mac,
+    /// Whether the guest completes checksums.
+    pub(super) partial_checksums: bool,
+}
+
+impl std::fmt::Debug for Outbox {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Outbox")
+            .field("slots", &self.slots.len())
+            .finish_non_exhaustive()
+    }
+}
+
+impl Outbox {
+    /// An empty outbox for the guest at `guest`.
+    pub(super) fn new(guest: Mac) -> Self {
+        Self {
+            buffer: vec![0; CAPACITY].into_boxed_slice(),
+            slots: VecDeque::new(),
+            end: 0,
+            guest,
+            partial_checksums: false,
+        }
+    }
+
+    /// Whether a frame of any size can be made now without being lost.
+    pub(super) fn has_room(&self) -> bool {
+        self.end + 2 * FRAME_MAX <= CAPACITY
+    }
+
+    /// Whether no frame waits.
+    pub(super) fn is_empty(&self) -> bool {
+        self.slots.is_empty()
+    }
+
+    /// The room for the next frame's IPv4 packet. If there is none, room whose content is lost.
+    pub(super) fn room(&mut self) -> &mut [u8] {
+        let start = if self.has_room() {
+            self.end
+        } else {
+            CAPACITY - FRAME_MAX
+        };
+        self.buffer
+            .get_mut(start + ETHERNET_LEN..start + FRAME_MAX)
+            .unwrap_or_default()
+    }
+
+    /// Queues the IPv4 packet of `len` bytes that [`Outbox::room`] was filled with.
+    pub(super) fn commit(&mut self, len: usize, header: PacketHeader) {
+        let guest = self.guest;
+        self.push(guest, ETHERTYPE_IPV4, len, header);
+    }
+
+    /// Queues what [`Outbox::room`] was filled with for `to`.
+    pub(super) fn push(&mut self, to: Mac, ethertype: u16, len: usize, header: PacketHeader) {
+        let len = ETHERNET_LEN + len;
+        if !self.has_room() || len > FRAME_MAX {
+            return;
+        }
+        let start = self.end;
+        put(&mut self.buffer, start, &to);
+        put(&mut self.buffer, start + 6, &OUR_MAC);
+        put(&mut self.buffer, start + 12, &ethertype.to_be_bytes());
+        self.end = start + len;
+        self.slots.push_back(Slot { start, len, header });
+    }
+
+    /// The first frame.
+    pub(super) fn front(&self) -> Option<Packet<'_>> {
+        let slot = self.slots.front()?;
+        Some(Packet {
+            header: slot.header,
+            frame: self.buffer.get(slot.start..slot.start + slot.len)?,
+        })
+    }
+
+    /// Removes the first frame.
+    pub(super) fn pop(&mut self) {
+        self.slots.pop_front();
+        if self.slots.is_empty() {
+            self.end = 0;
+        }
+    }
+
+    /// Removes every frame.
+    pub(super) fn clear(&mut self) {
+        self.slots.clear();
+        self.end = 0;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn frames_beyond_the_room_are_lost_and_memory_stays() {
+        let mut outbox = Outbox::new([2, 0, 0, 0, 0, 1]);
+        for i in 0..100_000_u32 {
+            outbox.room()[..4].copy_from_slice(&i.to_be_bytes());
+            outbox.commit(60, PacketHeader::default());
+        }
+        let mut seen = 0_u32;
+        while let Some(packet) = outbox.front() {
+            assert_eq!(packet.frame.len(), 74);
+            assert_eq!(packet.frame[14..18], seen.to_be_bytes());
+            seen += 1;
+            outbox.pop();
+        }
+        assert!(seen > 1000 && (seen as usize) < CAPACITY / 60, "{seen}");
+        assert!(outbox.has_room());
+    }
+}

@@ -1,0 +1,115 @@
+//! UDP and DNS.
+
+use std::net::{SocketAddrV4, UdpSocket};
+use std::time::Duration;
+
+use super::guest::{Guest, OFFLOADS, at_gateway, forward};
+use crate::backend::net::user::dns::Resolver;
+use crate::backend::net::user::{DNS, GATEWAY};
+
+fn server() -> (UdpSocket, SocketAddrV4) {
+    let server = UdpSocket::bind("127.0.0.1:0").unwrap();
+    server
+        .set_read_timeout(Some(Duration::from_secs(10)))
+        .unwrap();
+    let address = at_gateway(server.local_addr().unwrap());
+    (server, address)
+}
+
+#[test]
+fn datagrams_of_every_size_reach_a_server_and_come_back() {
+    let (server, address) = server();
+    for features in [0, OFFLOADS] {
+        let mut guest = Guest::new(features, &[]);
+        let handle = guest.udp_socket(5000);
+        for len in [0, 1, 1400, 9000, 60_000] {
+            if len > 1400 && features == 0 {
+                continue;
+            }
+            let data: Vec<u8> = (0..len).map(|i| i as u8).collect();
+            guest.udp(handle).send_slice(&data, address).unwrap();
+            guest.run_for(Duration::from_millis(10));
+            let mut buffer = vec![0; 65536];
+            let (n, peer) = server.recv_from(&mut buffer).unwrap();
+            assert_eq!(buffer[..n], data);
+            server.send_to(&buffer[..n], peer).unwrap();
+            let (answer, from) = guest.receive_datagram(handle);
+            assert_eq!(answer, data);
+            assert_eq!(from, address.into());
+        }
+        assert_eq!(guest.net.flows(), (0, 1));
+    }
+}
+
+#[test]
+fn a_query_goes_to_the_hosts_name_server_and_its_answer_comes_from_ours() {
+    let server = UdpSocket::bind("127.0.0.1:0").unwrap();
+    server
+        .set_read_timeout(Some(Duration::from_secs(10)))
+        .unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("resolv.conf");
+    std::fs::write(&path, "nameserver 127.0.0.1\n").unwrap();
+    let mut guest = Guest::new(OFFLOADS, &[]);
+    guest.net.resolver = Resolver::new(path, server.local_addr().unwrap().port());
+
+    let handle = guest.udp_socket(5000);
+    let name_server = SocketAddrV4::new(DNS, 53);
+    guest.udp(handle).send_slice(b"query", name_server).unwrap();
+    guest.run_for(Duration::from_millis(10));
+    let mut buffer = [0; 512];
+    let (n, peer) = server.recv_from(&mut buffer).unwrap();
+    assert_eq!(&buffer[..n], b"query");
+    server.send_to(b"answer", peer).unwrap();
+    let (answer, from) = guest.receive_datagram(handle);
+    assert_eq!(answer, b"answer");
+    assert_eq!(from, name_server.into());
+}
+
+#[test]
+fn a_client_of_a_udp_forward_talks_with_the_guest() {
+    let forward = forward("udp", 53);
+    let mut guest = Guest::new(OFFLOADS, &[forward]);
+    let handle = guest.udp_socket(53);
+    let clients = [(); 2].map(|()| UdpSocket::bind("127.0.0.1:0").unwrap());
+    // The first datagram comes before the guest was heard of, and waits.
+    for (i, client) in clients.iter().enumerate() {
+        client
+            .set_read_timeout(Some(Duration::from_secs(10)))
+            .unwrap();
+        client.send_to(&[i as u8], forward.host).unwrap();
+    }
+    for _ in &clients {
+        let (data, from) = guest.receive_datagram(handle);
+        assert_eq!(from.addr, GATEWAY.into());
+        guest.udp(handle).send_slice(&[data[0] + 10], from).unwrap();
+    }
+    guest.run_for(Duration::from_millis(10));
+    for (i, client) in clients.iter().enumerate() {
+        let mut data = [0; 8];
+        let (n, from) = client.recv_from(&mut data).unwrap();
+        assert_eq!(data[..n], [i as u8 + 10]);
+        assert_eq!(from, forward.host);
+    }
+}
+
+#[test]
+fn a_refused_datagram_is_told_and_its_flow_ends() {
+    let (server, address) = server();
+    drop(server);
+    let mut guest = Guest::new(0, &[]);
+    let handle = guest.udp_socket(5000);
+    guest.udp(handle).send_slice(b"anybody?", address).unwrap();
+    let unreachable = guest.until(|guest| {
+        let frames = &guest.wire.to_guest;
+        frames
+            .iter()
+            .find(|f| f[12..14] == [8, 0] && f[23] == 1)
+            .cloned()
+    });
+    assert_eq!(unreachable[34..36], [3, 3]);
+    // The quoted datagram's ports.
+    assert_eq!(unreachable[62..64], 5000_u16.to_be_bytes());
+    assert_eq!(unreachable[64..66], address.port().to_be_bytes());
+    assert_eq!(guest.net.flows(), (0, 0));
+}

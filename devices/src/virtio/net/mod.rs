@@ -1,0 +1,232 @@
+//! The network device (VIRTIO 1.3 §5.1): one pair of queues between a driver and a back end.
+//!
+//! Runs on the shared event loop. Packets for the guest are fetched from the back end only when the
+//! receive queue has buffers, so that a guest that takes nothing holds its peers back instead of
+//! filling memory.
+
+mod rx;
+#[cfg(test)]
+mod tests;
+
+use std::os::fd::AsRawFd;
+use std::sync::Arc;
+
+use virtio_bindings::virtio_ids::VIRTIO_ID_NET;
+use virtio_bindings::virtio_net as uapi;
+use vmm_sys_util::eventfd::{EFD_NONBLOCK, EventFd};
+
+use self::rx::RxQueue;
+use crate::backend::net::user::UserNet;
+use crate::backend::net::{NetBackend, NetBackendSpec, NetError, NetSpec, PacketHeader};
+use crate::persist::{Payload, PersistError};
+use crate::virtio::device::{
+    ActiveIo, ConfigSpace, ConstConfig, DeviceError, DeviceInfo, EventLoop, Interest, Token,
+    VirtioDevice,
+};
+
+/// The queue of packets for the driver (VIRTIO 1.3 §5.1.2).
+const RX: u16 = 0;
+/// The queue of packets from the driver (VIRTIO 1.3 §5.1.2).
+const TX: u16 = 1;
+
+/// A large packet lies in up to 43 receive buffers of the smallest usual size; this many hold two
+/// dozen.
+const QUEUE_SIZE: u16 = 1024;
+
+/// `struct virtio_net_hdr` (VIRTIO 1.3 §5.1.6).
+const HEADER_LEN: usize = 12;
+
+/// The driver merges receive buffers (VIRTIO 1.3 §5.1.3).
+const F_MRG_RXBUF: u64 = 1 << uapi::VIRTIO_NET_F_MRG_RXBUF;
+/// The device has a MAC address (VIRTIO 1.3 §5.1.3).
+const F_MAC: u64 = 1 << uapi::VIRTIO_NET_F_MAC;
+/// The configuration space has the link's status (VIRTIO 1.3 §5.1.3).
+const F_STATUS: u64 = 1 << uapi::VIRTIO_NET_F_STATUS;
+
+/// Packets taken from the driver before others on the event loop get their turn.
+const TX_BURST: usize = 256;
+
+/// The token of [`Net::again`]; back ends use smaller ones.
+const AGAIN: Token = Token(u32::MAX);
+
+const KIND: &str = "virtio-net";
+
+/// A network device.
+#[derive(Debug)]
+pub struct Net {
+    backend: Box<dyn NetBackend>,
+    config: Arc<ConstConfig>,
+    rx: RxQueue,
+    /// Set to go on with the transmit queue after others had their turn.
+    again: EventFd,
+}
+
+impl Net {
+    /// Makes the device and its back end.
+    ///
+    /// # Errors
+    /// The back end cannot be made.
+    pub fn new(spec: &NetSpec) -> Result<Self, NetError> {
+        let backend: Box<dyn NetBackend> = match &spec.backend {
+            NetBackendSpec::User { forwards, hostname } => Box::new(UserNet::new(
+                spec.mac,
+                spec.mtu,
+                forwards,
+                hostname.as_deref(),
+            )?),
+        };
+        Self::with_backend(spec.mac, backend)
+    }
+
+    /// Makes the device for a back end.
+    ///
+    /// # Errors
+    /// No event descriptor is left.
+    pub fn with_backend(mac: [u8; 6], backend: Box<dyn NetBackend>) -> Result<Self, NetError> {
+        let again = EventFd::new(EFD_NONBLOCK).map_err(|source| NetError::Open {
+            what: "event descriptor",
+            source,
+        })?;
+        // struct virtio_net_config (VIRTIO 1.3 §5.1.4): mac, status, max_virtqueue_pairs, mtu.
+        let status = u16::try_from(uapi::VIRTIO_NET_S_LINK_UP).unwrap_or(1);
+        let mut config = mac.to_vec();
+        config.extend(status.to_le_bytes());
+        config.extend(1_u16.to_le_bytes());
+        config.extend(backend.mtu().to_le_bytes());
+        Ok(Self {
+            backend,
+            config: Arc::new(ConstConfig(config)),
+            rx: RxQueue::new(QUEUE_SIZE),
+            again,
+        })
+    }
+
+    /// Takes packets from the driver.
+    fn transmit(&mut self, io: &mut ActiveIo<'_>) -> Result<(), DeviceError> {
+        let Some(queue) = io.queues.get_mut(usize::from(TX)) else {
+            return Ok(());
+        };
+        queue.disable_notification(io.mem)?;
+        let mut taken = 0;
+        let mut more = true;
+        while more {
+            let Some(mut chain) = queue.pop(io.mem)? else {
+                more = queue.enable_notification(io.mem)?;
+                continue;
+            };
+            let mut header = [0; HEADER_LEN];
+            if !chain.reader.read_exact(&mut header) {
+                return Err(DeviceError::Request("packet without a header"));
+            }
+            self.backend
+                .send(read_header(header), &mut chain.reader, io.events);
+            queue.add_used(io.mem, chain.head, 0)?;
+            taken += 1;
+            if taken == TX_BURST {
+                break;
+            }
+        }
+        if more {
+            let _ = self.again.write(1);
+        }
+        if taken > 0 {
+            self.backend.flush(io.events);
+            io.notify_used(TX)?;
+        }
+        Ok(())
+    }
+}
+
+/// Reads a `struct virtio_net_hdr` (VIRTIO 1.3 §5.1.6).
+fn read_header(bytes: [u8; HEADER_LEN]) -> PacketHeader {
+    let [flags, gso_type, h0, h1, g0, g1, s0, s1, o0, o1, ..] = bytes;
+    PacketHeader {
+        flags,
+        gso_type,
+        hdr_len: u16::from_le_bytes([h0, h1]),
+        gso_size: u16::from_le_bytes([g0, g1]),
+        csum_start: u16::from_le_bytes([s0, s1]),
+        csum_offset: u16::from_le_bytes([o0, o1]),
+    }
+}
+
+impl VirtioDevice for Net {
+    fn info(&self) -> DeviceInfo {
+        DeviceInfo {
+            id: VIRTIO_ID_NET,
+            features: F_MAC | F_STATUS | F_MRG_RXBUF | self.backend.features(),
+            queue_sizes: vec![QUEUE_SIZE; 2],
+            runs_on: EventLoop::Shared,
+        }
+    }
+
+    fn config(&self) -> Arc<dyn ConfigSpace> {
+        self.config.clone()
+    }
+
+    fn activate(&mut self, io: &mut ActiveIo<'_>) -> Result<(), DeviceError> {
+        let failed = |source| DeviceError::Backend {
+            context: "start the network".to_owned(),
+            source,
+        };
+        let again = self.again.as_raw_fd();
+        io.events
+            .add(again, AGAIN, Interest::Read)
+            .map_err(failed)?;
+        self.backend.start(io.features, io.events).map_err(failed)?;
+        self.rx.merge = io.features & F_MRG_RXBUF != 0;
+        // Chains may be available already (after a pause): look at both queues.
+        let _ = self.again.write(1);
+        Ok(())
+    }
+
+    fn process_queue(&mut self, io: &mut ActiveIo<'_>, index: u16) -> Result<(), DeviceError> {
+        if index == TX {
+            self.transmit(io)?;
+        }
+        self.rx.fill(self.backend.as_mut(), io)
+    }
+
+    fn process_event(&mut self, io: &mut ActiveIo<'_>, token: Token) -> Result<(), DeviceError> {
+        if token == AGAIN {
+            let _ = self.again.read();
+            self.transmit(io)?;
+        } else {
+            self.backend.event(token, io.events);
+        }
+        self.rx.fill(self.backend.as_mut(), io)
+    }
+
+    fn quiesce(&mut self, io: &mut ActiveIo<'_>) {
+        self.backend.stop(io.events);
+        let _ = io.events.remove(self.again.as_raw_fd());
+    }
+
+    fn reset(&mut self) {
+        self.backend.reset();
+    }
+
+    fn save(&self) -> Result<Option<Payload>, PersistError> {
+        let state = NetStateV1 {
+            config: self.config.0.clone(),
+        };
+        Payload::pack(KIND, 1, &state).map(Some)
+    }
+
+    fn restore(&mut self, state: Payload) -> Result<(), PersistError> {
+        let state: NetStateV1 = state.unpack(KIND, 1)?;
+        if state.config != self.config.0 {
+            return Err(PersistError::Invalid(
+                "the card's MAC address or MTU is another".to_owned(),
+            ));
+        }
+        self.backend.reset();
+        Ok(())
+    }
+}
+
+/// The saved state: what the driver knows of the card. Flows end: their host sockets are no more.
+#[derive(Debug, serde::Serialize, serde::Deserialize)]
+struct NetStateV1 {
+    config: Vec<u8>,
+}

@@ -1,0 +1,224 @@
+//! The device as its driver sees it.
+
+use std::collections::VecDeque;
+use std::io;
+use std::sync::{Arc, Mutex};
+
+use super::*;
+use crate::backend::net::{F_CSUM, F_GUEST_CSUM, HDR_F_NEEDS_CSUM, Packet};
+use crate::lock;
+use crate::virtio::device::Registry;
+use crate::virtio::queue::Reader;
+use crate::virtio::testing::Driver;
+
+const MAC: [u8; 6] = [2, 0, 0, 10, 0xcb, 1];
+
+#[derive(Debug, Default)]
+struct Shared {
+    sent: Vec<(PacketHeader, Vec<u8>)>,
+    waiting: VecDeque<Vec<u8>>,
+    fetched: usize,
+    flushes: usize,
+    started: Option<u64>,
+}
+
+/// A back end that keeps what it gets and gives what it is told to.
+#[derive(Debug, Clone, Default)]
+struct Fake(Arc<Mutex<Shared>>, Vec<u8>);
+
+impl NetBackend for Fake {
+    fn features(&self) -> u64 {
+        F_CSUM | F_GUEST_CSUM
+    }
+
+    fn mtu(&self) -> u16 {
+        9000
+    }
+
+    fn start(&mut self, features: u64, _: &mut dyn Registry) -> io::Result<()> {
+        lock(&self.0).started = Some(features);
+        Ok(())
+    }
+
+    fn stop(&mut self, _: &mut dyn Registry) {
+        lock(&self.0).started = None;
+    }
+
+    fn reset(&mut self) {}
+
+    fn send(&mut self, header: PacketHeader, frame: &mut Reader<'_>, _: &mut dyn Registry) {
+        let mut data = vec![0; frame.available()];
+        assert!(frame.read_exact(&mut data));
+        lock(&self.0).sent.push((header, data));
+    }
+
+    fn flush(&mut self, _: &mut dyn Registry) {
+        lock(&self.0).flushes += 1;
+    }
+
+    fn event(&mut self, _: Token, _: &mut dyn Registry) {}
+
+    fn receive(&mut self, _: &mut dyn Registry) -> Option<Packet<'_>> {
+        let mut shared = lock(&self.0);
+        shared.fetched += 1;
+        self.1 = shared.waiting.front()?.clone();
+        Some(Packet {
+            header: PacketHeader {
+                flags: HDR_F_NEEDS_CSUM,
+                csum_start: 34,
+                csum_offset: 16,
+                ..PacketHeader::default()
+            },
+            frame: &self.1,
+        })
+    }
+
+    fn received(&mut self) {
+        lock(&self.0).waiting.pop_front();
+    }
+}
+
+fn driver(wanted: u64) -> (Driver<Net>, Fake) {
+    let fake = Fake::default();
+    let net = Net::with_backend(MAC, Box::new(fake.clone())).unwrap();
+    (Driver::with_features(net, wanted), fake)
+}
+
+#[test]
+fn the_configuration_tells_the_address_the_link_and_the_mtu() {
+    let (driver, _) = driver(u64::MAX);
+    let mut config = [0; 12];
+    driver.device.config().read(0, &mut config);
+    assert_eq!(config[..6], MAC);
+    assert_eq!(config[6..], [1, 0, 1, 0, 0x28, 0x23]);
+}
+
+#[test]
+fn packets_from_the_driver_reach_the_back_end_without_their_header() {
+    let (mut driver, fake) = driver(u64::MAX);
+    let header = [1, 0, 0, 0, 0, 0, 34, 0, 16, 0, 0, 0];
+    driver.add(TX, &[&header, b"one ", b"frame"], &[]);
+    driver.add(TX, &[&[header.as_slice(), b"another"].concat()], &[]);
+    driver.kick(TX).unwrap();
+    let shared = lock(&fake.0);
+    let [(first, one), (_, two)] = shared.sent.as_slice() else {
+        panic!("{:?}", shared.sent);
+    };
+    assert_eq!(
+        (one.as_slice(), two.as_slice()),
+        (&b"one frame"[..], &b"another"[..])
+    );
+    assert_eq!(
+        (first.flags, first.csum_start, first.csum_offset),
+        (1, 34, 16)
+    );
+    assert_eq!(shared.flushes, 1);
+    assert_eq!(driver.interrupts(TX), 1);
+}
+
+#[test]
+fn a_packet_without_a_whole_header_needs_a_reset() {
+    let (mut driver, _) = driver(u64::MAX);
+    driver.add(TX, &[&[0; 11]], &[]);
+    assert!(matches!(driver.kick(TX), Err(DeviceError::Request(_))));
+}
+
+#[test]
+fn a_burst_leaves_room_for_others_and_goes_on_later() {
+    let (mut driver, fake) = driver(u64::MAX);
+    for _ in 0..TX_BURST + 10 {
+        driver.add(TX, &[&[0; 30]], &[]);
+    }
+    driver.kick(TX).unwrap();
+    assert_eq!(lock(&fake.0).sent.len(), TX_BURST);
+    assert_eq!(driver.poll(std::time::Duration::ZERO).unwrap(), 1);
+    assert_eq!(lock(&fake.0).sent.len(), TX_BURST + 10);
+}
+
+#[test]
+fn a_long_packet_lies_in_several_buffers_and_appears_at_once() {
+    let (mut driver, fake) = driver(u64::MAX);
+    let frame: Vec<u8> = (0..4000_u32).map(|i| i as u8).collect();
+    lock(&fake.0).waiting.push_back(frame.clone());
+    for _ in 0..4 {
+        driver.add(RX, &[], &[1500]);
+    }
+    driver.kick(RX).unwrap();
+    let used: Vec<_> = std::iter::from_fn(|| driver.pop_used(RX)).collect();
+    let lengths: Vec<u32> = used.iter().map(|used| used.len).collect();
+    assert_eq!(lengths, [1500, 1500, 1012]);
+    let data: Vec<u8> = used.into_iter().flat_map(|used| used.data).collect();
+    assert_eq!(data[..HEADER_LEN], [1, 0, 0, 0, 0, 0, 34, 0, 16, 0, 3, 0]);
+    assert_eq!(data[HEADER_LEN..], frame);
+    assert_eq!(driver.interrupts(RX), 1);
+}
+
+#[test]
+fn a_packet_waits_until_the_driver_has_enough_buffers() {
+    let (mut driver, fake) = driver(u64::MAX);
+    lock(&fake.0).waiting.push_back(vec![7; 4000]);
+    driver.add(RX, &[], &[1500]);
+    driver.add(RX, &[], &[1500]);
+    driver.kick(RX).unwrap();
+    assert_eq!(driver.pop_used(RX), None);
+    assert_eq!(driver.interrupts(RX), 0);
+    // The driver must be asked to tell of the next buffer, the third.
+    let ring = &driver.rings[usize::from(RX)];
+    let avail_event = ring.read(ring.used + 4 + 8 * u64::from(ring.size), 2);
+    assert_eq!(avail_event, [2, 0]);
+
+    driver.add(RX, &[], &[1500]);
+    driver.kick(RX).unwrap();
+    let lengths: Vec<u32> = std::iter::from_fn(|| driver.pop_used(RX))
+        .map(|used| used.len)
+        .collect();
+    assert_eq!(lengths, [1500, 1500, 1012]);
+    assert!(lock(&fake.0).waiting.is_empty());
+}
+
+#[test]
+fn without_buffers_nothing_is_fetched_from_the_back_end() {
+    let (mut driver, fake) = driver(u64::MAX);
+    lock(&fake.0).waiting.push_back(vec![7; 60]);
+    driver.kick(RX).unwrap();
+    driver.event(Token(1)).unwrap();
+    assert_eq!(lock(&fake.0).fetched, 0);
+}
+
+#[test]
+fn without_merging_a_packet_takes_one_buffer_and_a_longer_one_is_dropped() {
+    let (mut driver, fake) = driver(!F_MRG_RXBUF);
+    lock(&fake.0).waiting.extend([vec![7; 2000], vec![8; 1000]]);
+    driver.add(RX, &[], &[12, 1514]);
+    driver.kick(RX).unwrap();
+    let used = driver.pop_used(RX).unwrap();
+    assert_eq!(used.data[10..HEADER_LEN], [1, 0]);
+    assert_eq!(used.data[HEADER_LEN..], [8; 1000]);
+    assert!(lock(&fake.0).waiting.is_empty());
+}
+
+#[test]
+fn a_receive_buffer_without_room_for_the_header_needs_a_reset() {
+    let (mut driver, fake) = driver(u64::MAX);
+    lock(&fake.0).waiting.push_back(vec![7; 60]);
+    driver.add(RX, &[], &[11]);
+    assert!(matches!(driver.kick(RX), Err(DeviceError::Request(_))));
+}
+
+#[test]
+fn a_stopped_card_watches_nothing_and_its_state_goes_to_one_like_it_only() {
+    let (mut driver, fake) = driver(u64::MAX);
+    assert_eq!(driver.events.watched().len(), 1);
+    driver.quiesce();
+    assert!(driver.events.watched().is_empty());
+    assert_eq!(lock(&fake.0).started, None);
+
+    let state = driver.device.save().unwrap().unwrap();
+    let mut twin = Net::with_backend(MAC, Box::new(Fake::default())).unwrap();
+    twin.restore(state.clone()).unwrap();
+    let mut other = Net::with_backend([2, 0, 0, 0, 0, 9], Box::new(Fake::default())).unwrap();
+    assert!(matches!(
+        other.restore(state),
+        Err(PersistError::Invalid(_))
+    ));
+}

@@ -2,7 +2,37 @@
 
 pub mod acpi;
 pub mod boot;
+mod builder;
 pub mod config;
+mod error;
+pub mod event;
 pub mod kvm;
+mod landmark;
 pub mod layout;
-pub mod memory;
+mod machine;
+mod memory;
+mod platform;
+pub mod probe;
+mod supervisor;
+mod vcpu;
+
+use std::time::Instant;
+
+pub use error::Error;
+pub use event::{Landmark, ResetCause};
+pub use supervisor::{ExitReason, Limits, Observer, Outcome};
+
+use config::VmSpec;
+use supervisor::Signals;
+
+/// Builds the machine of `spec` and runs it to its end. Takes over the process's signals SIGINT,
+/// SIGTERM, SIGQUIT and SIGHUP.
+///
+/// # Errors
+/// The machine cannot be built. How a machine ended that did run is in [`Outcome`].
+pub fn run(spec: &VmSpec, limits: Limits, observer: &mut dyn Observer) -> Result<Outcome, Error> {
+    let started = Instant::now();
+    let signals = Signals::install().map_err(|source| Error::start("signal handlers", source))?;
+    let machine = builder::build(spec, started)?;
+    supervisor::supervise(machine, signals, limits, observer)
+}

@@ -15,7 +15,7 @@ const HUGE_PAGE_FLOOR: usize = 256 << 20;
 ///
 /// # Errors
 /// The host has no address space left, or the regions overlap.
-pub fn allocate(regions: &[(GuestAddress, usize)]) -> io::Result<GuestRam> {
+pub(crate) fn allocate(regions: &[(GuestAddress, usize)]) -> io::Result<GuestRam> {
     let ram = GuestRam::from_ranges(regions).map_err(io::Error::other)?;
     for region in ram.iter().filter(|region| region.size() >= HUGE_PAGE_FLOOR) {
         advise_huge_pages(region);

@@ -8,11 +8,14 @@
     reason = "memory regions and the vCPU's run area are raw pointers to KVM"
 )]
 
+mod coalesced;
 mod cpuid;
 mod msi;
+mod registers;
 mod vcpu;
 mod vm;
 
+pub use coalesced::CoalescedRing;
 pub use msi::PinMsi;
 pub use vcpu::{Exit, Failure, Kicker, Vcpu};
 pub use vm::Vm;

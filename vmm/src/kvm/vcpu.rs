@@ -3,16 +3,18 @@
 use std::cell::Cell;
 use std::fmt;
 use std::io;
+use std::os::fd::{AsRawFd, BorrowedFd};
 use std::os::unix::thread::JoinHandleExt;
 use std::ptr;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::thread::JoinHandle;
 
-use kvm_bindings::{CpuId, KVM_INTERNAL_ERROR_EMULATION, Msrs, kvm_msr_entry, kvm_regs, kvm_sregs};
+use kvm_bindings::{CpuId, KVM_INTERNAL_ERROR_EMULATION, Msrs, kvm_msr_entry};
 use kvm_ioctls::{VcpuExit, VcpuFd};
 
 use super::KvmError;
-use super::cpuid;
+use super::{cpuid, registers};
+use crate::boot::EntryState;
 
 /// Why a vCPU came back from the guest.
 #[derive(Debug)]
@@ -90,6 +92,11 @@ impl Vcpu {
         Self { id, fd }
     }
 
+    pub(super) fn as_fd(&self) -> BorrowedFd<'_> {
+        // SAFETY: the descriptor is open for as long as `self` lives.
+        unsafe { BorrowedFd::borrow_raw(self.fd.as_raw_fd()) }
+    }
+
     /// Tells the guest what its processor is: what KVM supports, with this vCPU's place in the
     /// topology of `count` processors.
     ///
@@ -129,24 +136,21 @@ impl Vcpu {
             .map_err(KvmError::call("KVM_SET_MSRS"))
     }
 
-    /// Reads the special registers.
+    /// Sets the registers with which the boot vCPU begins.
     ///
     /// # Errors
     /// See [`KvmError`].
-    pub fn sregs(&self) -> Result<kvm_sregs, KvmError> {
-        self.fd.get_sregs().map_err(KvmError::call("KVM_GET_SREGS"))
-    }
-
-    /// Sets the special and the general registers.
-    ///
-    /// # Errors
-    /// See [`KvmError`].
-    pub fn set_registers(&self, sregs: &kvm_sregs, regs: &kvm_regs) -> Result<(), KvmError> {
+    pub fn set_entry(&self, entry: &EntryState) -> Result<(), KvmError> {
+        let reset = self
+            .fd
+            .get_sregs()
+            .map_err(KvmError::call("KVM_GET_SREGS"))?;
+        let special = registers::special(entry, &reset);
         self.fd
-            .set_sregs(sregs)
+            .set_sregs(&special)
             .map_err(KvmError::call("KVM_SET_SREGS"))?;
         self.fd
-            .set_regs(regs)
+            .set_regs(&registers::general(entry))
             .map_err(KvmError::call("KVM_SET_REGS"))
     }
 

@@ -17,6 +17,7 @@ use vm_memory::{Address, GuestMemoryBackend, GuestMemoryRegion};
 use vmm_sys_util::eventfd::EventFd;
 
 use super::KvmError;
+use super::coalesced::CoalescedRing;
 use super::msi::{PinMsi, Routes, SignalMsi};
 use super::vcpu::Vcpu;
 
@@ -112,6 +113,22 @@ impl Vm {
             .create_vcpu(u64::from(id))
             .map_err(KvmError::call("KVM_CREATE_VCPU"))?;
         Ok(Vcpu::new(id, fd))
+    }
+
+    /// The ring of coalesced writes, by way of any vCPU of this machine.
+    ///
+    /// # Errors
+    /// KVM lacks coalesced port writes, or the ring cannot be mapped.
+    pub fn coalesced_ring(&self, vcpu: &Vcpu) -> Result<CoalescedRing, KvmError> {
+        if !self.kvm.check_extension(Cap::CoalescedPio) {
+            return Err(KvmError::Lacks(
+                "coalesced port writes (KVM_CAP_COALESCED_PIO)",
+            ));
+        }
+        CoalescedRing::new(Arc::clone(&self.fd), vcpu.as_fd()).map_err(|source| KvmError::Call {
+            call: "mmap of the coalesced ring",
+            source,
+        })
     }
 
     /// The largest number of vCPUs that KVM takes.

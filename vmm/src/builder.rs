@@ -1,0 +1,236 @@
+//! From a [`VmSpec`] to a running [`Machine`], top to bottom.
+//!
+//! The order is the start-up budget's: what can fail for the user's sake (ports, paths, the
+//! kernel's format) comes first, RAM goes to KVM before anything registers on KVM's I/O bus, and
+//! no doorbell exists until a driver is ready for it.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use devices::GuestRam;
+use devices::backend::console::{Console, ConsoleHandle, ConsolePump};
+use devices::bus::{Bus, Overlap};
+use devices::event_loop::EventLoop;
+use devices::pci::PciBus;
+use devices::virtio::console::VirtioConsole;
+use devices::virtio::device::VirtioDevice;
+use devices::virtio::fs::Fs;
+use devices::virtio::rng::Rng;
+use devices::virtio::transport::VirtioContext;
+use vm_memory::GuestAddress;
+
+use crate::acpi::{AcpiSpec, AcpiTables};
+use crate::boot::{BootSpec, EntryState, Images};
+use crate::config::{ConsoleSpec, DeviceSpec, VmSpec};
+use crate::error::Error;
+use crate::event::{self, EventSender};
+use crate::kvm::{Vcpu, Vm};
+use crate::landmark::LandmarkScanner;
+use crate::layout::Layout;
+use crate::machine::Machine;
+use crate::memory;
+use crate::platform::{self, Platform};
+use crate::vcpu::{CoalescedSerial, VcpuContext, VcpuThreads};
+
+/// The first PCI slot of a device; slot 0 is the host bridge.
+const FIRST_SLOT: u8 = 1;
+
+/// Builds the machine that `spec` describes and lets its vCPUs run.
+///
+/// # Errors
+/// See [`Error`]; nothing is left behind then.
+pub(crate) fn build(spec: &VmSpec, started: Instant) -> Result<Machine, Error> {
+    let layout = Layout::new(spec.memory, u32::from(spec.cpus))?;
+    let images = open_images(spec, &layout)?;
+    let (events, receiver) =
+        event::queue().map_err(|source| Error::start("event queue", source))?;
+    let mut consoles = Consoles::default();
+    let serial = consoles.open("ttyS0", &spec.serial)?;
+    let devices = make_devices(spec, &mut consoles)?;
+
+    let ram = map_ram(&layout)?;
+    let vm = Vm::new(&ram)?;
+    let io = EventLoop::spawn("io").map_err(|source| Error::start("event loop", source))?;
+    let platform = Platform::new(&vm, serial);
+    let pci = pci(&layout, &vm, &ram, &io, devices)?;
+    let (ports, mmio) = attach(&platform, &pci).map_err(|source| Error::device("bus", source))?;
+
+    let entry = load(spec, &layout, &ram, &images)?;
+    let vcpus = create_vcpus(&vm, spec.cpus, &entry)?;
+    consoles.start(&io, &events)?;
+
+    let serial_ring = vcpus.first().and_then(|vcpu| vm.coalesced_ring(vcpu).ok());
+    let context = Arc::new(VcpuContext {
+        ports,
+        mmio,
+        ioapic: Arc::clone(&platform.ioapic),
+        serial_ring: serial_ring.map(CoalescedSerial::new),
+        events,
+    });
+    let vcpus = VcpuThreads::start(vcpus, &context)
+        .map_err(|source| Error::start("vCPU threads", source))?;
+    Ok(Machine {
+        vcpus,
+        io,
+        platform,
+        consoles: consoles.handles,
+        events: receiver,
+        started,
+        _vm: vm,
+        _ram: ram,
+    })
+}
+
+fn open_images(spec: &VmSpec, layout: &Layout) -> Result<Images, Error> {
+    let boot = BootSpec {
+        kernel: &spec.kernel,
+        initrd: spec.initrd.as_deref(),
+        cmdline: &spec.cmdline,
+        cache: spec.kernel_cache.as_deref(),
+    };
+    let images = Images::open(&boot).map_err(|source| Error::boot(&spec.kernel, source))?;
+    images
+        .check(layout)
+        .map_err(|source| Error::boot(&spec.kernel, source))?;
+    Ok(images)
+}
+
+fn map_ram(layout: &Layout) -> Result<GuestRam, Error> {
+    let bytes = layout.memory();
+    let regions: Vec<_> = layout
+        .memslots()
+        .map(|slot| (GuestAddress(slot.range.start), slot.range.len as usize))
+        .collect();
+    memory::allocate(&regions).map_err(|source| Error::Memory { bytes, source })
+}
+
+/// The consoles as they are opened: their listeners exist before the guest does.
+#[derive(Default)]
+struct Consoles {
+    handles: Vec<ConsoleHandle>,
+    pumps: Vec<ConsolePump>,
+}
+
+impl Consoles {
+    fn open(&mut self, name: &str, spec: &ConsoleSpec) -> Result<ConsoleHandle, Error> {
+        let (handle, pump) =
+            Console::open(name, spec).map_err(|source| Error::device(name, source))?;
+        self.pumps.push(pump);
+        self.handles.push(handle.clone());
+        Ok(handle)
+    }
+
+    /// Serves clients from now on, and watches what the guest prints.
+    fn start(&mut self, io: &EventLoop, events: &EventSender) -> Result<(), Error> {
+        for pump in self.pumps.drain(..) {
+            io.handle()
+                .add(Box::new(pump))
+                .map_err(|source| Error::start("console", source))?;
+        }
+        for handle in &self.handles {
+            let mut scanner = LandmarkScanner::new(events.clone());
+            handle.watch_output(Box::new(move |bytes| scanner.scan(bytes)));
+        }
+        Ok(())
+    }
+}
+
+/// A virtio device with its name in messages.
+type Named = (String, Box<dyn VirtioDevice>);
+
+/// Makes every device of the list, in slot order.
+fn make_devices(spec: &VmSpec, consoles: &mut Consoles) -> Result<Vec<Named>, Error> {
+    let mut devices = Vec::with_capacity(spec.devices.len());
+    for (n, device) in spec.devices.iter().enumerate() {
+        let name = format!("{}{n}", device.kind());
+        let device: Box<dyn VirtioDevice> = match device {
+            DeviceSpec::Console(console) => {
+                let handle = consoles.open("hvc0", console)?;
+                let console = VirtioConsole::new(handle);
+                Box::new(console.map_err(|source| Error::device(&*name, source))?)
+            }
+            DeviceSpec::Fs(share) => {
+                Box::new(Fs::new(&fs_spec(share)).map_err(|source| Error::device(&*name, source))?)
+            }
+            DeviceSpec::Rng => Box::new(Rng),
+            _ => return Err(Error::device(name, "not built in")),
+        };
+        devices.push((name, device));
+    }
+    Ok(devices)
+}
+
+/// The PCI bus with every virtio device in its slot.
+fn pci(
+    layout: &Layout,
+    vm: &Vm,
+    ram: &GuestRam,
+    io: &EventLoop,
+    devices: Vec<Named>,
+) -> Result<PciBus, Error> {
+    let bus = platform::pci_bus(layout);
+    let context = VirtioContext {
+        mem: ram.clone(),
+        platform: vm.platform(),
+        events: io.handle(),
+    };
+    for (slot, (name, device)) in (FIRST_SLOT..).zip(devices) {
+        bus.add_virtio(&name, device, slot, &context)
+            .map_err(|source| Error::device(name, source))?;
+    }
+    Ok(bus)
+}
+
+fn attach(platform: &Platform, pci: &PciBus) -> Result<(Bus, Bus), Overlap> {
+    let (mut ports, mut mmio) = (Bus::new(), Bus::new());
+    platform.attach(&mut ports, &mut mmio)?;
+    pci.attach(&mut mmio, &mut ports)?;
+    Ok((ports, mmio))
+}
+
+/// Fills guest RAM: kernel, initrd, command line, ACPI tables.
+fn load(
+    spec: &VmSpec,
+    layout: &Layout,
+    ram: &GuestRam,
+    images: &Images,
+) -> Result<EntryState, Error> {
+    let tables = AcpiTables::build(layout, &AcpiSpec::default());
+    let rsdp = tables
+        .write(ram)
+        .map_err(|source| Error::boot(&spec.kernel, source))?;
+    images
+        .load(ram, layout, rsdp)
+        .map_err(|source| Error::boot(&spec.kernel, source))
+}
+
+/// Makes the vCPUs; the first begins at `entry`, the others wait for it to start them.
+fn create_vcpus(vm: &Vm, count: u8, entry: &EntryState) -> Result<Vec<Vcpu>, Error> {
+    let supported = vm.supported_cpuid()?;
+    let mut vcpus = Vec::with_capacity(usize::from(count));
+    for id in 0..count {
+        let vcpu = vm.create_vcpu(id)?;
+        vcpu.set_cpuid(&supported, count)?;
+        vcpu.set_boot_msrs()?;
+        vcpus.push(vcpu);
+    }
+    if let Some(first) = vcpus.first() {
+        first.set_entry(entry)?;
+    }
+    Ok(vcpus)
+}
+
+fn fs_spec(spec: &crate::config::FsSpec) -> devices::virtio::fs::FsSpec {
+    use crate::config::CachePolicy;
+    use devices::virtio::fs::Cache;
+    devices::virtio::fs::FsSpec {
+        tag: spec.tag.clone(),
+        path: spec.path.clone(),
+        read_only: spec.read_only,
+        cache: match spec.cache {
+            CachePolicy::None => Cache::Never,
+            CachePolicy::Auto => Cache::Auto,
+            CachePolicy::Always => Cache::Always,
+        },
+    }
+}

@@ -1,0 +1,60 @@
+//! A built machine: everything that lives as long as the guest runs, with one owner.
+
+use std::time::Instant;
+
+use devices::GuestRam;
+use devices::backend::console::ConsoleHandle;
+use devices::event_loop::EventLoop;
+use devices::lock;
+
+use crate::event::EventReceiver;
+use crate::kvm::Vm;
+use crate::platform::Platform;
+use crate::vcpu::VcpuThreads;
+
+/// A running machine. Dropping it stops the vCPUs, then the devices, then gives back the RAM.
+#[derive(Debug)]
+pub(crate) struct Machine {
+    pub(crate) vcpus: VcpuThreads,
+    pub(crate) io: EventLoop,
+    pub(crate) platform: Platform,
+    pub(crate) consoles: Vec<ConsoleHandle>,
+    pub(crate) events: EventReceiver,
+    pub(crate) started: Instant,
+    // Fields drop in this order: KVM's view of the RAM goes before the RAM itself.
+    pub(crate) _vm: Vm,
+    pub(crate) _ram: GuestRam,
+}
+
+impl Machine {
+    /// Presses the power button: the guest's service manager then shuts it down.
+    pub(crate) fn press_power_button(&self) {
+        if let Err(error) = lock(&self.platform.power).press_power_button() {
+            log::error!("the power button does not reach the guest: {error}");
+        }
+    }
+
+    /// Presses Ctrl-Alt-Del, for a guest that does not heed the power button.
+    pub(crate) fn press_ctrl_alt_del(&self) {
+        lock(&self.platform.keyboard).ctrl_alt_del();
+    }
+
+    /// The last bytes of the console that printed most.
+    #[must_use]
+    pub(crate) fn console_tail(&self, bytes: usize) -> Vec<u8> {
+        let loudest = self
+            .consoles
+            .iter()
+            .max_by_key(|console| console.output_len());
+        loudest
+            .map(|console| console.tail(bytes))
+            .unwrap_or_default()
+    }
+
+    /// Takes every vCPU out of the guest, then ends the event loop, which sends what the consoles
+    /// still hold.
+    pub(crate) fn stop(&mut self) {
+        self.vcpus.stop();
+        self.io.stop();
+    }
+}

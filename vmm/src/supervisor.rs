@@ -1,0 +1,273 @@
+//! The thread that owns the machine: waits for what the guest, the host's signals and the clock
+//! bring, and decides how the run ends.
+
+use std::io::{self, Read};
+use std::os::unix::net::UnixStream;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM};
+use signal_hook::{flag, low_level::pipe};
+
+use crate::error::Error;
+use crate::event::{EventReceiver, Landmark, MachineEvent, ResetCause};
+use crate::kvm::Failure;
+use crate::machine::Machine;
+
+/// How long a guest that panicked may still print and reset itself.
+const PANIC_GRACE: Duration = Duration::from_secs(3);
+/// How long a guest may take to heed the power button before Ctrl-Alt-Del is tried.
+const POWER_BUTTON_GRACE: Duration = Duration::from_secs(20);
+/// Console bytes kept for an error report.
+const TAIL: usize = 4096;
+
+/// How a run ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ExitReason {
+    /// The guest powered itself off.
+    Poweroff,
+    /// The guest reset itself; the run ends, as with QEMU's `-no-reboot`.
+    Reboot(ResetCause),
+    /// The guest's kernel panicked.
+    Panic,
+    /// The guest gave no sign of life before the boot time limit.
+    Hung,
+    /// This signal ended the run.
+    Killed(i32),
+    /// The host's KVM could not go on with the guest.
+    Failed(Failure),
+}
+
+impl ExitReason {
+    /// The reason in one word, as `--json` gives it.
+    #[must_use]
+    pub fn word(&self) -> &'static str {
+        match self {
+            Self::Poweroff => "poweroff",
+            Self::Reboot(_) => "reboot",
+            Self::Panic => "panic",
+            Self::Hung => "hung",
+            Self::Killed(_) => "killed",
+            Self::Failed(_) => "failed",
+        }
+    }
+}
+
+/// What a run came to.
+#[derive(Debug, Clone)]
+pub struct Outcome {
+    /// How it ended.
+    pub reason: ExitReason,
+    /// Where the guest was when KVM gave up.
+    pub instruction_pointer: Option<u64>,
+    /// The last bytes of the console that said most.
+    pub console_tail: Vec<u8>,
+    /// When each landmark passed, counted from the start of the run.
+    pub phases: Vec<(Landmark, Duration)>,
+    /// How long the run took.
+    pub duration: Duration,
+}
+
+/// Somebody who wants to know how a run goes.
+pub trait Observer {
+    /// The guest came to `landmark`, `after` the start of the run.
+    fn landmark(&mut self, landmark: Landmark, after: Duration) {
+        let _ = (landmark, after);
+    }
+
+    /// The user asked for a shutdown and the guest's power button was pressed.
+    fn shutdown_requested(&mut self) {}
+}
+
+/// An observer that does not care.
+impl Observer for () {}
+
+/// Signals that end the run, as a readable stream.
+#[derive(Debug)]
+pub(crate) struct Signals {
+    stream: UnixStream,
+    last: Arc<AtomicUsize>,
+}
+
+impl Signals {
+    /// Takes over SIGINT, SIGTERM, SIGQUIT and SIGHUP.
+    ///
+    /// # Errors
+    /// A handler could not be installed.
+    pub(crate) fn install() -> io::Result<Self> {
+        let (stream, write) = UnixStream::pair()?;
+        stream.set_nonblocking(true)?;
+        let last = Arc::new(AtomicUsize::new(0));
+        for signal in [SIGTERM, SIGHUP, SIGQUIT, SIGINT] {
+            flag::register_usize(signal, Arc::clone(&last), signal.unsigned_abs() as usize)?;
+            pipe::register(signal, write.try_clone()?)?;
+        }
+        Ok(Self { stream, last })
+    }
+
+    /// The last signal, and how many came since the last call.
+    fn take(&mut self) -> (i32, usize) {
+        let mut bytes = [0; 16];
+        let count = self.stream.read(&mut bytes).unwrap_or(0);
+        let last = self.last.load(Ordering::SeqCst);
+        (i32::try_from(last).unwrap_or(SIGTERM), count)
+    }
+}
+
+/// What may end a run besides the guest itself.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Limits {
+    /// How long the guest may take to its first sign of user space; without one, for ever.
+    pub boot: Option<Duration>,
+}
+
+/// A run in progress.
+struct Run<'a> {
+    machine: &'a Machine,
+    observer: &'a mut dyn Observer,
+    started: Instant,
+    phases: Vec<(Landmark, Duration)>,
+    /// When to give up, and what the run ends as then.
+    deadline: Option<(Instant, ExitReason)>,
+    /// When to try another way to ask the guest to shut down.
+    ask_again: Option<Instant>,
+    interrupted: usize,
+    instruction_pointer: Option<u64>,
+}
+
+/// Runs `machine` until it ends, then takes it down.
+///
+/// # Errors
+/// The supervisor itself cannot wait for events.
+pub(crate) fn supervise(
+    mut machine: Machine,
+    mut signals: Signals,
+    limits: Limits,
+    observer: &mut dyn Observer,
+) -> Result<Outcome, Error> {
+    let started = machine.started;
+    let mut run = Run {
+        machine: &machine,
+        observer,
+        started,
+        phases: Vec::new(),
+        deadline: limits.boot.map(|limit| (started + limit, ExitReason::Hung)),
+        ask_again: None,
+        interrupted: 0,
+        instruction_pointer: None,
+    };
+    let reason = run.wait(&mut signals)?;
+    let (phases, instruction_pointer) = (run.phases, run.instruction_pointer);
+    let duration = started.elapsed();
+    machine.stop();
+    let console_tail = machine.console_tail(TAIL);
+    Ok(Outcome {
+        reason,
+        instruction_pointer,
+        console_tail,
+        phases,
+        duration,
+    })
+}
+
+impl Run<'_> {
+    fn wait(&mut self, signals: &mut Signals) -> Result<ExitReason, Error> {
+        loop {
+            let (events, signalled) = self.poll(&self.machine.events, &signals.stream)?;
+            if events {
+                while let Some(event) = self.machine.events.take() {
+                    if let Some(reason) = self.event(event) {
+                        return Ok(reason);
+                    }
+                }
+            }
+            if signalled && let Some(reason) = self.signal(signals.take()) {
+                return Ok(reason);
+            }
+            let now = Instant::now();
+            if self.ask_again.take_if(|at| now >= *at).is_some() {
+                self.machine.press_ctrl_alt_del();
+            }
+            if let Some((at, reason)) = &self.deadline
+                && now >= *at
+            {
+                return Ok(reason.clone());
+            }
+        }
+    }
+
+    fn poll(&self, events: &EventReceiver, signals: &UnixStream) -> Result<(bool, bool), Error> {
+        let left = self
+            .deadline
+            .as_ref()
+            .map(|(at, _)| at.saturating_duration_since(Instant::now()));
+        let timeout = left.and_then(|left| Timespec::try_from(left).ok());
+        let mut fds = [
+            PollFd::new(events, PollFlags::IN),
+            PollFd::new(signals, PollFlags::IN),
+        ];
+        match poll(&mut fds, timeout.as_ref()) {
+            Ok(_) | Err(rustix::io::Errno::INTR) => {}
+            Err(error) => return Err(Error::Supervisor(error.into())),
+        }
+        let [events, signals] = fds.map(|fd| !fd.revents().is_empty());
+        Ok((events, signals))
+    }
+
+    fn event(&mut self, event: MachineEvent) -> Option<ExitReason> {
+        match event {
+            MachineEvent::Landmark(landmark) if self.passed(landmark) => None,
+            MachineEvent::Landmark(landmark) => {
+                let after = self.started.elapsed();
+                self.phases.push((landmark, after));
+                self.observer.landmark(landmark, after);
+                match landmark {
+                    Landmark::Panic => {
+                        self.deadline = Some((Instant::now() + PANIC_GRACE, ExitReason::Panic));
+                    }
+                    Landmark::Userspace | Landmark::Login => self.booted(),
+                    Landmark::Kernel | Landmark::Init => {}
+                }
+                None
+            }
+            MachineEvent::Shutdown => Some(ExitReason::Poweroff),
+            MachineEvent::Reset(_) if self.passed(Landmark::Panic) => Some(ExitReason::Panic),
+            MachineEvent::Reset(cause) => Some(ExitReason::Reboot(cause)),
+            MachineEvent::Failed {
+                failure,
+                instruction_pointer,
+            } => {
+                self.instruction_pointer = instruction_pointer;
+                Some(ExitReason::Failed(failure))
+            }
+        }
+    }
+
+    /// The boot time limit no longer counts.
+    fn booted(&mut self) {
+        self.deadline
+            .take_if(|(_, reason)| *reason == ExitReason::Hung);
+    }
+
+    /// Whether `landmark` was seen before: both consoles may show it.
+    fn passed(&self, landmark: Landmark) -> bool {
+        self.phases.iter().any(|(seen, _)| *seen == landmark)
+    }
+
+    /// SIGINT asks the guest to shut down, a second one and every other signal end it now.
+    fn signal(&mut self, (signal, count): (i32, usize)) -> Option<ExitReason> {
+        if signal != SIGINT {
+            return Some(ExitReason::Killed(signal));
+        }
+        self.interrupted += count;
+        if self.interrupted > 1 {
+            return Some(ExitReason::Killed(signal));
+        }
+        self.machine.press_power_button();
+        self.ask_again = Some(Instant::now() + POWER_BUTTON_GRACE);
+        self.observer.shutdown_requested();
+        None
+    }
+}

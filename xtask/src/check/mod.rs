@@ -1,6 +1,7 @@
 //! `cargo xtask check`: format, lints, and the project's own rules about its sources.
 
 mod citations;
+mod docs;
 mod layering;
 mod source;
 mod style;
@@ -65,7 +66,7 @@ const RULES: [Rule; 12] = [
     ("names", |sources| Ok(style::names(sources))),
     ("no unfinished marks", |sources| Ok(style::marks(sources))),
     ("citations", |sources| Ok(citations::check(sources))),
-    ("generated documents are fresh", |_| docs()),
+    ("generated documents are fresh", |_| docs::fresh()),
 ];
 
 /// The number of rules kept and broken.
@@ -114,32 +115,6 @@ fn cargo(arguments: &[&str]) -> Result<Vec<Finding>> {
     let mut cargo = Command::new("cargo");
     cargo.args(arguments).current_dir(place::top());
     Ok(failure(&mut cargo).into_iter().collect())
-}
-
-/// Asks the program to compare the documents made from its command line with those in the tree.
-fn docs() -> Result<Vec<Finding>> {
-    // The arguments that write them are one hidden verb of the program.
-    let folder = place::top().join("docs/cli");
-    if !folder.exists() {
-        return Ok(Vec::new());
-    }
-    let fresh = tempfile::tempdir()?;
-    let mut cargo = Command::new("cargo");
-    cargo.args([
-        "run",
-        "--quiet",
-        "--package",
-        "pcp-vmm-cli",
-        "--",
-        "generate-docs",
-    ]);
-    cargo.arg(fresh.path()).current_dir(place::top());
-    if let Some(finding) = failure(&mut cargo) {
-        return Ok(vec![finding]);
-    }
-    let mut diff = Command::new("diff");
-    diff.args(["-r", "--brief"]).arg(fresh.path()).arg(&folder);
-    Ok(failure(&mut diff).into_iter().collect())
 }
 
 fn failure(command: &mut Command) -> Option<Finding> {

@@ -15,6 +15,7 @@ use devices::pci::PciBus;
 use devices::virtio::console::VirtioConsole;
 use devices::virtio::device::VirtioDevice;
 use devices::virtio::fs::Fs;
+use devices::virtio::net::Net;
 use devices::virtio::rng::Rng;
 use devices::virtio::transport::VirtioContext;
 use vm_memory::GuestAddress;
@@ -150,7 +151,10 @@ fn make_devices(spec: &VmSpec, consoles: &mut Consoles) -> Result<Vec<Named>, Er
                 Box::new(console.map_err(|source| Error::device(&*name, source))?)
             }
             DeviceSpec::Fs(share) => {
-                Box::new(Fs::new(&fs_spec(share)).map_err(|source| Error::device(&*name, source))?)
+                Box::new(Fs::new(share).map_err(|source| Error::device(&*name, source))?)
+            }
+            DeviceSpec::Net(net) => {
+                Box::new(Net::new(net).map_err(|source| Error::device(&*name, source))?)
             }
             DeviceSpec::Rng => Box::new(Rng),
             _ => return Err(Error::device(name, "not built in")),
@@ -218,19 +222,4 @@ fn create_vcpus(vm: &Vm, count: u8, entry: &EntryState) -> Result<Vec<Vcpu>, Err
         first.set_entry(entry)?;
     }
     Ok(vcpus)
-}
-
-fn fs_spec(spec: &crate::config::FsSpec) -> devices::virtio::fs::FsSpec {
-    use crate::config::CachePolicy;
-    use devices::virtio::fs::Cache;
-    devices::virtio::fs::FsSpec {
-        tag: spec.tag.clone(),
-        path: spec.path.clone(),
-        read_only: spec.read_only,
-        cache: match spec.cache {
-            CachePolicy::None => Cache::Never,
-            CachePolicy::Auto => Cache::Auto,
-            CachePolicy::Always => Cache::Always,
-        },
-    }
 }

@@ -136,7 +136,7 @@ pub(crate) struct RunArgs {
     #[arg(
         short,
         long,
-        value_name = "TAG=PATH[,ro][,cache=none|auto|always]",
+        value_name = "TAG=PATH[,ro][,cache=never|auto|always]",
         help_heading = "Devices"
     )]
     pub(crate) share: Vec<ShareValue>,

@@ -9,7 +9,7 @@ use guest::bundle::{self, Bundle, ConsoleDevice, Root};
 use serde::{Deserialize, Serialize};
 
 use super::value::{ConsolePort, ConsoleValue, DiskValue, MemorySize, NetChoice, ShareValue};
-use super::{BlkSpec, CachePolicy, ConsoleSpec, Field, Forward, FsSpec, Protocol};
+use super::{BlkSpec, Cache, ConsoleSpec, Field, Forward, FsSpec, Protocol};
 
 /// Where a value comes from.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -139,9 +139,9 @@ impl Layer {
                 read_only: share.read_only,
                 // Nobody changes a read-only share of a bundle while a guest uses it.
                 cache: if share.read_only {
-                    CachePolicy::Always
+                    Cache::Always
                 } else {
-                    CachePolicy::Auto
+                    Cache::Auto
                 },
             })
         };

@@ -12,9 +12,10 @@ pub mod value;
 use std::fmt;
 use std::path::PathBuf;
 
-pub use device::{BlkSpec, CachePolicy, FsSpec};
+pub use device::BlkSpec;
 pub use devices::backend::console::{ConsoleSpec, ConsoleSpecError};
 pub use devices::backend::net::{Forward, ForwardError, NetBackendSpec, NetSpec, Protocol};
+pub use devices::virtio::fs::{Cache, FsSpec};
 pub use layer::{Layer, Origin, Setting};
 pub use resolve::Resolved;
 use serde::{Deserialize, Serialize};

@@ -6,7 +6,7 @@ use std::str::FromStr;
 
 use serde::Deserialize;
 
-use super::{BlkSpec, CachePolicy, ConsoleSpec, FsSpec};
+use super::{BlkSpec, Cache, ConsoleSpec, FsSpec};
 
 /// Why a text is no such value.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -169,7 +169,7 @@ impl FromStr for ConsoleValue {
     }
 }
 
-/// A shared folder: `TAG=PATH[,ro|rw][,cache=none|auto|always]`.
+/// A shared folder: `TAG=PATH[,ro|rw][,cache=never|auto|always]`.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "String")]
 pub struct ShareValue(
@@ -181,7 +181,7 @@ impl FromStr for ShareValue {
     type Err = ValueError;
 
     fn from_str(text: &str) -> Result<Self, ValueError> {
-        const FORM: &str = "a share: TAG=PATH[,ro][,cache=none|auto|always]";
+        const FORM: &str = "a share: TAG=PATH[,ro][,cache=never|auto|always]";
         let mut pieces = pieces(text).into_iter();
         let first = pieces.next().unwrap_or_default();
         let (tag, path) = first.split_once('=').ok_or_else(|| form(text, FORM))?;
@@ -192,14 +192,14 @@ impl FromStr for ShareValue {
             tag: tag.to_owned(),
             path: PathBuf::from(path),
             read_only: false,
-            cache: CachePolicy::default(),
+            cache: Cache::default(),
         };
         for option in pieces {
             match (option.as_str(), option.split_once('=')) {
                 ("ro", _) => spec.read_only = true,
                 ("rw", _) => spec.read_only = false,
                 (_, Some(("cache", policy))) => spec.cache = policy.parse().map_err(part)?,
-                _ => return Err(unknown(option, "ro, rw, cache=none|auto|always")),
+                _ => return Err(unknown(option, "ro, rw, cache=never|auto|always")),
             }
         }
         Ok(Self(spec))
@@ -325,7 +325,7 @@ mod tests {
             tag: "src".into(),
             path: "/a,b".into(),
             read_only: true,
-            cache: CachePolicy::Always,
+            cache: Cache::Always,
         };
         assert_eq!(share.0, want);
         for text in [

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use super::*;
-use crate::config::{CachePolicy, Forward};
+use crate::config::{Cache, Forward};
 
 /// A spec without fault, whose kernel is this source file.
 fn good() -> VmSpec {
@@ -45,7 +45,7 @@ fn share(tag: &str, path: &str) -> DeviceSpec {
         tag: tag.into(),
         path: path.into(),
         read_only: true,
-        cache: CachePolicy::Auto,
+        cache: Cache::Auto,
     })
 }
 

@@ -1,5 +1,6 @@
 //! Back ends: what connects a device to the host.
 
+pub mod block;
 pub mod console;
 pub mod fs;
 pub mod net;

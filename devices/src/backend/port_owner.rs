@@ -1,5 +1,6 @@
-//! Who holds a port: the process behind a listening TCP or bound UDP socket, as far as `/proc`
-//! tells (other users' processes show their descriptors to root alone).
+//! Who holds a port or a file: the process behind a listening TCP or bound UDP socket, or one that
+//! has a file open, as far as `/proc` tells (other users' processes show their descriptors to root
+//! alone).
 
 use std::fmt;
 use std::fs;
@@ -15,7 +16,7 @@ pub enum Transport {
     Udp,
 }
 
-/// A process that holds a port.
+/// A process that holds a port or a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PortOwner {
     /// The process id.
@@ -44,7 +45,15 @@ pub fn port_owner(transport: Transport, address: SocketAddr) -> Option<PortOwner
         .filter_map(|table| fs::read_to_string(table).ok())
         .flat_map(|table| socket_inodes(&table, transport, address.port()))
         .collect();
-    inodes.into_iter().find_map(holder)
+    inodes
+        .into_iter()
+        .find_map(|inode| holder(Path::new(&format!("socket:[{inode}]")), 0))
+}
+
+/// Finds another process that has the file at `path` open, if `/proc` tells.
+#[must_use]
+pub fn file_owner(path: &Path) -> Option<PortOwner> {
+    holder(&fs::canonicalize(path).ok()?, std::process::id())
 }
 
 /// The inodes of the sockets in `table` that hold `port`. Columns: sl, local address, remote
@@ -64,21 +73,21 @@ fn socket_inodes(table: &str, transport: Transport, port: u16) -> Vec<u64> {
     table.lines().skip(1).filter_map(inode).collect()
 }
 
-fn holder(inode: u64) -> Option<PortOwner> {
-    let link = format!("socket:[{inode}]");
+/// A process, other than `except`, of whose descriptors one leads to `link`.
+fn holder(link: &Path, except: u32) -> Option<PortOwner> {
     let holds = |process: &Path| {
         let Ok(descriptors) = fs::read_dir(process.join("fd")) else {
             return false;
         };
         descriptors
             .flatten()
-            .any(|fd| fs::read_link(fd.path()).is_ok_and(|to| to.as_os_str() == link.as_str()))
+            .any(|fd| fs::read_link(fd.path()).is_ok_and(|to| to == link))
     };
     for process in fs::read_dir("/proc").ok()?.flatten() {
         let Some(pid) = process.file_name().to_str().and_then(|s| s.parse().ok()) else {
             continue;
         };
-        if holds(&process.path()) {
+        if pid != except && holds(&process.path()) {
             let name = fs::read_to_string(process.path().join("comm")).unwrap_or_default();
             let name = name.trim_end().to_owned();
             return Some(PortOwner { pid, name });
@@ -106,6 +115,21 @@ mod tests {
         let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
         let owner = port_owner(Transport::Udp, socket.local_addr().unwrap()).unwrap();
         assert_eq!(owner.pid, std::process::id());
+    }
+
+    #[test]
+    fn an_open_file_names_the_other_process_that_has_it() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        assert_eq!(file_owner(file.path()), None);
+        let mut other = std::process::Command::new("sleep")
+            .arg("60")
+            .stdin(file.reopen().unwrap())
+            .spawn()
+            .unwrap();
+        let owner = file_owner(file.path());
+        other.kill().unwrap();
+        other.wait().unwrap();
+        assert_eq!(owner.unwrap().pid, other.id());
     }
 
     #[test]

@@ -216,11 +216,12 @@ fn the_generated_documents_are_fresh() {
     let dir = fixture.path().join("docs");
     assert_eq!(fixture.run(&["docs", dir.to_str().unwrap()]).status, 0);
     let committed = files(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs"));
-    for (name, text) in files(&dir) {
+    let fresh = files(&dir);
+    for (name, text) in fresh {
         let same = committed.get(&name) == Some(&text);
         assert!(
             same,
-            "docs/{} is stale: `pcp-vmm docs docs`",
+            "docs/{} is stale: write it with `pcp-vmm docs docs`",
             name.display()
         );
     }

@@ -67,7 +67,7 @@ complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand run" -l console -d 'Wher
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand run" -l rng -d 'Have an entropy device [default: with a bundle]' -r -f -a "true\t''
 false\t''"
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand run" -l process-name -d 'Call the process `microvm@NAME`, for scripts that look for it' -r
-complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand run" -l boot-timeout -d 'Give up if the guest has not reached user space after this many seconds' -r
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand run" -l boot-timeout -d 'Give up if the guest has not reached user space after this many seconds; 0: never [default: 900 with a bundle, else 0]' -r
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand run" -l json -d 'Write results and errors as JSON'
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand run" -s q -l quiet -d 'Say nothing but results, warnings and errors'
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand run" -s v -l verbose -d 'Log more: -v what happens, -vv details, -vvv everything'

@@ -166,8 +166,9 @@ pub(crate) struct RunArgs {
     #[arg(long, value_name = "NAME", help_heading = "Running")]
     pub(crate) process_name: Option<String>,
 
-    /// Give up if the guest has not reached user space after this many seconds.
-    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=86400), help_heading = "Running")]
+    /// Give up if the guest has not reached user space after this many seconds; 0: never
+    /// [default: 900 with a bundle, else 0].
+    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(0..=86400), help_heading = "Running")]
     pub(crate) boot_timeout: Option<u64>,
 
     /// Show the machine and where each value comes from; start nothing.

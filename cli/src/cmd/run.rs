@@ -1,5 +1,6 @@
 //! `pcp-vmm run`: from flags, files and a bundle to a VM, and from its end to an exit status.
 
+mod launch;
 mod plan;
 mod report;
 
@@ -34,7 +35,7 @@ pub(crate) fn run(
         log::warn!("the process keeps its name: cannot run `/proc/self/exe`: {error}");
     }
     report::banner(&plan, output);
-    Err(Diagnostic::failure("run", "cannot run").into())
+    launch::launch(&plan, output)
 }
 
 /// All problems of a spec as one failure.

@@ -4,16 +4,35 @@ use std::fs::{self, OpenOptions};
 use std::io::{self, ErrorKind};
 use std::path::Path;
 
-use super::Check;
+use vmm::probe::KernelSupport;
+
+use super::{Check, State};
 
 const DEVICE: &str = "/dev/kvm";
 
-/// All checks of KVM. Where the device cannot be opened, the others say nothing new.
+/// All checks of KVM.
 pub(crate) fn checks() -> Vec<Check> {
-    let cpuinfo = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let device = device_now();
+    if device.state == State::Ok {
+        vec![device, stock_kernels_now()]
+    } else {
+        vec![device, stock_kernels(&cpuinfo(), None)]
+    }
+}
+
+/// Tries to open the device.
+pub(crate) fn device_now() -> Check {
     let open = OpenOptions::new().read(true).write(true).open(DEVICE);
-    let device = device(open.map(drop), &cpuinfo, Path::new(DEVICE).exists());
-    vec![device, stock_kernels(&cpuinfo)]
+    device(open.map(drop), &cpuinfo(), Path::new(DEVICE).exists())
+}
+
+/// Asks KVM itself, with a guest of two instructions.
+pub(crate) fn stock_kernels_now() -> Check {
+    stock_kernels(&cpuinfo(), Some(vmm::probe::kernel_support()))
+}
+
+fn cpuinfo() -> String {
+    fs::read_to_string("/proc/cpuinfo").unwrap_or_default()
 }
 
 fn device(open: io::Result<()>, cpuinfo: &str, exists: bool) -> Check {
@@ -60,24 +79,45 @@ fn absent(cpuinfo: &str) -> String {
     }
 }
 
-fn stock_kernels(cpuinfo: &str) -> Check {
+/// What the processor's flags say and, where KVM could be asked, what a guest saw.
+fn stock_kernels(cpuinfo: &str, probe: Option<Result<KernelSupport, vmm::Error>>) -> Check {
     const NAME: &str = "kvm-stock-kernels";
-    let found = ["vmx", "svm"]
+    let flag = ["vmx", "svm"]
         .into_iter()
         .find(|flag| has_flag(cpuinfo, flag));
-    match found {
-        Some(flag) => Check::ok(
-            NAME,
-            format!("the processor virtualizes in hardware ({flag})"),
-        ),
-        None => Check::fail(
-            NAME,
-            "no hardware virtualization (neither vmx nor svm in `/proc/cpuinfo`): a `/dev/kvm` \
-             here emulates the guest's kernel and stops at what it cannot emulate",
-            "use a machine with VT-x or AMD-V, or let this VM's host pass it through; to develop \
-             without: `cargo xtask lab -- CMD`",
-        ),
-    }
+    let why = match (probe, flag) {
+        (Some(Ok(KernelSupport::Full)) | None, Some(flag)) => {
+            return Check::ok(
+                NAME,
+                format!("the processor virtualizes in hardware ({flag})"),
+            );
+        }
+        (Some(Ok(KernelSupport::Full)), None) => {
+            return Check::warn(
+                NAME,
+                "KVM runs what kernels need, but neither vmx nor svm is in `/proc/cpuinfo`",
+                "start a guest and see: `pcp-vmm run`",
+            );
+        }
+        (Some(Err(error)), _) => format!("cannot make a test machine: {error}"),
+        (Some(Ok(KernelSupport::Broken(failure))), _) => {
+            format!("a test machine failed: {failure}")
+        }
+        (Some(Ok(KernelSupport::TinyGuestsOnly)), _) => {
+            "this `/dev/kvm` cannot run stock kernels: it emulates the guest's kernel and lacks \
+             instructions that Linux executes (a test guest met one)"
+                .to_owned()
+        }
+        (None, None) => {
+            "no hardware virtualization: neither vmx nor svm is in `/proc/cpuinfo`".to_owned()
+        }
+    };
+    Check::fail(
+        NAME,
+        why,
+        "use a machine with VT-x or AMD-V, or let this VM's host pass it through; to develop \
+         without: `cargo xtask lab -- CMD`",
+    )
 }
 
 /// Whether the first processor has `flag`.
@@ -89,7 +129,6 @@ fn has_flag(cpuinfo: &str, flag: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::doctor::State;
 
     const INTEL: &str = "processor\t: 0\nflags\t\t: fpu vmx hypervisor\n";
     const NESTED: &str = "processor\t: 0\nflags\t\t: fpu hypervisor\nvmx flags\t: vnmi\n";
@@ -112,9 +151,16 @@ mod tests {
 
     #[test]
     fn stock_kernels_need_hardware_virtualization() {
-        assert_eq!(stock_kernels(INTEL).state, State::Ok);
+        let state = |cpuinfo, probe| stock_kernels(cpuinfo, probe).state;
+        assert_eq!(state(INTEL, None), State::Ok);
         for cpuinfo in [NESTED, BARE, ""] {
-            assert_eq!(stock_kernels(cpuinfo).state, State::Fail, "{cpuinfo}");
+            assert_eq!(state(cpuinfo, None), State::Fail, "{cpuinfo}");
         }
+        assert_eq!(state(INTEL, Some(Ok(KernelSupport::Full))), State::Ok);
+        assert_eq!(state(BARE, Some(Ok(KernelSupport::Full))), State::Warn);
+        assert_eq!(
+            state(INTEL, Some(Ok(KernelSupport::TinyGuestsOnly))),
+            State::Fail
+        );
     }
 }

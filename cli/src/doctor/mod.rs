@@ -75,3 +75,13 @@ pub(crate) fn checks() -> Vec<Check> {
     checks.extend(host::checks());
     checks
 }
+
+/// What to do about a `/dev/kvm` that cannot be opened.
+pub(crate) fn kvm_device_hint() -> Option<String> {
+    kvm::device_now().hint
+}
+
+/// Why this machine's KVM cannot run stock kernels, if it cannot.
+pub(crate) fn stock_kernel_fault() -> Option<Check> {
+    Some(kvm::stock_kernels_now()).filter(|check| check.state != State::Ok)
+}

@@ -69,8 +69,7 @@ impl Source {
             return Err(this.wrong(FileKind::Empty));
         }
         if role == Role::Kernel {
-            let known = usize::try_from(this.len).map_or(HEAD, |len| len.min(HEAD));
-            let mut head = vec![0; known];
+            let mut head = vec![0; HEAD];
             let filled = this.read_up_to(0, &mut head)?;
             head.truncate(filled);
             this.head = head;

@@ -1,4 +1,4 @@
-//! The specs of disks.
+//! The specs of single devices.
 
 use std::path::PathBuf;
 

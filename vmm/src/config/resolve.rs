@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use super::layer::{Layer, Origin, Setting};
-use super::value::{ConsolePort, MemorySize, NetChoice};
+use super::value::{ConsolePort, MemorySize, NetChoice, cache_word};
 use super::{ConsoleSpec, DeviceSpec, Field, Forward, NetBackendSpec, NetSpec, Problem, VmSpec};
 
 /// A spec and the origins of its values.
@@ -79,7 +79,7 @@ impl<'a> Merge<'a> {
         if virtio != ConsoleSpec::None {
             devices.push(DeviceSpec::Console(virtio));
         }
-        devices.extend(self.net().map(DeviceSpec::Net));
+        devices.extend(self.net(&name).map(DeviceSpec::Net));
         self.shares(&mut devices);
         self.disks(&mut devices);
         if self.last(|l| l.rng).is_some_and(|(rng, _)| rng) {
@@ -205,7 +205,7 @@ impl<'a> Merge<'a> {
         })
     }
 
-    fn net(&mut self) -> Option<NetSpec> {
+    fn net(&mut self, name: &str) -> Option<NetSpec> {
         let (mut choice, origin) = self.last(|l| l.net)?;
         let forwards = self.forwards();
         let asked = self.layers.iter().any(|(_, l)| !l.forward.is_empty());
@@ -232,7 +232,7 @@ impl<'a> Merge<'a> {
             mtu,
             backend: NetBackendSpec::User {
                 forwards,
-                hostname: None,
+                hostname: Some(name.to_owned()),
             },
         })
     }
@@ -272,7 +272,11 @@ impl<'a> Merge<'a> {
                 let spec = share.0.clone();
                 let mode = if spec.read_only { "ro" } else { "rw" };
                 let path = spec.path.display();
-                let text = format!("{}={path},{mode},cache={}", spec.tag, spec.cache);
+                let text = format!(
+                    "{}={path},{mode},cache={}",
+                    spec.tag,
+                    cache_word(spec.cache)
+                );
                 self.note(Field::Share, text, origin);
                 devices.push(DeviceSpec::Fs(spec));
             }

@@ -11,7 +11,10 @@ const NOTE: &str = "<!-- Written by `pcp-vmm docs`; change the program, not this
 
 /// The command line, verb by verb.
 pub(crate) fn cli(command: &Command) -> String {
-    let mut text = format!("{NOTE}\n# Command line\n");
+    let mut text = format!(
+        "{NOTE}\n# Command line\n\nSee also the [exit statuses](exit-codes.md) and the \
+         [environment](environment.md).\n"
+    );
     section(command, &mut text);
     text
 }

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use clap::ArgMatches;
 use clap::parser::ValueSource;
-use guest::bundle::{Bundle, BundleError};
+use guest::bundle::{Bundle, BundleError, MANIFEST};
 use vmm::config::{Layer, Origin, Resolved};
 
 use crate::args::RunArgs;
@@ -29,6 +29,8 @@ pub(crate) struct Plan {
     pub(crate) bundle: Option<Bundle>,
     /// The name that the process is to carry.
     pub(crate) process_name: Option<String>,
+    /// How many seconds the guest may take to user space, if the user said so; 0 is for ever.
+    pub(crate) boot_timeout: Option<u64>,
 }
 
 /// Works out what `args`, the environment, the configuration files and the bundle ask for.
@@ -63,6 +65,7 @@ pub(crate) fn plan(args: &RunArgs, matches: &ArgMatches, output: Output) -> Resu
         resolved,
         bundle,
         process_name,
+        boot_timeout: args.boot_timeout,
     })
 }
 
@@ -104,15 +107,16 @@ pub(crate) fn load(dir: &Path) -> Result<Bundle, Diagnostic> {
         match &error {
             BundleError::Invalid { problems, .. } => problems
                 .iter()
-                .fold(diagnostic, |d, problem| d.cause(problem.to_string()))
+                .fold(diagnostic, |d, problem| {
+                    d.cause(format!("{MANIFEST}: {problem}"))
+                })
                 .hint(
                     "`docs/bundle.md` describes every field; \
                        `pcp-vmm image build` writes a bundle anew",
                 ),
-            _ => diagnostic.because(&error).hint(format!(
-                "a bundle is a folder with `{}`",
-                guest::bundle::MANIFEST
-            )),
+            _ => diagnostic
+                .because(&error)
+                .hint(format!("a bundle is a folder with `{}`", MANIFEST)),
         }
     })
 }

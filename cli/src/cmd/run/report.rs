@@ -151,6 +151,44 @@ pub(crate) fn banner(plan: &Plan, output: Output) {
     }
 }
 
+/// Shows the last lines of a console. The guest wrote them: what could command the terminal is left
+/// out.
+pub(crate) fn console_tail(tail: &[u8], lines: usize, output: Output) {
+    let text = printable(&String::from_utf8_lossy(tail));
+    let all: Vec<&str> = text
+        .lines()
+        .filter(|line| !line.trim().is_empty())
+        .collect();
+    let last = all
+        .get(all.len().saturating_sub(lines)..)
+        .unwrap_or_default();
+    if !last.is_empty() {
+        output.talk(&format!(
+            "the console's last lines:\n  {}\n\n",
+            last.join("\n  ")
+        ));
+    }
+}
+
+/// `text` without escape sequences (ECMA-48, control sequences) and control characters.
+fn printable(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    let mut chars = text.chars().peekable();
+    while let Some(c) = chars.next() {
+        match c {
+            '\n' => out.push('\n'),
+            '\t' => out.push(' '),
+            '\x1b' if chars.next_if_eq(&'[').is_some() => {
+                // Parameters and intermediates, then one final byte from `@` to `~`.
+                while chars.next().is_some_and(|c| !('@'..='~').contains(&c)) {}
+            }
+            c if !c.is_control() => out.push(c),
+            _ => {}
+        }
+    }
+    out
+}
+
 fn consoles(spec: &VmSpec) -> impl Iterator<Item = (&'static str, &ConsoleSpec)> {
     let virtio = spec.devices.iter().filter_map(|device| match device {
         DeviceSpec::Console(console) => Some(("hvc0", console)),
@@ -167,4 +205,15 @@ fn forwards(spec: &VmSpec) -> impl Iterator<Item = &Forward> {
         }
         _ => &[],
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_commands_a_terminal_is_left_out() {
+        let text = "\x1b[1;31mred\x1b[0m\r\n\x1b]0;title\x07a\tb\x1b[";
+        assert_eq!(printable(text), "red\n]0;titlea b");
+    }
 }

@@ -15,6 +15,7 @@ use devices::pci::PciBus;
 use devices::virtio::console::VirtioConsole;
 use devices::virtio::device::VirtioDevice;
 use devices::virtio::fs::Fs;
+use devices::virtio::net::Net;
 use devices::virtio::rng::Rng;
 use devices::virtio::transport::VirtioContext;
 use vm_memory::GuestAddress;
@@ -151,6 +152,9 @@ fn make_devices(spec: &VmSpec, consoles: &mut Consoles) -> Result<Vec<Named>, Er
             }
             DeviceSpec::Fs(share) => {
                 Box::new(Fs::new(share).map_err(|source| Error::device(&*name, source))?)
+            }
+            DeviceSpec::Net(net) => {
+                Box::new(Net::new(net).map_err(|source| Error::device(&*name, source))?)
             }
             DeviceSpec::Rng => Box::new(Rng),
             _ => return Err(Error::device(name, "not built in")),

@@ -8,7 +8,7 @@ use vm_memory::GuestMemoryError;
 
 use super::file_kind::FileKind;
 use super::unpack::Compression;
-use crate::layout::Range;
+use crate::layout::{Range, boot, mmio};
 
 /// What a file is wanted for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -109,6 +109,8 @@ pub enum BootError {
         room: u64,
         /// The machine's RAM.
         memory: u64,
+        /// The RAM that would be left for it in the largest machine.
+        most: u64,
     },
     /// The command line is too long.
     #[error("command line of {len} bytes exceeds the kernel's limit of {max}")]
@@ -139,11 +141,23 @@ pub enum BootError {
     },
 }
 
+const MIB: u64 = 1 << 20;
+
+fn kernel_place_hint(range: &Range, memory: u64) -> String {
+    if range.start < boot::HIGH_MEMORY {
+        "link the kernel at or above 1 MiB".to_owned()
+    } else if range.end() > mmio::HOLE.start {
+        "link the kernel below 3 GiB".to_owned()
+    } else {
+        let least = range.end().max(memory).div_ceil(MIB) + 16;
+        format!("give the machine more memory: this kernel alone needs {least} MiB")
+    }
+}
+
 impl BootError {
     /// What the user can do about it.
     #[must_use]
     pub fn hint(&self) -> Option<String> {
-        const MIB: u64 = 1 << 20;
         let hint = match self {
             Self::Open { source, .. } | Self::Read { source, .. } => match source.kind() {
                 io::ErrorKind::NotFound => "check the path".to_owned(),
@@ -165,9 +179,9 @@ impl BootError {
                 "free some space in the cache folder".to_owned()
             }
             Self::Unpack { .. } => "copy or download the kernel again".to_owned(),
-            Self::KernelPlace { range, .. } => {
-                let least = range.end().div_ceil(MIB).saturating_add(16);
-                format!("give the machine more memory: this kernel alone needs {least} MiB")
+            Self::KernelPlace { range, memory, .. } => kernel_place_hint(range, *memory),
+            Self::InitrdPlace { size, most, .. } if size > most => {
+                format!("make the initrd smaller: this kernel takes {most} bytes at most")
             }
             Self::InitrdPlace {
                 size, room, memory, ..

@@ -6,7 +6,7 @@ use devices::GuestRam;
 
 use super::error::{BootError, Role};
 use super::source::Source;
-use crate::layout::{Layout, PAGE, Range, boot};
+use crate::layout::{Layout, PAGE, Range, boot, mmio};
 
 /// An initrd that can be loaded.
 #[derive(Debug)]
@@ -27,7 +27,8 @@ impl Initrd {
         kernel_end: u64,
         addr_max: u64,
     ) -> Result<Range, BootError> {
-        let limit = layout.low_ram().end().min(addr_max.saturating_add(1));
+        let reach = addr_max.saturating_add(1).min(mmio::HOLE.start);
+        let limit = layout.low_ram().end().min(reach);
         let floor = kernel_end.max(boot::HIGH_MEMORY).next_multiple_of(PAGE);
         let size = self.source.len();
         let start = limit.checked_sub(size).map(|start| start / PAGE * PAGE);
@@ -38,6 +39,7 @@ impl Initrd {
                 size,
                 room: limit.saturating_sub(floor),
                 memory: layout.memory(),
+                most: reach.saturating_sub(floor),
             }),
         }
     }

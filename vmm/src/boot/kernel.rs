@@ -16,7 +16,7 @@ use super::file_kind::FileKind;
 use super::source::Source;
 use super::sparse::SparseWriter;
 use super::unpack::UnpackError;
-use crate::layout::Layout;
+use crate::layout::{Layout, Range, boot};
 
 /// The command line's limit where the kernel does not tell: that of Linux on x86, less its final
 /// zero byte.
@@ -146,9 +146,12 @@ impl Kernel {
     pub(super) fn check(&self, layout: &Layout) -> Result<(), BootError> {
         for Segment { memory, .. } in &self.segments {
             if !layout.is_loadable(memory) {
+                // Beyond 1 MiB the whole kernel is named, for what it needs in all.
+                let high = memory.start >= boot::HIGH_MEMORY;
+                let end = if high { self.end } else { memory.end() };
                 return Err(BootError::KernelPlace {
                     path: self.source.path().to_owned(),
-                    range: *memory,
+                    range: Range::between(memory.start, end),
                     memory: layout.memory(),
                 });
             }

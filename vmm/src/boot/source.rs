@@ -69,7 +69,8 @@ impl Source {
             return Err(this.wrong(FileKind::Empty));
         }
         if role == Role::Kernel {
-            let mut head = vec![0; HEAD];
+            let known = usize::try_from(this.len).map_or(HEAD, |len| len.min(HEAD));
+            let mut head = vec![0; known];
             let filled = this.read_up_to(0, &mut head)?;
             head.truncate(filled);
             this.head = head;

@@ -1,4 +1,4 @@
-//! The specs of single devices.
+//! The specs of disks.
 
 use std::path::PathBuf;
 

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use super::layer::{Layer, Origin, Setting};
-use super::value::{ConsolePort, MemorySize, NetChoice, cache_word};
+use super::value::{ConsolePort, MemorySize, NetChoice};
 use super::{ConsoleSpec, DeviceSpec, Field, Forward, NetBackendSpec, NetSpec, Problem, VmSpec};
 
 /// A spec and the origins of its values.
@@ -272,11 +272,7 @@ impl<'a> Merge<'a> {
                 let spec = share.0.clone();
                 let mode = if spec.read_only { "ro" } else { "rw" };
                 let path = spec.path.display();
-                let text = format!(
-                    "{}={path},{mode},cache={}",
-                    spec.tag,
-                    cache_word(spec.cache)
-                );
+                let text = format!("{}={path},{mode},cache={}", spec.tag, spec.cache);
                 self.note(Field::Share, text, origin);
                 devices.push(DeviceSpec::Fs(spec));
             }

@@ -198,30 +198,11 @@ impl FromStr for ShareValue {
             match (option.as_str(), option.split_once('=')) {
                 ("ro", _) => spec.read_only = true,
                 ("rw", _) => spec.read_only = false,
-                (_, Some(("cache", policy))) => spec.cache = cache(policy)?,
+                (_, Some(("cache", policy))) => spec.cache = policy.parse().map_err(part)?,
                 _ => return Err(unknown(option, "ro, rw, cache=never|auto|always")),
             }
         }
         Ok(Self(spec))
-    }
-}
-
-fn cache(policy: &str) -> Result<Cache, ValueError> {
-    match policy {
-        "never" => Ok(Cache::Never),
-        "auto" => Ok(Cache::Auto),
-        "always" => Ok(Cache::Always),
-        _ => Err(form(policy, "a cache policy: never, auto or always")),
-    }
-}
-
-/// A cache policy as a share's option has it.
-#[must_use]
-pub fn cache_word(cache: Cache) -> &'static str {
-    match cache {
-        Cache::Never => "never",
-        Cache::Auto => "auto",
-        Cache::Always => "always",
     }
 }
 

@@ -22,7 +22,9 @@ mod xattrs;
 #[cfg(test)]
 mod tests;
 
+use std::fmt;
 use std::path::PathBuf;
+use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
@@ -46,6 +48,29 @@ pub enum Cache {
     /// For good: nobody but this guest changes the tree (or nobody at all, for a read-only share).
     /// By far the quickest, and right for the root of an image.
     Always,
+}
+
+impl FromStr for Cache {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text {
+            "never" => Ok(Self::Never),
+            "auto" => Ok(Self::Auto),
+            "always" => Ok(Self::Always),
+            _ => Err(format!("`{text}` is none of never, auto, always")),
+        }
+    }
+}
+
+impl fmt::Display for Cache {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Never => "never",
+            Self::Auto => "auto",
+            Self::Always => "always",
+        })
+    }
 }
 
 /// A directory to share.

@@ -144,7 +144,7 @@ fn a_kernel_beyond_ram_is_refused_with_the_size_it_needs() {
     assert!(images.check(&Layout::new(19 * MIB, 1).unwrap()).is_ok());
     let error = images.check(&Layout::new(8 * MIB, 1).unwrap()).unwrap_err();
     assert!(matches!(error, BootError::KernelPlace { .. }), "{error}");
-    assert!(error.hint().unwrap().contains("MiB"));
+    assert!(error.hint().unwrap().contains("needs 35 MiB"), "{error}");
 }
 
 #[test]
@@ -155,28 +155,54 @@ fn a_kernel_over_the_boot_structures_is_refused() {
         ..ElfSample::default()
     };
     let images = open(&sample.build()).unwrap();
-    let error = images.check(&Layout::new(64 * MIB, 1).unwrap());
-    assert!(matches!(error, Err(BootError::KernelPlace { .. })));
+    let error = images
+        .check(&Layout::new(64 * MIB, 1).unwrap())
+        .unwrap_err();
+    assert!(matches!(error, BootError::KernelPlace { .. }));
+    assert!(error.hint().unwrap().contains("above 1 MiB"));
+}
+
+#[test]
+fn a_kernel_in_the_32_bit_hole_is_refused() {
+    let sample = ElfSample {
+        code_at: 3072 * MIB,
+        entry: 3072 * MIB,
+        ..ElfSample::default()
+    };
+    let images = open(&sample.build()).unwrap();
+    let error = images
+        .check(&Layout::new(8192 * MIB, 1).unwrap())
+        .unwrap_err();
+    assert!(error.hint().unwrap().contains("below 3 GiB"));
 }
 
 #[test]
 fn an_initrd_larger_than_ram_is_refused_with_both_sizes() {
     let files = Files::new();
     let kernel = files.kernel(&ElfSample::default().build());
-    let initrd = files.folder.path().join("initrd");
-    let file = std::fs::File::create(&initrd).unwrap();
-    file.set_len(1 << 40).unwrap();
-    let spec = BootSpec {
-        initrd: Some(&initrd),
-        ..spec(&kernel)
-    };
-    let images = Images::open(&spec).unwrap();
     let layout = Layout::new(64 * MIB, 1).unwrap();
-    let error = images.check(&layout).unwrap_err();
-    let BootError::InitrdPlace { size, room, .. } = error else {
-        panic!("{error}");
-    };
-    assert_eq!((size, room), (1 << 40, 64 * MIB - 19 * MIB));
+    for (len, advice) in [
+        (100 * MIB, "give the machine more memory: 119 MiB"),
+        (1 << 40, "make the initrd smaller"),
+    ] {
+        let initrd = files.folder.path().join("initrd");
+        std::fs::File::create(&initrd)
+            .unwrap()
+            .set_len(len)
+            .unwrap();
+        let spec = BootSpec {
+            initrd: Some(&initrd),
+            ..spec(&kernel)
+        };
+        let images = Images::open(&spec).unwrap();
+        let error = images.check(&layout).unwrap_err();
+        let hint = error.hint().unwrap();
+        assert!(hint.contains(advice), "{hint}");
+        let BootError::InitrdPlace { size, room, .. } = error else {
+            panic!("{error}");
+        };
+        assert_eq!((size, room), (len, 64 * MIB - 19 * MIB));
+    }
 }
 
 #[test]

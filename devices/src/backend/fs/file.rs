@@ -48,7 +48,12 @@ pub(super) fn writes(flags: OFlags) -> bool {
 }
 
 fn errno(error: &io::Error) -> Errno {
-    Errno::from_io_error(error).unwrap_or(Errno::IO)
+    let ours = match error.kind() {
+        // An offset that no file can have.
+        io::ErrorKind::InvalidInput => Errno::INVAL,
+        _ => Errno::IO,
+    };
+    Errno::from_io_error(error).unwrap_or(ours)
 }
 
 /// Runs `call` until no signal interrupts it.

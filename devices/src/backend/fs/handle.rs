@@ -59,6 +59,8 @@ pub(super) struct Handle {
     pub(super) flags: OFlags,
     pub(super) is_dir: bool,
     pub(super) flock: Flock,
+    /// Where it stands among the handles of its node.
+    at: usize,
     _permit: Permit,
 }
 
@@ -70,6 +72,7 @@ impl Handle {
             flags,
             is_dir: flags.contains(OFlags::DIRECTORY),
             flock: Flock::None,
+            at: 0,
             _permit: permit,
         }
     }
@@ -101,8 +104,10 @@ impl Handles {
         id
     }
 
-    fn put(&mut self, id: HandleId, handle: Handle) {
-        self.by_node.entry(handle.node).or_default().push(id);
+    fn put(&mut self, id: HandleId, mut handle: Handle) {
+        let of_node = self.by_node.entry(handle.node).or_default();
+        handle.at = of_node.len();
+        of_node.push(id);
         if let Some(slot) = self.slots.get_mut(id.index()) {
             slot.generation = id.generation();
             slot.handle = Some(handle);
@@ -163,13 +168,17 @@ impl Handles {
         let handle = slot.handle.take().ok_or(Errno::BADF)?;
         slot.generation = slot.generation.wrapping_add(1);
         self.free.push(id.index());
-        let mut last = true;
-        if let Some(ids) = self.by_node.get_mut(&handle.node) {
-            ids.retain(|other| *other != id);
-            last = ids.is_empty();
+        let Some(of_node) = self.by_node.get_mut(&handle.node) else {
+            return Ok((handle, true));
+        };
+        if handle.at < of_node.len() {
+            of_node.swap_remove(handle.at);
         }
-        if last {
-            self.by_node.remove(&handle.node);
+        let last = of_node.is_empty();
+        match of_node.get(handle.at).copied() {
+            Some(moved) => self.get_mut(moved)?.at = handle.at,
+            None if last => drop(self.by_node.remove(&handle.node)),
+            None => {}
         }
         Ok((handle, last))
     }

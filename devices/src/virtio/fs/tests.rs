@@ -1,5 +1,10 @@
 //! The device driven by FUSE messages in a virtqueue, over real directories.
 
 mod client;
+mod hostile;
+mod locks;
 mod mutation;
 mod reading;
+mod session;
+mod unprivileged;
+mod walk;

@@ -4,14 +4,17 @@
 //! kernel's format) comes first, RAM goes to KVM before anything registers on KVM's I/O bus, and
 //! no doorbell exists until a driver is ready for it.
 
+use std::error::Error as StdError;
 use std::sync::Arc;
 use std::time::Instant;
 
 use devices::GuestRam;
-use devices::backend::console::{Console, ConsoleHandle, ConsolePump};
+use devices::backend::block::RawImage;
+use devices::backend::console::{Console, ConsoleError, ConsoleHandle, ConsolePump};
 use devices::bus::{Bus, Overlap};
 use devices::event_loop::EventLoop;
 use devices::pci::PciBus;
+use devices::virtio::blk::VirtioBlk;
 use devices::virtio::console::VirtioConsole;
 use devices::virtio::device::VirtioDevice;
 use devices::virtio::fs::Fs;
@@ -46,7 +49,9 @@ pub(crate) fn build(spec: &VmSpec, started: Instant) -> Result<Machine, Error> {
     let (events, receiver) =
         event::queue().map_err(|source| Error::start("event queue", source))?;
     let mut consoles = Consoles::default();
-    let serial = consoles.open("ttyS0", &spec.serial)?;
+    let serial = consoles
+        .open("ttyS0", &spec.serial)
+        .map_err(|source| Error::device("serial port", source))?;
     let devices = make_devices(spec, &mut consoles)?;
 
     let ram = map_ram(&layout)?;
@@ -113,9 +118,8 @@ struct Consoles {
 }
 
 impl Consoles {
-    fn open(&mut self, name: &str, spec: &ConsoleSpec) -> Result<ConsoleHandle, Error> {
-        let (handle, pump) =
-            Console::open(name, spec).map_err(|source| Error::device(name, source))?;
+    fn open(&mut self, name: &str, spec: &ConsoleSpec) -> Result<ConsoleHandle, ConsoleError> {
+        let (handle, pump) = Console::open(name, spec)?;
         self.pumps.push(pump);
         self.handles.push(handle.clone());
         Ok(handle)
@@ -142,26 +146,35 @@ type Named = (String, Box<dyn VirtioDevice>);
 /// Makes every device of the list, in slot order.
 fn make_devices(spec: &VmSpec, consoles: &mut Consoles) -> Result<Vec<Named>, Error> {
     let mut devices = Vec::with_capacity(spec.devices.len());
-    for (n, device) in spec.devices.iter().enumerate() {
-        let name = format!("{}{n}", device.kind());
-        let device: Box<dyn VirtioDevice> = match device {
-            DeviceSpec::Console(console) => {
-                let handle = consoles.open("hvc0", console)?;
-                let console = VirtioConsole::new(handle);
-                Box::new(console.map_err(|source| Error::device(&*name, source))?)
-            }
-            DeviceSpec::Fs(share) => {
-                Box::new(Fs::new(share).map_err(|source| Error::device(&*name, source))?)
-            }
-            DeviceSpec::Net(net) => {
-                Box::new(Net::new(net).map_err(|source| Error::device(&*name, source))?)
-            }
-            DeviceSpec::Rng => Box::new(Rng),
-            _ => return Err(Error::device(name, "not built in")),
-        };
+    for device in &spec.devices {
+        let kind = device.kind();
+        let number = devices
+            .iter()
+            .filter(|(name, _): &&Named| name.starts_with(kind))
+            .count();
+        let name = format!("{kind}{number}");
+        let device = make_device(device, number, consoles)
+            .map_err(|source| Error::device(&*name, source))?;
         devices.push((name, device));
     }
     Ok(devices)
+}
+
+/// Makes the device that is number `number` of its kind.
+fn make_device(
+    spec: &DeviceSpec,
+    number: usize,
+    consoles: &mut Consoles,
+) -> Result<Box<dyn VirtioDevice>, Box<dyn StdError + Send + Sync>> {
+    Ok(match spec {
+        DeviceSpec::Console(console) => Box::new(VirtioConsole::new(
+            consoles.open(&format!("hvc{number}"), console)?,
+        )?),
+        DeviceSpec::Net(net) => Box::new(Net::new(net)?),
+        DeviceSpec::Fs(share) => Box::new(Fs::new(share)?),
+        DeviceSpec::Blk(disk) => Box::new(VirtioBlk::new(number, RawImage::open(disk)?)?),
+        DeviceSpec::Rng => Box::new(Rng),
+    })
 }
 
 /// The PCI bus with every virtio device in its slot.

@@ -3,7 +3,6 @@
 //! A spec is plain data: making one opens nothing. `cli` makes it from a bundle, a configuration
 //! file and flags; `builder` turns it into a machine.
 
-mod device;
 mod layer;
 mod resolve;
 mod validate;
@@ -12,7 +11,7 @@ pub mod value;
 use std::fmt;
 use std::path::PathBuf;
 
-pub use device::BlkSpec;
+pub use devices::backend::block::BlkSpec;
 pub use devices::backend::console::{ConsoleSpec, ConsoleSpecError};
 pub use devices::backend::net::{Forward, ForwardError, NetBackendSpec, NetSpec, Protocol};
 pub use devices::virtio::fs::{Cache, FsSpec};

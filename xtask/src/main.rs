@@ -6,6 +6,7 @@
 )]
 
 mod apt;
+mod bench;
 mod bzimage;
 mod check;
 mod command;
@@ -34,6 +35,8 @@ enum Task {
     Check,
     /// Runs all that CI checks
     Test(test::TestArgs),
+    /// Measures the program beside QEMU
+    Bench(bench::BenchArgs),
     /// Runs a command where /dev/kvm can run stock kernels
     Lab(lab::LabArgs),
 }
@@ -42,6 +45,7 @@ fn main() -> ExitCode {
     let result = match Args::parse().task {
         Task::Check => check::main(),
         Task::Test(args) => test::main(&args),
+        Task::Bench(args) => bench::main(&args),
         Task::Lab(args) => lab::main(&args),
     };
     result.unwrap_or_else(|error| {

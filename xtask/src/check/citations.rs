@@ -8,7 +8,7 @@ const DOCUMENTS: [&str; 12] = [
     "VIRTIO 1.3",
     "ACPI 6.5",
     "PCI 3.0",
-    "PCIe 5.0",
+    "PCI Express 5.0",
     "PCI Firmware 3.3",
     "Intel SDM vol.",
     "AMD APM vol.",

@@ -15,7 +15,7 @@ const MAY_USE: [(&str, &[&str]); 6] = [
     ("vmm", &["devices", "guest"]),
     ("devices", &[]),
     ("guest", &[]),
-    ("xtask", &["guest"]),
+    ("xtask", &["guest", "pcp-vmm-tests"]),
     ("pcp-vmm-tests", &["guest"]),
 ];
 /// Crates that only `vmm` may depend on: what they do would tie a device to KVM.

@@ -74,7 +74,6 @@ pub(super) fn marks(sources: &[Source]) -> Vec<Finding> {
     let marks = [
         concat!("TO", "DO"),
         concat!("FIX", "ME"),
-        concat!("XX", "X"),
         concat!("todo", "!("),
     ];
     let mut findings = Vec::new();

@@ -18,6 +18,7 @@ use std::process::ExitCode;
 
 use anyhow::{Result, bail};
 use clap::Args;
+pub(crate) use host::has_hardware_kvm;
 
 /// What `cargo xtask lab` is told.
 #[derive(Args, Debug, Clone)]
@@ -78,7 +79,7 @@ pub(crate) fn main(args: &LabArgs) -> Result<ExitCode> {
     if args.command.is_empty() && !args.shell {
         bail!("give a command after `--`, or `--shell`");
     }
-    let code = if !args.force_lab && host::has_hardware_kvm() {
+    let code = if !args.force_lab && has_hardware_kvm() {
         host::run(args)?
     } else {
         let parts = setup::ensure()?;

@@ -1,0 +1,131 @@
+//! `cargo xtask bench`: the program beside QEMU, measured by one harness in alternated runs.
+//!
+//! Where a measurement needs stock kernels and the machine's KVM cannot run them, xtask calls itself in the lab. Absolute
+//! times in the lab mean little; the ratios of two programs in the same lab do.
+
+mod boot;
+mod contestant;
+mod init;
+mod mem;
+mod start;
+mod table;
+
+use std::path::PathBuf;
+use std::process::{Command, ExitCode};
+use std::{env, fs};
+
+use anyhow::{Context, Result, bail};
+use clap::{Args, Subcommand};
+
+use crate::{apt, command, lab, place, release};
+
+/// What `cargo xtask bench` is told.
+#[derive(Args, Debug)]
+pub(crate) struct BenchArgs {
+    #[command(subcommand)]
+    what: What,
+}
+
+#[derive(Subcommand, Debug)]
+enum What {
+    /// From exec to the first byte of a tiny guest, and to the end; on /dev/kvm itself
+    Start(Options),
+    /// A stock kernel from start to power-off; in the lab
+    Boot(Options),
+    /// The program's own memory beyond its guest's; on /dev/kvm itself
+    Mem(Options),
+}
+
+#[derive(Args, Debug, Clone)]
+struct Options {
+    /// Measured runs of each contestant
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    runs: Option<u16>,
+    /// Writes the results as JSON
+    #[arg(long)]
+    json: bool,
+    /// Counts instructions as time (lab only): slow, repeatable
+    #[arg(long)]
+    icount: bool,
+    /// The QEMU to compare with [default: the one in the search path]
+    #[arg(long, value_name = "FILE")]
+    qemu: Option<PathBuf>,
+    /// The program to measure [default: the release binary, built first]
+    #[arg(long, value_name = "FILE")]
+    vmm: Option<PathBuf>,
+}
+
+impl Options {
+    fn runs(&self, default: u16) -> usize {
+        usize::from(self.runs.unwrap_or(default))
+    }
+
+    fn qemu(&self) -> Result<PathBuf> {
+        if let Some(path) = &self.qemu {
+            return Ok(path.clone());
+        }
+        apt::ensure(&["qemu-system-x86"])?;
+        apt::which("qemu-system-x86_64").context("`qemu-system-x86_64` is missing")
+    }
+
+    /// The program: as given, or built now.
+    fn vmm(&self) -> Result<PathBuf> {
+        if let Some(path) = &self.vmm {
+            return fs::canonicalize(path).with_context(|| format!("no file {}", path.display()));
+        }
+        release::set_up()?;
+        command::run(release::build_command().arg("--quiet"))?;
+        Ok(release::path())
+    }
+}
+
+/// Measures, and prints a table or JSON.
+pub(crate) fn main(args: &BenchArgs) -> Result<ExitCode> {
+    match &args.what {
+        What::Start(options) => start::run(options)?,
+        What::Mem(options) => mem::run(options)?,
+        What::Boot(options) => {
+            if options.icount || !lab::has_hardware_kvm() {
+                return in_lab("boot", options);
+            }
+            boot::run(options)?;
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Runs the measurement `name` by this same program in the lab.
+fn in_lab(name: &str, options: &Options) -> Result<ExitCode> {
+    if env::var_os("PCP_VMM_LAB").is_some() {
+        bail!("the lab's KVM does not work");
+    }
+    let vmm = options.vmm()?;
+    let xtask = env::current_exe().context("cannot find this program")?;
+    let mut call = Command::new(&xtask);
+    call.args(["lab", "--force-lab", "--smp", "1", "--timeout", "3000"]);
+    if options.icount {
+        call.arg("--icount");
+    }
+    call.arg("--")
+        .arg(&xtask)
+        .args(["bench", name, "--vmm"])
+        .arg(vmm);
+    if let Some(runs) = options.runs {
+        call.args(["--runs", &runs.to_string()]);
+    }
+    call.arg("--qemu").arg(options.qemu()?);
+    if options.json {
+        call.arg("--json");
+    }
+    // Fetched here, where there is a network.
+    call.env("PCP_VMM_KERNELS", crate::kernels::ensure()?);
+    let status = call
+        .current_dir(place::top())
+        .status()
+        .context("cannot start the lab")?;
+    Ok(if status.success() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
+}

@@ -73,7 +73,7 @@ fn microvm(qemu: &Path, folder: &Path) -> Contestant {
             "-accel",
             "kvm",
             "-cpu",
-            "host",
+            "host,-arch-capabilities",
             "-m",
             &MEMORY_MIB.to_string(),
         ])

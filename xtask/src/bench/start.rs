@@ -67,7 +67,16 @@ fn microvm(qemu: &Path, kernel: &Path) -> Contestant {
     let machine = "microvm,acpi=off,pit=off,pic=off,rtc=off,isa-serial=on,x-option-roms=off";
     Contestant::new("QEMU microvm", qemu)
         .args([
-            "-M", machine, "-accel", "kvm", "-cpu", "host", "-m", "128", "-smp", "1",
+            "-M",
+            machine,
+            "-accel",
+            "kvm",
+            "-cpu",
+            "host,-arch-capabilities",
+            "-m",
+            "128",
+            "-smp",
+            "1",
         ])
         .args([
             "-nodefaults",

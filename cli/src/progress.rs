@@ -40,6 +40,16 @@ impl BuildProgress {
         }
     }
 
+    fn measure(&self, template: &str, done: u64, total: u64) {
+        let Some(bar) = &self.bar else { return };
+        // The templates are fixed and valid; were one not, the old style would stay.
+        if let Ok(style) = ProgressStyle::with_template(template) {
+            bar.set_style(style);
+        }
+        bar.set_length(total);
+        bar.set_position(done);
+    }
+
     fn end_step(&mut self) {
         if let Some(bar) = &self.bar
             && !self.step.is_empty()
@@ -82,10 +92,11 @@ impl Progress for BuildProgress {
                     bar.set_message(format!("{}: {line}", self.step));
                 }
             }
+            Event::Packages { done, total } => {
+                self.measure("{spinner} {wide_msg} {pos} of {len}", done, total);
+            }
             Event::Bytes { done, total } => {
-                if let Some(bar) = &self.bar {
-                    bytes(bar, done, total);
-                }
+                self.measure("{spinner} {wide_msg} {bytes} of {total_bytes}", done, total);
             }
             Event::Warning(text) => match &self.bar {
                 Some(bar) => bar.suspend(|| self.output.warn(text)),
@@ -93,19 +104,4 @@ impl Progress for BuildProgress {
             },
         }
     }
-}
-
-fn bytes(bar: &ProgressBar, done: u64, total: Option<u64>) {
-    let template = match total {
-        Some(total) => {
-            bar.set_length(total);
-            "{spinner} {wide_msg} {bytes} of {total_bytes}"
-        }
-        None => "{spinner} {wide_msg} {bytes}",
-    };
-    // The templates are fixed and valid; were one not, the old style would stay.
-    if let Ok(style) = ProgressStyle::with_template(template) {
-        bar.set_style(style);
-    }
-    bar.set_position(done);
 }

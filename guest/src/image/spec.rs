@@ -41,7 +41,7 @@ impl ImageSpec {
             variant,
             suite: Self::DEFAULT_SUITE.to_owned(),
             kernel: KernelFlavour::Cloud,
-            root: RootForm::Share,
+            root: RootForm::for_this_user(),
             output,
             cache,
             mirror: None,
@@ -64,10 +64,22 @@ pub enum KernelFlavour {
 /// How an image's root file system is delivered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RootForm {
-    /// A folder, served read-only over virtio-fs.
+    /// A folder, served read-only over virtio-fs. Only root can build one: its files keep their owners.
     Share,
     /// A disk image.
     Disk(DiskFormat),
+}
+
+impl RootForm {
+    /// The form that this user can build: root a share, others an EROFS disk.
+    #[must_use]
+    pub fn for_this_user() -> Self {
+        if rustix::process::geteuid().is_root() {
+            Self::Share
+        } else {
+            Self::Disk(DiskFormat::Erofs)
+        }
+    }
 }
 
 /// Hears how a build goes on.
@@ -92,12 +104,19 @@ pub enum Event<'a> {
     Reused,
     /// A line from the tool that does the step.
     Detail(&'a str),
+    /// How many packages the step has dealt with: each is unpacked, then set up.
+    Packages {
+        /// Unpackings and set-ups done.
+        done: u64,
+        /// Those in all, as far as is known yet.
+        total: u64,
+    },
     /// How far the step is.
     Bytes {
         /// Bytes done.
         done: u64,
-        /// Bytes in all, where that is known.
-        total: Option<u64>,
+        /// Bytes in all, roughly.
+        total: u64,
     },
     /// Something that the user should know: an insecure login, a package that is not there.
     Warning(&'a str),

@@ -122,6 +122,10 @@ fn event_set(interest: Interest) -> EventSet {
 
 impl Registry for FakeRegistry {
     fn add(&mut self, fd: RawFd, token: Token, interest: Interest) -> io::Result<()> {
+        if self.watched.contains_key(&fd) {
+            // As on the real loop, which never hears of a descriptor that is closed unremoved.
+            return Err(io::ErrorKind::AlreadyExists.into());
+        }
         self.ctl(ControlOperation::Add, fd, token, interest)
     }
 

@@ -127,6 +127,33 @@ pub struct ActiveIo<'a> {
     pub interrupt: &'a Arc<dyn Interrupt>,
     /// The event loop, for the back end's descriptors.
     pub events: &'a mut dyn Registry,
+    /// The queues to come back to; see [`ActiveIo::call_again`].
+    pub again: &'a mut Again,
+}
+
+/// A set of queues whose device has more to do and let the rest of its loop go first.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub struct Again(u64);
+
+impl Again {
+    /// Queues from here on share the last place.
+    const LAST: u16 = 63;
+
+    fn add(&mut self, index: u16) {
+        self.0 |= 1 << index.min(Self::LAST);
+    }
+
+    /// Whether the set is empty.
+    #[must_use]
+    pub fn is_empty(self) -> bool {
+        self.0 == 0
+    }
+
+    /// Whether queue `index` is in the set.
+    #[must_use]
+    pub fn contains(self, index: u16) -> bool {
+        self.0 & (1 << index.min(Self::LAST)) != 0
+    }
 }
 
 impl Debug for ActiveIo<'_> {
@@ -138,6 +165,12 @@ impl Debug for ActiveIo<'_> {
 }
 
 impl ActiveIo<'_> {
+    /// Asks for another [`VirtioDevice::process_queue`] of queue `index`, after whatever else is
+    /// ready on the loop: a driver that never stops must not keep the other devices waiting.
+    pub fn call_again(&mut self, index: u16) {
+        self.again.add(index);
+    }
+
     /// Sends a used buffer notification for queue `index` if the driver wants one. To be called
     /// once after a batch of [`VirtQueue::add_used`].
     ///

@@ -33,23 +33,25 @@ impl VirtioDevice for Rng {
         let Some(queue) = io.queues.get_mut(usize::from(QUEUE)) else {
             return Ok(());
         };
-        let mut answered = false;
-        loop {
-            // At most a queue's worth of chains is available at a time.
-            while let Some(mut chain) = queue.pop(io.mem)? {
-                fill(&mut chain.writer)?;
-                queue.add_used(io.mem, chain.head, chain.writer.written())?;
-                answered = true;
-            }
-            if !queue.enable_notification(io.mem)? {
+        let mut answered = 0;
+        while answered < QUEUE_SIZE {
+            let Some(mut chain) = queue.pop(io.mem)? else {
+                if queue.enable_notification(io.mem)? {
+                    continue;
+                }
                 break;
-            }
+            };
+            fill(&mut chain.writer)?;
+            queue.add_used(io.mem, chain.head, chain.writer.written())?;
+            answered += 1;
         }
-        if answered {
-            io.notify_used(QUEUE)
-        } else {
-            Ok(())
+        if answered == QUEUE_SIZE {
+            io.call_again(QUEUE);
         }
+        if answered > 0 {
+            io.notify_used(QUEUE)?;
+        }
+        Ok(())
     }
 }
 
@@ -74,6 +76,7 @@ fn fill(writer: &mut Writer<'_>) -> Result<(), DeviceError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::virtio::device::Again;
     use crate::virtio::testing::Driver;
 
     #[test]
@@ -97,5 +100,22 @@ mod tests {
     fn a_request_without_room_is_given_back_empty() {
         let mut driver = Driver::new(Rng);
         assert!(driver.request(QUEUE, &[b"x"], &[]).is_empty());
+    }
+
+    #[test]
+    fn a_full_queue_is_answered_but_lets_others_go_first() {
+        let mut driver = Driver::new(Rng);
+        for _ in 0..QUEUE_SIZE {
+            driver.add(QUEUE, &[], &[1]);
+        }
+        let mut again = Again::default();
+        driver.with_io(|device, io| {
+            device.process_queue(io, QUEUE).unwrap();
+            again = *io.again;
+        });
+        assert!(again.contains(QUEUE));
+        driver.kick(QUEUE).unwrap();
+        assert!(driver.again.is_empty());
+        assert_eq!(std::iter::from_fn(|| driver.pop_used(QUEUE)).count(), 64);
     }
 }

@@ -16,7 +16,8 @@ use crate::GuestRam;
 use crate::event_loop::{EventLoop, EventLoopHandle, Subscriber};
 use crate::virtio::core::Health;
 use crate::virtio::device::{
-    ActiveIo, DeviceError, EventLoop as RunsOn, Interest, Interrupt, Registry, Token, VirtioDevice,
+    ActiveIo, Again, DeviceError, EventLoop as RunsOn, Interest, Interrupt, Registry, Token,
+    VirtioDevice,
 };
 use crate::virtio::queue::VirtQueue;
 
@@ -48,6 +49,7 @@ pub(crate) struct Runner {
     doorbells: Doorbells,
     resumed: bool,
     failed: bool,
+    again: Again,
 }
 
 /// A device's view of the loop's registry: the doorbells' tokens are not its own.
@@ -104,8 +106,22 @@ impl Runner {
             features: self.features,
             interrupt: &self.around.interrupt,
             events: &mut DeviceEvents(events),
+            again: &mut self.again,
         };
         f(self.parts.device.as_mut(), &mut io)
+    }
+
+    /// Rings the doorbells of the queues that the device wants to come back to.
+    fn ring_again(&mut self) {
+        let again = std::mem::take(&mut self.again);
+        if again.is_empty() {
+            return;
+        }
+        for (index, doorbell) in (0..).zip(self.doorbells.iter()) {
+            if again.contains(index) && doorbell.write(1).is_err() {
+                log::debug!("{}: doorbell {index} is full", self.around.health.name());
+            }
+        }
     }
 
     /// On the loop, first: watches the doorbells, activates the device and kicks every queue, for
@@ -133,6 +149,7 @@ impl Runner {
             }
             self.process_queue(events, index)?;
         }
+        self.ring_again();
         Ok(())
     }
 
@@ -171,8 +188,9 @@ impl Runner {
             }
             self.process_queue(events, u16::try_from(index).unwrap_or(u16::MAX))
         };
-        if let Err(error) = done {
-            self.fail(&error);
+        match done {
+            Ok(()) => self.ring_again(),
+            Err(error) => self.fail(&error),
         }
     }
 
@@ -237,6 +255,7 @@ impl Active {
             doorbells: Arc::clone(&doorbells),
             resumed,
             failed: false,
+            again: Again::default(),
         });
         let id = Arc::new(OnceLock::new());
         let posted = Arc::clone(&id);

@@ -23,6 +23,7 @@ struct Scripted {
     fail_activate: bool,
     fail_queue: bool,
     own_loop: bool,
+    again: u32,
     thread: Arc<AtomicUsize>,
 }
 
@@ -53,7 +54,11 @@ impl VirtioDevice for Scripted {
         Ok(())
     }
 
-    fn process_queue(&mut self, _io: &mut ActiveIo<'_>, index: u16) -> Result<(), DeviceError> {
+    fn process_queue(&mut self, io: &mut ActiveIo<'_>, index: u16) -> Result<(), DeviceError> {
+        if self.again > 0 {
+            self.again -= 1;
+            io.call_again(index);
+        }
         self.seen.send(Seen::Queue(index)).unwrap();
         if self.fail_queue {
             return Err(DeviceError::Request("scripted"));
@@ -97,6 +102,7 @@ fn fixture(script: impl FnOnce(&mut Scripted)) -> (Fixture, Parts) {
         fail_activate: false,
         fail_queue: false,
         own_loop: false,
+        again: 0,
         thread: thread.clone(),
     };
     script(&mut device);
@@ -211,4 +217,14 @@ fn a_loop_that_ended_is_an_error_not_a_hang() {
     f.expect(&[Seen::Activate]);
     f.events.stop();
     assert!(active.stop().is_err());
+}
+
+#[test]
+fn a_device_that_asks_for_it_is_called_again() {
+    let (f, parts) = fixture(|device| device.again = 3);
+    let active = f.start(parts, false);
+    f.expect(&[Seen::Activate, Seen::Queue(1), Seen::Queue(1)]);
+    f.expect(&[Seen::Queue(1), Seen::Queue(1)]);
+    f.expect_nothing();
+    active.stop().unwrap();
 }

@@ -10,7 +10,9 @@ use vm_memory::{GuestAddress, GuestMemoryBackend};
 use super::{FakeInterrupt, FakeRegistry, Ring, Used, ram};
 use crate::GuestRam;
 use crate::virtio::core::{F_RING_EVENT_IDX, TRANSPORT_FEATURES};
-use crate::virtio::device::{ActiveIo, DeviceError, DeviceInfo, Interrupt, Token, VirtioDevice};
+use crate::virtio::device::{
+    ActiveIo, Again, DeviceError, DeviceInfo, Interrupt, Token, VirtioDevice,
+};
 use crate::virtio::queue::VirtQueue;
 
 /// RAM for each queue's rings and buffers.
@@ -33,6 +35,8 @@ pub struct Driver<D> {
     pub interrupt: Arc<FakeInterrupt>,
     /// The descriptors that the device watches.
     pub events: FakeRegistry,
+    /// The queues that the device asked to be called for again.
+    pub again: Again,
     line: Arc<dyn Interrupt>,
 }
 
@@ -83,6 +87,7 @@ impl<D: VirtioDevice> Driver<D> {
             line: interrupt.clone(),
             interrupt,
             events: FakeRegistry::default(),
+            again: Again::default(),
         };
         driver.set_up_queues();
         driver
@@ -111,8 +116,15 @@ impl<D: VirtioDevice> Driver<D> {
             features: self.features,
             interrupt: &self.line,
             events: &mut self.events,
+            again: &mut self.again,
         };
         (&mut self.device, io)
+    }
+
+    /// Lends the device what the framework lends it, for any call.
+    pub fn with_io<T>(&mut self, f: impl FnOnce(&mut D, &mut ActiveIo<'_>) -> T) -> T {
+        let (device, mut io) = self.io();
+        f(device, &mut io)
     }
 
     /// Calls [`VirtioDevice::activate`].
@@ -124,13 +136,20 @@ impl<D: VirtioDevice> Driver<D> {
         device.activate(&mut io)
     }
 
-    /// Rings the doorbell of `queue`: calls [`VirtioDevice::process_queue`].
+    /// Rings the doorbell of `queue`: calls [`VirtioDevice::process_queue`], and again as long as
+    /// the device asks for it.
     ///
     /// # Errors
     /// What the device says.
     pub fn kick(&mut self, queue: u16) -> Result<(), DeviceError> {
-        let (device, mut io) = self.io();
-        device.process_queue(&mut io, queue)
+        loop {
+            self.again = Again::default();
+            let (device, mut io) = self.io();
+            device.process_queue(&mut io, queue)?;
+            if !self.again.contains(queue) {
+                return Ok(());
+            }
+        }
     }
 
     /// Calls [`VirtioDevice::process_event`].

@@ -62,6 +62,7 @@ impl Code {
         self.bytes.push(0xb9); // mov ecx, count
         self.bytes.extend(count.to_le_bytes());
         self = self.out(SERIAL, byte);
+        self.bytes.pop(); // leaves the port in dx and the byte in al
         self.bytes.extend([0xee, 0xe2, 0xfd]); // again: out dx, al; loop again
         self
     }

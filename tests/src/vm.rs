@@ -42,6 +42,7 @@ pub struct TestVm {
     /// Its standard error.
     pub err: Stream,
     home: TempDir,
+    kept: Vec<TempDir>,
     mark: String,
     begin: Instant,
 }
@@ -83,7 +84,10 @@ impl TestVm {
         let number = COUNT.fetch_add(1, Ordering::Relaxed);
         let mark = format!("{}-{number}-{}", process::id(), home.path().display());
         let mut command = Command::new(program()?);
-        command.args(arguments).env("PCP_VMM_TEST_RUN", &mark);
+        command
+            .args(arguments)
+            .env("PCP_VMM_TEST_RUN", &mark)
+            .env_remove("PCP_VMM_CACHE");
         for (variable, name) in FOLDERS {
             let folder = home.path().join(name);
             fs::create_dir(&folder).context("cannot make a folder for the run")?;
@@ -105,6 +109,7 @@ impl TestVm {
             out,
             err,
             home,
+            kept: Vec::new(),
             mark,
             begin,
         })
@@ -120,6 +125,13 @@ impl TestVm {
     #[must_use]
     pub fn folder(&self) -> &Path {
         self.home.path()
+    }
+
+    /// Keeps a folder of the test until the program has ended.
+    #[must_use]
+    pub fn keep(mut self, folder: TempDir) -> Self {
+        self.kept.push(folder);
+        self
     }
 
     /// Types `text` at the program's standard input.

@@ -15,7 +15,16 @@ fn guest() -> Guest {
 
 /// Runs the program with arguments that it must refuse, naming all of `names`.
 fn refuses(arguments: &[String], names: &[&str]) -> Ended {
-    let ended = TestVm::start(arguments).unwrap().wait(20).unwrap();
+    check(TestVm::start(arguments).unwrap(), names)
+}
+
+/// Runs the usual guest with `more` arguments, which must be refused, naming all of `names`.
+fn refuses_more(more: &[&str], names: &[&str]) -> Ended {
+    check(guest().run(more), names)
+}
+
+fn check(vm: TestVm, names: &[&str]) -> Ended {
+    let ended = vm.wait(20).unwrap();
     assert!([1, 2].contains(&ended.code), "{ended:?}");
     assert!(ended.err.starts_with("error: "), "{}", ended.err);
     assert!(!ended.err.contains("panicked"), "{}", ended.err);
@@ -86,10 +95,7 @@ fn an_initrd_larger_than_memory() {
 
 #[test]
 fn a_missing_initrd() {
-    refuses(
-        &guest().arguments(&["--initrd", "/no/such/initrd"]),
-        &["/no/such/initrd"],
-    );
+    refuses_more(&["--initrd", "/no/such/initrd"], &["/no/such/initrd"]);
 }
 
 #[test]
@@ -117,17 +123,15 @@ fn a_busy_console_port() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = taken.local_addr().unwrap().port();
     let console = format!("tcp={port}");
-    refuses(
-        &guest().arguments(&["--console", &console]),
-        &[&port.to_string()],
-    );
+    refuses_more(&["--console", &console], &[&port.to_string()]);
 }
 
 #[test]
 fn a_busy_forwarded_port() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = taken.local_addr().unwrap().port().to_string();
-    let mut arguments = guest().arguments(&["--forward", &format!("{port}:22")]);
+    let guest = guest();
+    let mut arguments = guest.arguments(&["--forward", &format!("{port}:22")]);
     let net = arguments.iter().position(|word| word == "none").unwrap();
     arguments[net] = "user".into();
     let ended = refuses(&arguments, &[&port]);
@@ -147,8 +151,8 @@ fn one_busy_port_leaves_the_others_free() {
     let free = ports::free().unwrap();
     let serial = format!("serial=tcp={free}");
     let virtio = format!("virtio=tcp={busy}");
-    refuses(
-        &guest().arguments(&["--console", &serial, "--console", &virtio]),
+    refuses_more(
+        &["--console", &serial, "--console", &virtio],
         &[&busy.to_string()],
     );
     ports::ensure_free(free).unwrap();
@@ -156,31 +160,22 @@ fn one_busy_port_leaves_the_others_free() {
 
 #[test]
 fn a_share_that_does_not_exist() {
-    refuses(
-        &guest().arguments(&["--share", "data=/no/such/folder"]),
-        &["/no/such/folder"],
-    );
+    refuses_more(&["--share", "data=/no/such/folder"], &["/no/such/folder"]);
 }
 
 #[test]
 fn a_disk_that_does_not_exist() {
-    refuses(
-        &guest().arguments(&["--disk", "/no/such/disk"]),
-        &["/no/such/disk"],
-    );
+    refuses_more(&["--disk", "/no/such/disk"], &["/no/such/disk"]);
 }
 
 #[test]
 fn a_command_line_that_is_too_long() {
-    refuses(
-        &guest().arguments(&["--cmdline", &"x".repeat(5000)]),
-        &["command line"],
-    );
+    refuses_more(&["--cmdline", &"x".repeat(5000)], &["command line"]);
 }
 
 #[test]
 fn an_unknown_argument() {
-    refuses(&guest().arguments(&["--no-such-flag"]), &["--no-such-flag"]);
+    refuses_more(&["--no-such-flag"], &["--no-such-flag"]);
 }
 
 fn refuses_bundle(manifest: &str, names: &[&str]) {

@@ -54,9 +54,15 @@ impl Guest {
             .collect()
     }
 
+    /// Starts this guest with `more` arguments.
+    fn run(self, more: &[&str]) -> TestVm {
+        let vm = TestVm::start(&self.arguments(more)).unwrap();
+        vm.keep(self.folder)
+    }
+
     /// Starts this guest with its serial port at the program's own standard streams.
-    fn start(&self, more: &[&str]) -> TestVm {
+    fn start(self, more: &[&str]) -> TestVm {
         let more: Vec<_> = ["--console", "stdio"].iter().chain(more).copied().collect();
-        TestVm::start(&self.arguments(&more)).unwrap()
+        self.run(&more)
     }
 }

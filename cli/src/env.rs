@@ -36,7 +36,6 @@ variables! {
     XDG_CONFIG_HOME = "XDG_CONFIG_HOME", "The folder of `pcp-vmm/config.toml`; `~/.config` by default.";
     XDG_CACHE_HOME = "XDG_CACHE_HOME", "The folder of `pcp-vmm/`, the cache; `~/.cache` by default.";
     HOME = "HOME", "The user's folder.";
-    PATH = "PATH", "Where `doctor` and `image build` look for tools.";
 }
 
 /// The value of the variable `name`, unless it is empty.

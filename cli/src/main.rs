@@ -9,7 +9,6 @@ mod exit;
 mod identity;
 mod logging;
 mod output;
-#[allow(dead_code, reason = "shown by the image builder")]
 mod progress;
 
 use std::process::ExitCode;

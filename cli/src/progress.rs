@@ -1,6 +1,6 @@
 //! How a long piece of work goes on: a bar on a terminal, plain lines elsewhere.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use guest::image::{Event, Progress};
 use indicatif::{ProgressBar, ProgressStyle};
@@ -13,6 +13,7 @@ pub(crate) struct BuildProgress {
     output: Output,
     bar: Option<ProgressBar>,
     step: String,
+    since: Instant,
     reused: bool,
 }
 
@@ -28,13 +29,16 @@ impl BuildProgress {
             output,
             bar,
             step: String::new(),
+            since: Instant::now(),
             reused: false,
         }
     }
 
-    /// Leaves the last step as a fact.
-    pub(crate) fn finish(mut self) {
-        self.end_step();
+    /// Leaves the last step as a fact, if it is one.
+    pub(crate) fn finish(mut self, done: bool) {
+        if done {
+            self.end_step();
+        }
         if let Some(bar) = &self.bar {
             bar.finish_and_clear();
         }
@@ -42,10 +46,7 @@ impl BuildProgress {
 
     fn measure(&self, template: &str, done: u64, total: u64) {
         let Some(bar) = &self.bar else { return };
-        // The templates are fixed and valid; were one not, the old style would stay.
-        if let Ok(style) = ProgressStyle::with_template(template) {
-            bar.set_style(style);
-        }
+        set_template(bar, template);
         bar.set_length(total);
         bar.set_position(done);
     }
@@ -54,11 +55,16 @@ impl BuildProgress {
         if let Some(bar) = &self.bar
             && !self.step.is_empty()
         {
-            let how = if self.reused { " (as before)" } else { "" };
-            let line = format!("{}{how}", self.step);
+            let how = if self.reused {
+                "as before".to_owned()
+            } else {
+                format!("{:.1} s", self.since.elapsed().as_secs_f64())
+            };
+            let line = format!("{} ({how})", self.step);
             bar.suspend(|| self.output.note(line));
         }
         self.reused = false;
+        self.since = Instant::now();
     }
 }
 
@@ -74,7 +80,7 @@ impl Progress for BuildProgress {
                 self.step = format!("[{number}/{count}] {title}");
                 match &self.bar {
                     Some(bar) => {
-                        bar.set_style(ProgressStyle::default_spinner());
+                        set_template(bar, "{spinner} {wide_msg}");
                         bar.set_message(self.step.clone());
                     }
                     None => self.output.note(&self.step),
@@ -103,5 +109,12 @@ impl Progress for BuildProgress {
                 None => self.output.warn(text),
             },
         }
+    }
+}
+
+/// The templates are fixed and valid; were one not, the old style would stay.
+fn set_template(bar: &ProgressBar, template: &str) {
+    if let Ok(style) = ProgressStyle::with_template(template) {
+        bar.set_style(style);
     }
 }

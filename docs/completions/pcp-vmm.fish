@@ -93,7 +93,7 @@ complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand image; and __fish_seen_s
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand image; and __fish_seen_subcommand_from build" -s o -l output -d 'The folder to write; one in the cache by default' -r -F
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand image; and __fish_seen_subcommand_from build" -l kernel -d 'Which of Debian\'s kernels' -r -f -a "cloud\t'Small, with the drivers of virtual hardware'
 standard\t'With the drivers of all hardware'"
-complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand image; and __fish_seen_subcommand_from build" -l root-disk -d 'Put the root file system into a disk image instead of a shared folder' -r -f -a "erofs\t'Compact and read-only'
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand image; and __fish_seen_subcommand_from build" -l root-disk -d 'Put the root file system into a disk image [default: a shared folder; erofs if not root]' -r -f -a "erofs\t'Compact and read-only'
 ext4\t'Writable'"
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand image; and __fish_seen_subcommand_from build" -l mirror -d 'The package mirror [default: that of the machine\'s own apt]' -r
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand image; and __fish_seen_subcommand_from build" -l package -d 'A package file to install besides, such as Grafana\'s; may be given several times' -r -F

@@ -50,7 +50,7 @@ pub(crate) struct BuildArgs {
     #[arg(long, value_name = "FLAVOUR", default_value = "cloud")]
     pub(crate) kernel: KernelArg,
 
-    /// Put the root file system into a disk image instead of a shared folder.
+    /// Put the root file system into a disk image [default: a shared folder; erofs if not root].
     #[arg(long, value_name = "FORMAT")]
     pub(crate) root_disk: Option<RootDiskArg>,
 

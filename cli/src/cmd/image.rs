@@ -4,34 +4,108 @@ use std::fs;
 use std::io::{self, ErrorKind, IsTerminal};
 use std::path::{Path, PathBuf};
 
-use guest::bundle::Bundle;
+use guest::bundle::{Bundle, DiskFormat, MANIFEST};
+use guest::image::{ImageSpec, KernelFlavour, RootForm};
 use serde::Serialize;
 
 use super::run::load_bundle;
-use crate::args::{ImageVerb, RemoveArgs};
+use crate::args::{BuildArgs, ImageVerb, KernelArg, RemoveArgs, RootDiskArg};
 use crate::diagnostic::Diagnostic;
 use crate::env;
 use crate::exit::Exit;
 use crate::output::{Output, Stop};
+use crate::progress::BuildProgress;
 
 /// Does what `verb` says.
 pub(crate) fn dispatch(verb: ImageVerb, output: Output) -> Result<Exit, Stop> {
     match verb {
-        ImageVerb::Build(_) => Err(Diagnostic::failure("image", "cannot build").into()),
+        ImageVerb::Build(args) => build_image(args, output),
         ImageVerb::Ls => list(output),
         ImageVerb::Rm(args) => remove(&args, output),
     }
 }
 
+/// What `image build --json` prints.
+#[derive(Debug, Serialize)]
+struct Built<'a> {
+    path: &'a Path,
+    variant: &'a str,
+    suite: &'a str,
+    kernel: &'a str,
+}
+
+fn build_image(args: BuildArgs, output: Output) -> Result<Exit, Stop> {
+    let variant = find(&args.variant)?;
+    let path = match args.output {
+        Some(path) => path,
+        None => images_dir()?.join(&variant.name),
+    };
+    let spec = ImageSpec {
+        suite: args.suite,
+        kernel: match args.kernel {
+            KernelArg::Cloud => KernelFlavour::Cloud,
+            KernelArg::Standard => KernelFlavour::Standard,
+        },
+        root: match args.root_disk {
+            Some(RootDiskArg::Erofs) => RootForm::Disk(DiskFormat::Erofs),
+            Some(RootDiskArg::Ext4) => RootForm::Disk(DiskFormat::Ext4),
+            None => RootForm::for_this_user(),
+        },
+        mirror: args.mirror,
+        extra_packages: args.package,
+        install_missing: args.install_missing,
+        force: args.force,
+        ..ImageSpec::new(variant, path, build_dir()?)
+    };
+    let bundle = build(&spec, output)?;
+    if output.is_json() {
+        output.json(&Built {
+            path: &bundle.dir,
+            variant: &bundle.variant,
+            suite: &bundle.build.suite,
+            kernel: &bundle.build.kernel_release,
+        })?;
+    } else {
+        output.data(format!("{}\n", bundle.dir.display()))?;
+    }
+    Ok(Exit::Success)
+}
+
 /// The bundle of the documented guest `variant`, built if it is not there yet.
 pub(crate) fn bundle_of(variant: &str, dry_run: bool, output: Output) -> Result<Bundle, Stop> {
     let variant = find(variant)?;
-    let dir = images_dir()?.join(&variant.name);
-    if dir.join(guest::bundle::MANIFEST).exists() {
+    let name = variant.name.clone();
+    let dir = images_dir()?.join(&name);
+    if dir.join(MANIFEST).exists() {
         return Ok(load_bundle(&dir)?);
     }
-    let _ = (dry_run, output);
-    Err(Diagnostic::failure("image", "cannot build").into())
+    if dry_run {
+        return Err(
+            Diagnostic::failure("image", format!("the guest `{name}` has no image yet"))
+                .hint(format!("`pcp-vmm image build --variant {name}`"))
+                .into(),
+        );
+    }
+    output.note(format!(
+        "building the image of `{name}`, which is done once"
+    ));
+    Ok(build(&ImageSpec::new(variant, dir, build_dir()?), output)?)
+}
+
+fn build(spec: &ImageSpec, output: Output) -> Result<Bundle, Diagnostic> {
+    let mut progress = BuildProgress::new(output);
+    let built = guest::image::build(spec, &mut progress);
+    progress.finish(built.is_ok());
+    built.map_err(|error| {
+        let name = &spec.variant.name;
+        let diagnostic =
+            Diagnostic::failure("image", format!("cannot build the image of `{name}`"))
+                .because(&error);
+        match error.hint() {
+            Some(hint) => diagnostic.hint(hint),
+            None => diagnostic.hint("`-v` shows what the tools say; a rerun goes on where it can"),
+        }
+    })
 }
 
 fn find(name: &str) -> Result<guest::variant::Variant, Diagnostic> {
@@ -49,6 +123,11 @@ fn cache_dir() -> Result<PathBuf, Diagnostic> {
         Diagnostic::failure("cache", "there is no folder for images")
             .hint("set `HOME`, or `PCP_VMM_CACHE` to a folder")
     })
+}
+
+/// The folder of what builds share.
+fn build_dir() -> Result<PathBuf, Diagnostic> {
+    Ok(cache_dir()?.join("build"))
 }
 
 /// The folder of the images, each in a folder of its own name.
@@ -153,7 +232,7 @@ fn remove(args: &RemoveArgs, output: Output) -> Result<Exit, Stop> {
         output.note(format!("removed {name}"));
     }
     if args.downloads {
-        remove_tree(&cache_dir()?.join("build"))?;
+        remove_tree(&build_dir()?)?;
         output.note("removed what builds share");
     }
     Ok(Exit::Success)

@@ -5,6 +5,7 @@ use std::io::ErrorKind;
 use std::os::unix::fs::FileTypeExt;
 use std::path::Path;
 
+use guest::image::{RootForm, Tool, missing_tools};
 use rustix::process::{Resource, getrlimit};
 
 use super::Check;
@@ -34,7 +35,7 @@ pub(crate) fn checks() -> Vec<Check> {
         locked_memory(getrlimit(Resource::Memlock).current),
         memory(&meminfo),
         huge_pages(&meminfo, &transparent),
-        image_tools(on_path),
+        image_tools(&missing_tools(RootForm::for_this_user())),
         cache_space(),
     ]
 }
@@ -113,37 +114,22 @@ fn huge_pages(meminfo: &str, transparent: &str) -> Check {
     Check::ok("huge-pages", message)
 }
 
-/// Tools of which image building needs one each, with the package that has them.
-const TOOLS: [(&[&str], &str); 2] = [
-    (&["mmdebstrap", "debootstrap"], "mmdebstrap"),
-    (&["dpkg-deb"], "dpkg"),
-];
-
-fn image_tools(found: impl Fn(&str) -> bool) -> Check {
+fn image_tools(missing: &[Tool]) -> Check {
     const NAME: &str = "image-tools";
-    let missing = TOOLS
-        .iter()
-        .filter(|(tools, _)| !tools.iter().any(|tool| found(tool)));
-    let packages: Vec<&str> = missing.map(|(_, package)| *package).collect();
-    if packages.is_empty() {
-        Check::ok(NAME, "the tools that build guest images are there")
-    } else {
-        let packages = packages.join(" ");
-        Check::warn(
-            NAME,
-            format!("guest images cannot be built here without {packages}"),
-            format!("`sudo apt-get install {packages}`"),
-        )
+    if missing.is_empty() {
+        return Check::ok(NAME, "the tools that build guest images are there");
     }
-}
-
-fn on_path(tool: &str) -> bool {
-    let path = env::get(env::PATH).unwrap_or_default();
-    // System tools are not on every user's path.
-    let system = ["/usr/sbin", "/sbin"].map(Into::into);
-    std::env::split_paths(&path)
-        .chain(system)
-        .any(|dir| dir.join(tool).is_file())
+    let programs: Vec<&str> = missing.iter().map(|tool| tool.program).collect();
+    let mut packages: Vec<&str> = missing.iter().map(|tool| tool.package).collect();
+    packages.dedup();
+    Check::warn(
+        NAME,
+        format!(
+            "guest images cannot be built here without {}",
+            programs.join(", ")
+        ),
+        format!("`sudo apt-get install {}`", packages.join(" ")),
+    )
 }
 
 fn cache_space() -> Check {
@@ -230,20 +216,22 @@ mod tests {
     }
 
     #[test]
-    fn either_bootstrap_tool_will_do() {
-        assert_eq!(image_tools(|tool| tool != "mmdebstrap").state, State::Ok);
-        let check = image_tools(|tool| !tool.ends_with("debootstrap"));
-        let check = if check.state == State::Ok {
-            image_tools(|_| false)
-        } else {
-            check
+    fn missing_tools_are_named_with_their_packages() {
+        assert_eq!(image_tools(&[]).state, State::Ok);
+        let tool = |program| Tool {
+            program,
+            package: "erofs-utils",
         };
+        let check = image_tools(&[tool("mkfs.erofs"), tool("dump.erofs")]);
         assert_eq!(check.state, State::Warn);
         assert!(
-            check
-                .hint
-                .unwrap_or_default()
-                .contains("apt-get install mmdebstrap")
+            check.message.ends_with("mkfs.erofs, dump.erofs"),
+            "{}",
+            check.message
+        );
+        assert_eq!(
+            check.hint.as_deref(),
+            Some("`sudo apt-get install erofs-utils`")
         );
     }
 

@@ -53,6 +53,13 @@ pub fn build(spec: &ImageSpec, progress: &mut dyn Progress) -> Result<Bundle, Im
     build_on(&Host::current(), spec, progress)
 }
 
+/// The programs that a build of `form` calls and this machine lacks.
+#[must_use]
+pub fn missing_tools(form: RootForm) -> Vec<Tool> {
+    let host = Host::current();
+    host.missing(&root::tools(&host, form))
+}
+
 fn build_on(
     host: &Host,
     spec: &ImageSpec,

@@ -154,7 +154,8 @@ impl Layer {
             } => disks.push(DiskValue(BlkSpec {
                 path: bundle.resolve(path),
                 read_only: *read_only,
-                serial: None,
+                // The kernel command line finds the disk by it (docs/bundle.md, "root").
+                serial: Some("root".to_owned()),
             })),
             Root::Initrd => {}
         }

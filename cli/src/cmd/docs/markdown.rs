@@ -35,6 +35,7 @@ pub(crate) fn environment() -> String {
     for variable in env::ALL {
         let _ = writeln!(text, "| `{}` | {} |", variable.name, variable.meaning);
     }
+    text.push_str("| `PATH` | Where the tools that build images are looked for. |\n");
     text
 }
 

@@ -2,8 +2,8 @@
 
 use std::net::{Ipv4Addr, SocketAddrV4};
 
+use super::datagram::send_datagram_to;
 use super::outbox::Outbox;
-use super::udp::send_datagram_to;
 use super::wire::{BROADCAST_MAC, IPV4_LEN, Mac, UDP_LEN, Udp, address, put};
 use super::{DNS, GATEWAY, GUEST, NETMASK, is_ours};
 

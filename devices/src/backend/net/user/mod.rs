@@ -10,9 +10,11 @@
 //! Runs on the network card's event loop.
 
 mod arp;
+mod datagram;
 mod dhcp;
 mod dns;
 mod forward;
+mod fragments;
 mod icmp;
 mod outbox;
 mod slots;
@@ -35,6 +37,7 @@ use rustix::process::{Resource, getrlimit};
 use self::dhcp::Dhcp;
 use self::dns::Resolver;
 use self::forward::Listener;
+use self::fragments::Reassembly;
 use self::icmp::Unreachable;
 use self::outbox::Outbox;
 use self::tcp::TcpFlows;
@@ -139,6 +142,7 @@ pub struct UserNet {
     frame: Box<[u8]>,
     out: Outbox,
     dhcp: Dhcp,
+    fragments: Reassembly,
     resolver: Resolver,
     forwards: Vec<Listener>,
     tcp: TcpFlows,
@@ -198,6 +202,7 @@ impl UserNet {
             frame: vec![0; FRAME_MAX].into_boxed_slice(),
             out,
             dhcp: Dhcp::new(hostname.map(str::to_owned), mtu),
+            fragments: Reassembly::default(),
             resolver: Resolver::system(),
             forwards,
             tcp,
@@ -252,6 +257,7 @@ impl UserNet {
 
     fn handle_ipv4(&mut self, source: Mac, packet: &Ipv4<'_>, events: &mut dyn Registry) {
         if packet.protocol == PROTOCOL_UDP
+            && packet.fragment.is_none()
             && let Some(datagram) = Udp::parse(packet.payload)
             && datagram.destination == dhcp::SERVER_PORT
             && (packet.destination.is_broadcast() || is_ours(packet.destination))
@@ -265,6 +271,19 @@ impl UserNet {
         if packet.source == GUEST {
             self.meet_guest(source, events);
         }
+        match packet.fragment {
+            None => self.deliver(packet, events),
+            Some(fragment) => {
+                let whole = self.fragments.receive(packet, fragment, Instant::now());
+                if let Some(packet) = whole.as_deref().and_then(Ipv4::parse) {
+                    self.deliver(&packet, events);
+                }
+            }
+        }
+    }
+
+    /// Hands a whole packet to its protocol.
+    fn deliver(&mut self, packet: &Ipv4<'_>, events: &mut dyn Registry) {
         let (mut env, tcp, udp) = self.parts(events);
         match packet.protocol {
             PROTOCOL_TCP => tcp.receive(packet, &mut env),
@@ -386,6 +405,7 @@ impl NetBackend for UserNet {
         let partial = features & F_GUEST_CSUM != 0;
         let segmentation = features & F_GUEST_TSO4 != 0;
         self.dhcp.mtu = mtu;
+        self.out.mtu = mtu;
         self.out.partial_checksums = partial;
         let capabilities = tcp::capabilities(mtu, partial, segmentation);
         self.tcp.set_capabilities(capabilities, &mut self.out);
@@ -409,6 +429,7 @@ impl NetBackend for UserNet {
         self.tcp.clear();
         self.udp.clear();
         self.dhcp.reset();
+        self.fragments.clear();
         self.out.clear();
         self.out.guest = self.mac;
         self.guest_is_up = false;

@@ -7,7 +7,7 @@
 
 use std::collections::VecDeque;
 
-use super::wire::{ETHERTYPE_IPV4, Mac, put};
+use super::wire::{ETHERTYPE_IPV4, IPV4_LEN, Mac, put, set_fragment};
 use crate::backend::net::{ETHERNET_LEN, FRAME_MAX, Packet, PacketHeader};
 
 /// Room for a few frames of the largest size, or many small ones. The last [`FRAME_MAX`] bytes are
@@ -31,6 +31,10 @@ pub(super) struct Outbox {
     end: usize,
     /// Where the guest's frames go.
     pub(super) guest: Mac,
+    /// The guest's largest packet.
+    pub(super) mtu: u16,
+    /// The number of the last packet that was sent in fragments.
+    fragmented: u16,
     /// Whether the guest completes checksums.
     pub(super) partial_checksums: bool,
 }
@@ -51,6 +55,8 @@ impl Outbox {
             slots: VecDeque::new(),
             end: 0,
             guest,
+            mtu: u16::MAX,
+            fragmented: 0,
             partial_checksums: false,
         }
     }
@@ -95,6 +101,37 @@ impl Outbox {
         put(&mut self.buffer, start + 12, &ethertype.to_be_bytes());
         self.end = start + len;
         self.slots.push_back(Slot { start, len, header });
+    }
+
+    /// Queues the IPv4 packet of `len` bytes (with a header without options) that
+    /// [`Outbox::room`] was filled with as fragments that the guest takes.
+    pub(super) fn commit_fragments(&mut self, len: usize) {
+        let piece = (usize::from(self.mtu) - IPV4_LEN) & !7;
+        let payload = len.saturating_sub(IPV4_LEN);
+        let count = payload.div_ceil(piece);
+        let frame_len = ETHERNET_LEN + IPV4_LEN + piece;
+        if !self.has_room() || count * frame_len > 2 * FRAME_MAX {
+            return;
+        }
+        self.fragmented = self.fragmented.wrapping_add(1);
+        let start = self.end + ETHERNET_LEN;
+        let mut header = [0; IPV4_LEN];
+        header.copy_from_slice(&self.buffer[start..start + IPV4_LEN]);
+        // From the last to the first: each moves up by the headers that come before it.
+        for i in (0..count).rev() {
+            let from = start + IPV4_LEN + i * piece;
+            let len = piece.min(payload - i * piece);
+            let to = start + i * frame_len;
+            self.buffer.copy_within(from..from + len, to + IPV4_LEN);
+            let packet = &mut self.buffer[to..to + IPV4_LEN + len];
+            put(packet, 0, &header);
+            let offset = u16::try_from(i * piece).unwrap_or_default();
+            set_fragment(packet, self.fragmented, offset, i + 1 < count);
+        }
+        for i in 0..count {
+            let len = IPV4_LEN + piece.min(payload - i * piece);
+            self.commit(len, PacketHeader::default());
+        }
     }
 
     /// The first frame.

@@ -9,15 +9,14 @@ use std::time::{Duration, Instant};
 use rustix::io::Errno;
 use rustix::net::{self, RecvFlags, SendFlags, SocketFlags, SocketType};
 
+use super::datagram::{HEADERS, send_datagram};
 use super::forward::family;
 use super::icmp::{self, Unreachable};
-use super::outbox::Outbox;
 use super::slots::Slots;
 use super::token::{Kind, token};
 use super::watched::Watched;
-use super::wire::{IPV4_LEN, Ipv4, Mac, PROTOCOL_UDP, UDP_LEN, Udp, pseudo_header, put, put_ipv4};
+use super::wire::{IPV4_LEN, Ipv4, PROTOCOL_UDP, Udp, put, put_ipv4};
 use super::{DNS, Env, GATEWAY, GUEST, Key, Route, dns};
-use crate::backend::net::{ETHERNET_LEN, HDR_F_NEEDS_CSUM, PacketHeader};
 use crate::virtio::device::Interest;
 
 /// The most flows; the one that was silent for the longest gives way.
@@ -31,12 +30,6 @@ const IDLE_QUERY: Duration = Duration::from_secs(20);
 
 /// The gateway's ports that stand for clients of forwarded ports.
 const CLIENT_PORTS: std::ops::RangeInclusive<u16> = 49152..=65535;
-
-const HEADERS: usize = IPV4_LEN + UDP_LEN;
-
-/// Datagrams up to this length get their whole checksum from us: some clients read packets before
-/// the kernel completes them.
-const WHOLE_CHECKSUM_MAX: usize = 2048;
 
 #[derive(Debug)]
 enum Peer {
@@ -433,59 +426,5 @@ pub(super) fn unreachable(error: Errno) -> Unreachable {
         Errno::ACCESS | Errno::PERM => Unreachable::Prohibited,
         Errno::CONNREFUSED => Unreachable::Port,
         _ => Unreachable::Host,
-    }
-}
-
-/// Sends the guest the datagram of `len` bytes that lies in the outbox's room behind the headers.
-fn send_datagram(from: SocketAddrV4, to: SocketAddrV4, len: usize, out: &mut Outbox) {
-    send_datagram_to(out.guest, from, to, len, out);
-}
-
-/// Sends the card at `mac` the datagram of `len` bytes that lies in the outbox's room behind the
-/// headers.
-pub(super) fn send_datagram_to(
-    mac: Mac,
-    from: SocketAddrV4,
-    to: SocketAddrV4,
-    len: usize,
-    out: &mut Outbox,
-) {
-    let (Ok(length), Ok(total)) = (u16::try_from(UDP_LEN + len), u16::try_from(HEADERS + len))
-    else {
-        return;
-    };
-    let partial = out.partial_checksums && len > WHOLE_CHECKSUM_MAX;
-    let room = out.room();
-    put_ipv4(room, PROTOCOL_UDP, *from.ip(), *to.ip(), total);
-    put(room, IPV4_LEN, &from.port().to_be_bytes());
-    put(room, IPV4_LEN + 2, &to.port().to_be_bytes());
-    put(room, IPV4_LEN + 4, &length.to_be_bytes());
-    put(room, IPV4_LEN + 6, &[0, 0]);
-    let pseudo = pseudo_header(PROTOCOL_UDP, *from.ip(), *to.ip(), length);
-    let (sum, header) = if partial {
-        (pseudo, partial_checksum(6))
-    } else {
-        let datagram = room.get(IPV4_LEN..usize::from(total)).unwrap_or_default();
-        let sums = [pseudo, smoltcp::wire::checksum::data(datagram)];
-        // A sum of 0 is sent as its other form (RFC 768): 0 means none.
-        let sum = match !smoltcp::wire::checksum::combine(&sums) {
-            0 => 0xffff,
-            sum => sum,
-        };
-        (sum, PacketHeader::default())
-    };
-    put(room, IPV4_LEN + 6, &sum.to_be_bytes());
-    out.push(mac, super::wire::ETHERTYPE_IPV4, usize::from(total), header);
-}
-
-/// The header of a packet whose checksum, `offset` bytes into the payload of its IPv4 packet, is
-/// partial.
-pub(super) fn partial_checksum(offset: u16) -> PacketHeader {
-    const START: usize = ETHERNET_LEN + IPV4_LEN;
-    PacketHeader {
-        flags: HDR_F_NEEDS_CSUM,
-        csum_start: START as u16,
-        csum_offset: offset,
-        ..PacketHeader::default()
     }
 }

@@ -22,6 +22,10 @@ pub(super) const PROTOCOL_TCP: u8 = 6;
 /// UDP in an IPv4 packet.
 pub(super) const PROTOCOL_UDP: u8 = 17;
 
+/// The flags of an IPv4 packet (RFC 791 §3.1).
+const DONT_FRAGMENT: u16 = 0x4000;
+const MORE_FRAGMENTS: u16 = 0x2000;
+
 /// The length of an IPv4 header without options.
 pub(super) const IPV4_LEN: usize = 20;
 /// The length of a UDP header.
@@ -66,6 +70,17 @@ impl<'a> Frame<'a> {
     }
 }
 
+/// Which part of a packet a fragment is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Fragment {
+    /// The packet's number.
+    pub(super) id: u16,
+    /// Where the payload belongs in the packet's payload.
+    pub(super) offset: usize,
+    /// Whether others follow.
+    pub(super) more: bool,
+}
+
 /// An IPv4 packet from the guest whose lengths hold.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Ipv4<'a> {
@@ -75,6 +90,8 @@ pub(super) struct Ipv4<'a> {
     pub(super) destination: Ipv4Addr,
     /// What the payload is.
     pub(super) protocol: u8,
+    /// Whether it is a part only.
+    pub(super) fragment: Option<Fragment>,
     /// Header and payload, without padding.
     pub(super) bytes: &'a [u8],
     /// What follows the header.
@@ -82,33 +99,25 @@ pub(super) struct Ipv4<'a> {
 }
 
 impl<'a> Ipv4<'a> {
-    /// Reads a packet; fragments are none.
+    /// Reads a packet.
     pub(super) fn parse(bytes: &'a [u8]) -> Option<Self> {
-        let &[
-            version_and_length,
-            _,
-            length_high,
-            length_low,
-            _,
-            _,
-            flags,
-            offset_low,
-            ..,
-        ] = bytes
-        else {
-            return None;
-        };
+        let version_and_length = *bytes.first()?;
         let header_len = usize::from(version_and_length & 0xf) * 4;
-        let total = usize::from(u16::from_be_bytes([length_high, length_low]));
-        let fragment = flags & 0x3f != 0 || offset_low != 0;
-        if version_and_length >> 4 != 4 || header_len < IPV4_LEN || fragment {
+        if version_and_length >> 4 != 4 || header_len < IPV4_LEN {
             return None;
         }
-        let bytes = bytes.get(..total)?;
+        let bytes = bytes.get(..usize::from(be16(bytes, 2)?))?;
+        let place = be16(bytes, 6)?;
+        let fragment = Fragment {
+            id: be16(bytes, 4)?,
+            offset: usize::from(place & 0x1fff) * 8,
+            more: place & MORE_FRAGMENTS != 0,
+        };
         Some(Self {
             source: address(bytes, 12)?,
             destination: address(bytes, 16)?,
             protocol: *bytes.get(9)?,
+            fragment: (fragment.more || fragment.offset != 0).then_some(fragment),
             bytes,
             payload: bytes.get(header_len..)?,
         })
@@ -145,18 +154,33 @@ pub(super) fn put_ipv4(
     destination: Ipv4Addr,
     length: u16,
 ) {
-    const DONT_FRAGMENT: u8 = 0x40;
     let mut header = [0; IPV4_LEN];
     header[0] = 0x45;
     header[2..4].copy_from_slice(&length.to_be_bytes());
-    header[6] = DONT_FRAGMENT;
+    header[6..8].copy_from_slice(&DONT_FRAGMENT.to_be_bytes());
     header[8] = 64;
     header[9] = protocol;
     header[12..16].copy_from_slice(&source.octets());
     header[16..20].copy_from_slice(&destination.octets());
-    let sum = !checksum::data(&header);
-    header[10..12].copy_from_slice(&sum.to_be_bytes());
     put(buffer, 0, &header);
+    put_ipv4_checksum(buffer);
+}
+
+fn put_ipv4_checksum(packet: &mut [u8]) {
+    put(packet, 10, &[0, 0]);
+    let sum = !checksum::data(packet.get(..IPV4_LEN).unwrap_or_default());
+    put(packet, 10, &sum.to_be_bytes());
+}
+
+/// Makes the packet with a header from [`put_ipv4`] the fragment of packet `id` whose payload
+/// belongs at `offset`.
+pub(super) fn set_fragment(packet: &mut [u8], id: u16, offset: u16, more: bool) {
+    let len = u16::try_from(packet.len()).unwrap_or(u16::MAX);
+    let place = (offset / 8) | if more { MORE_FRAGMENTS } else { 0 };
+    put(packet, 2, &len.to_be_bytes());
+    put(packet, 4, &id.to_be_bytes());
+    put(packet, 6, &place.to_be_bytes());
+    put_ipv4_checksum(packet);
 }
 
 /// The sum over the pseudo-header of a TCP segment or UDP datagram (RFC 793 §3.1), not complemented:
@@ -191,7 +215,7 @@ mod tests {
         assert_eq!(checksum::data(&packet[..20]), 0xffff);
 
         assert!(Ipv4::parse(&packet[..27]).is_none());
-        for (at, value) in [(0, 0x44), (0, 0x65), (3, 19), (6, 0x20), (7, 1)] {
+        for (at, value) in [(0, 0x44), (0, 0x65), (3, 19), (3, 29), (2, 1)] {
             let mut bad = packet;
             bad[at] = value;
             assert!(Ipv4::parse(&bad).is_none(), "byte {at} = {value}");

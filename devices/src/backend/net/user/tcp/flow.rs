@@ -88,7 +88,8 @@ impl Flow {
             sockets,
             handle,
             host: Watched::new(host, token),
-            readable: true,
+            // A client talks first; a server waits for the guest.
+            readable: phase == Phase::Waiting,
             blocked: false,
             eof: false,
             shut: false,

@@ -8,8 +8,8 @@ use smoltcp::phy::{
 };
 use smoltcp::time::Instant;
 
+use crate::backend::net::user::datagram::partial_checksum;
 use crate::backend::net::user::outbox::Outbox;
-use crate::backend::net::user::udp::partial_checksum;
 use crate::backend::net::user::wire::{IPV4_LEN, PROTOCOL_TCP, address, be16, pseudo_header, put};
 use crate::backend::net::{ETHERNET_LEN, HDR_GSO_TCPV4, PacketHeader};
 

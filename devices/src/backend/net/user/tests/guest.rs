@@ -174,8 +174,9 @@ impl Guest {
     /// `wait`.
     pub(super) fn step(&mut self, wait: Duration) {
         let now = self.now();
+        let mut moved = !self.wire.to_guest.is_empty();
         self.interface.poll(now, &mut self.wire, &mut self.sockets);
-        let mut moved = !self.wire.from_guest.is_empty();
+        moved |= !self.wire.from_guest.is_empty();
         while let Some(mut frame) = self.wire.from_guest.pop_front() {
             let mut reader = Reader::from(frame.as_mut_slice());
             self.net

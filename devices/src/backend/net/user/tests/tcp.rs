@@ -1,9 +1,10 @@
 //! TCP from the guest to the host and back.
 
-use std::io::{Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::io::{ErrorKind, Read, Write};
+use std::net::{Shutdown, TcpListener, TcpStream};
 use std::time::Duration;
 
+use smoltcp::iface::SocketHandle;
 use smoltcp::socket::tcp::State;
 
 use super::guest::{Guest, OFFLOADS, at_gateway, forward};
@@ -60,4 +61,176 @@ fn a_refused_connection_is_refused_to_the_guest() {
     let handle = guest.connect(address);
     guest.await_state(handle, State::Closed);
     guest.await_no_flows();
+}
+
+/// A connection from the guest to a server on the host.
+fn outbound(features: u64) -> (Guest, SocketHandle, TcpStream) {
+    let (listener, address) = listener();
+    let mut guest = Guest::new(features, &[]);
+    let handle = guest.connect(address);
+    guest.await_state(handle, State::Established);
+    let (server, _) = listener.accept().unwrap();
+    server
+        .set_read_timeout(Some(Duration::from_secs(10)))
+        .unwrap();
+    (guest, handle, server)
+}
+
+#[test]
+fn when_the_guest_closes_the_server_sees_the_end_and_may_still_send() {
+    let (mut guest, handle, mut server) = outbound(OFFLOADS);
+    guest.send_all(handle, b"last words");
+    guest.tcp(handle).close();
+    guest.await_state(handle, State::FinWait2);
+    let mut data = Vec::new();
+    server.read_to_end(&mut data).unwrap();
+    assert_eq!(data, b"last words");
+
+    server.write_all(b"an answer all the same").unwrap();
+    assert_eq!(guest.receive_exact(handle, 22), b"an answer all the same");
+    assert_eq!(guest.net.flows().0, 1);
+    drop(server);
+    guest.await_state(handle, State::TimeWait);
+    guest.await_no_flows();
+    assert_eq!(guest.events.watched().len(), 1, "{:?}", guest.events);
+}
+
+#[test]
+fn when_the_server_closes_the_guest_sees_the_end_and_may_still_send() {
+    let (mut guest, handle, mut server) = outbound(OFFLOADS);
+    server.write_all(b"last words").unwrap();
+    server.shutdown(Shutdown::Write).unwrap();
+    assert_eq!(guest.receive_exact(handle, 10), b"last words");
+    guest.await_state(handle, State::CloseWait);
+
+    guest.send_all(handle, b"an answer all the same");
+    guest.run_for(Duration::from_millis(10));
+    let mut data = [0; 22];
+    server.read_exact(&mut data).unwrap();
+    assert_eq!(&data, b"an answer all the same");
+    assert_eq!(guest.net.flows().0, 1);
+    guest.tcp(handle).close();
+    guest.await_no_flows();
+    assert_eq!(server.read(&mut data).unwrap(), 0);
+}
+
+#[test]
+fn a_reset_by_the_guest_resets_the_server() {
+    let (mut guest, handle, mut server) = outbound(0);
+    guest.tcp(handle).abort();
+    guest.await_no_flows();
+    let error = server.read(&mut [0]).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::ConnectionReset);
+}
+
+#[test]
+fn a_reset_by_the_server_resets_the_guest() {
+    let (mut guest, handle, server) = outbound(0);
+    reset(server);
+    guest.await_state(handle, State::Closed);
+    assert!(
+        guest.tcp(handle).remote_endpoint().is_none(),
+        "it was no reset"
+    );
+    guest.await_no_flows();
+}
+
+#[test]
+fn a_reset_while_the_guest_takes_nothing_is_noticed() {
+    let (mut guest, handle, mut server) = outbound(OFFLOADS);
+    server.set_nonblocking(true).unwrap();
+    let chunk = vec![7; 1 << 16];
+    // The guest's window, the flow's buffer and the host's sockets fill up.
+    let mut stuck = 0;
+    while stuck < 20 {
+        match server.write(&chunk) {
+            Ok(_) => stuck = 0,
+            Err(_) => stuck += 1,
+        }
+        guest.step(Duration::from_millis(1));
+    }
+    reset(server);
+    guest.await_state(handle, State::Closed);
+    guest.await_no_flows();
+}
+
+/// Closes with a reset.
+fn reset(stream: TcpStream) {
+    rustix::net::sockopt::set_socket_linger(&stream, Some(Duration::ZERO)).unwrap();
+    drop(stream);
+}
+
+#[test]
+fn a_client_that_comes_before_the_guest_is_served_when_the_guest_is_there() {
+    let forward = forward("tcp", 22);
+    let mut guest = Guest::without_address(OFFLOADS, &[forward]);
+    let mut client = TcpStream::connect(forward.host).unwrap();
+    client.write_all(b"early").unwrap();
+    guest.run_for(Duration::from_millis(100));
+    assert_eq!(guest.net.flows().0, 1);
+    let asked = guest.wire.to_guest.is_empty();
+    assert!(asked, "smoltcp takes every frame");
+
+    let handle = guest.listen(22);
+    guest.set_address();
+    assert_eq!(guest.receive_exact(handle, 5), b"early");
+}
+
+#[test]
+fn a_client_that_gives_up_before_the_guest_is_there_leaves_nothing() {
+    let forward = forward("tcp", 22);
+    let mut guest = Guest::without_address(0, &[forward]);
+    let client = TcpStream::connect(forward.host).unwrap();
+    guest.run_for(Duration::from_millis(20));
+    assert_eq!(guest.net.flows().0, 1);
+    reset(client);
+    guest.await_no_flows();
+}
+
+#[test]
+fn a_port_that_the_guest_refuses_is_reset_to_the_client() {
+    let forward = forward("tcp", 22);
+    let mut guest = Guest::new(0, &[forward]);
+    let mut client = TcpStream::connect(forward.host).unwrap();
+    client
+        .set_read_timeout(Some(Duration::from_secs(10)))
+        .unwrap();
+    guest.until(|guest| (guest.net.flows().0 == 1).then_some(()));
+    guest.await_no_flows();
+    let error = client.read(&mut [0]).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::ConnectionReset);
+}
+
+#[test]
+fn a_thousand_short_connections_each_way_leave_nothing() {
+    let forward = forward("tcp", 80);
+    let (listener, address) = listener();
+    let mut guest = Guest::new(OFFLOADS, &[forward]);
+    guest.run_for(Duration::from_millis(10));
+    let watched = guest.events.watched().len();
+    for i in 0..1000_u32 {
+        if i % 2 == 0 {
+            let handle = guest.connect(address);
+            guest.await_state(handle, State::Established);
+            let (mut server, _) = listener.accept().unwrap();
+            server.write_all(&i.to_be_bytes()).unwrap();
+            drop(server);
+            assert_eq!(guest.receive_exact(handle, 4), i.to_be_bytes());
+            guest.tcp(handle).close();
+            guest.until(|g| (!g.tcp(handle).is_active()).then_some(()));
+            guest.sockets.remove(handle);
+        } else {
+            let handle = guest.listen(80);
+            let mut client = TcpStream::connect(forward.host).unwrap();
+            client.write_all(&i.to_be_bytes()).unwrap();
+            assert_eq!(guest.receive_exact(handle, 4), i.to_be_bytes());
+            drop(client);
+            guest.await_state(handle, State::CloseWait);
+            guest.tcp(handle).close();
+            guest.until(|g| (!g.tcp(handle).is_active()).then_some(()));
+            guest.sockets.remove(handle);
+        }
+    }
+    guest.await_no_flows();
+    assert_eq!(guest.events.watched().len(), watched, "{:?}", guest.events);
 }

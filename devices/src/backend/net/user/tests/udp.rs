@@ -1,11 +1,17 @@
 //! UDP and DNS.
 
 use std::net::{SocketAddrV4, UdpSocket};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use super::guest::{Guest, OFFLOADS, at_gateway, forward};
+use super::guest::{Guest, MAC, OFFLOADS, at_gateway, forward};
+use crate::backend::net::NetBackend;
 use crate::backend::net::user::dns::Resolver;
-use crate::backend::net::user::{DNS, GATEWAY};
+use crate::backend::net::user::fragments::Reassembly;
+use crate::backend::net::user::outbox::OUR_MAC;
+use crate::backend::net::user::wire::{
+    self, IPV4_LEN, Ipv4, PROTOCOL_UDP, UDP_LEN, Udp, put_ipv4, set_fragment,
+};
+use crate::backend::net::user::{DNS, GATEWAY, GUEST};
 
 fn server() -> (UdpSocket, SocketAddrV4) {
     let server = UdpSocket::bind("127.0.0.1:0").unwrap();
@@ -112,4 +118,45 @@ fn a_refused_datagram_is_told_and_its_flow_ends() {
     assert_eq!(unreachable[62..64], 5000_u16.to_be_bytes());
     assert_eq!(unreachable[64..66], address.port().to_be_bytes());
     assert_eq!(guest.net.flows(), (0, 0));
+}
+
+#[test]
+fn a_long_datagram_passes_in_fragments_where_packets_are_short() {
+    let (server, address) = server();
+    let mut guest = Guest::new(0, &[]);
+    let data: Vec<u8> = (0..65_000_u32).map(|i| i as u8).collect();
+    let length = u16::try_from(UDP_LEN + data.len()).unwrap();
+    let header = [5000, address.port(), length, 0]
+        .map(u16::to_be_bytes)
+        .concat();
+    let payload = [header, data.clone()].concat();
+    for (i, piece) in payload.chunks(1480).enumerate().rev() {
+        let mut packet = [&[0; IPV4_LEN][..], piece].concat();
+        put_ipv4(&mut packet, PROTOCOL_UDP, GUEST, GATEWAY, 0);
+        let offset = u16::try_from(1480 * i).unwrap();
+        set_fragment(&mut packet, 77, offset, 1480 * (i + 1) < payload.len());
+        guest.inject(&[&OUR_MAC[..], &MAC, &[8, 0], &packet].concat());
+    }
+    let mut buffer = vec![0; 65536];
+    let (n, peer) = server.recv_from(&mut buffer).unwrap();
+    assert!(buffer[..n] == data);
+
+    guest.fetch();
+    server.send_to(&data, peer).unwrap();
+    let mut reassembly = Reassembly::default();
+    let whole = guest.until(|guest| {
+        for token in guest.events.ready(Duration::from_millis(10)) {
+            guest.net.event(token, &mut guest.events);
+        }
+        guest.fetch().iter().find_map(|frame| {
+            assert!(frame.len() <= 1514);
+            let part = Ipv4::parse(&frame[14..])?;
+            reassembly.receive(&part, part.fragment?, Instant::now())
+        })
+    });
+    let packet = Ipv4::parse(&whole).unwrap();
+    assert!(Udp::parse(packet.payload).unwrap().payload == data);
+    let pseudo = wire::pseudo_header(PROTOCOL_UDP, GATEWAY, GUEST, length);
+    let sums = [pseudo, smoltcp::wire::checksum::data(packet.payload)];
+    assert_eq!(smoltcp::wire::checksum::combine(&sums), 0xffff);
 }

@@ -24,9 +24,6 @@ use crate::virtio::queue::VirtQueue;
 /// One eventfd for each queue; shared by the loop, the hypervisor and vCPU threads.
 pub(crate) type Doorbells = Arc<[EventFd]>;
 
-/// Tokens with this bit name doorbells; the rest are the device's.
-const DOORBELL: u32 = 1 << 31;
-
 /// What a device runs with.
 #[derive(Debug, Clone)]
 pub(crate) struct Surroundings {
@@ -50,31 +47,6 @@ pub(crate) struct Runner {
     resumed: bool,
     failed: bool,
     again: Again,
-}
-
-/// A device's view of the loop's registry: the doorbells' tokens are not its own.
-struct DeviceEvents<'a>(&'a mut dyn Registry);
-
-fn own(token: Token) -> io::Result<Token> {
-    if token.0 & DOORBELL == 0 {
-        Ok(token)
-    } else {
-        Err(io::ErrorKind::InvalidInput.into())
-    }
-}
-
-impl Registry for DeviceEvents<'_> {
-    fn add(&mut self, fd: RawFd, token: Token, interest: Interest) -> io::Result<()> {
-        self.0.add(fd, own(token)?, interest)
-    }
-
-    fn modify(&mut self, fd: RawFd, token: Token, interest: Interest) -> io::Result<()> {
-        self.0.modify(fd, own(token)?, interest)
-    }
-
-    fn remove(&mut self, fd: RawFd) -> io::Result<()> {
-        self.0.remove(fd)
-    }
 }
 
 /// The registry of a device that left its loop: everything is removed already.
@@ -105,7 +77,7 @@ impl Runner {
             queues: &mut self.parts.queues,
             features: self.features,
             interrupt: &self.around.interrupt,
-            events: &mut DeviceEvents(events),
+            events,
             again: &mut self.again,
         };
         f(self.parts.device.as_mut(), &mut io)
@@ -133,7 +105,7 @@ impl Runner {
     }
 
     fn try_start(&mut self, events: &mut dyn Registry) -> Result<(), DeviceError> {
-        for (token, doorbell) in (DOORBELL..).zip(self.doorbells.iter()) {
+        for (token, doorbell) in (0..).zip(self.doorbells.iter()) {
             let watched = events.add(doorbell.as_raw_fd(), Token(token), Interest::Read);
             watched.map_err(|source| DeviceError::Backend {
                 context: "watch a doorbell".to_owned(),
@@ -178,20 +150,25 @@ impl Runner {
             }
             return;
         }
-        let done = if token.0 & DOORBELL == 0 {
-            self.with_io(events, |device, io| device.process_event(io, token))
-        } else {
-            let index = token.0 & !DOORBELL;
-            if let Some(doorbell) = self.doorbells.get(index as usize) {
+        let done = match self.doorbell(token, fd) {
+            None => self.with_io(events, |device, io| device.process_event(io, token)),
+            Some(doorbell) => {
                 // An empty eventfd is a spurious call; the queue says what there is to do.
                 doorbell.read().unwrap_or_default();
+                self.process_queue(events, u16::try_from(token.0).unwrap_or(u16::MAX))
             }
-            self.process_queue(events, u16::try_from(index).unwrap_or(u16::MAX))
         };
         match done {
             Ok(()) => self.ring_again(),
             Err(error) => self.fail(&error),
         }
+    }
+
+    /// The doorbell that `fd` is: its token is the queue's index. A device's own descriptors may
+    /// have the same tokens.
+    fn doorbell(&self, token: Token, fd: RawFd) -> Option<&EventFd> {
+        let doorbell = self.doorbells.get(token.0 as usize)?;
+        (doorbell.as_raw_fd() == fd).then_some(doorbell)
     }
 
     fn fail(&mut self, error: &DeviceError) {

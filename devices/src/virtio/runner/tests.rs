@@ -24,6 +24,7 @@ struct Scripted {
     fail_queue: bool,
     own_loop: bool,
     again: u32,
+    token: u32,
     thread: Arc<AtomicUsize>,
 }
 
@@ -49,8 +50,11 @@ impl VirtioDevice for Scripted {
             return Err(DeviceError::Request("scripted"));
         }
         let fd = self.fd.as_raw_fd();
-        assert!(io.events.add(fd, Token(DOORBELL), Interest::Read).is_err());
-        io.events.add(fd, Token(5), Interest::Read).unwrap();
+        // Any token is the device's to use, that of a doorbell too.
+        io.events.add(fd, Token(1), Interest::Read).unwrap();
+        io.events
+            .modify(fd, Token(self.token), Interest::Read)
+            .unwrap();
         Ok(())
     }
 
@@ -103,6 +107,7 @@ fn fixture(script: impl FnOnce(&mut Scripted)) -> (Fixture, Parts) {
         fail_queue: false,
         own_loop: false,
         again: 0,
+        token: 1,
         thread: thread.clone(),
     };
     script(&mut device);
@@ -152,7 +157,7 @@ fn a_device_goes_to_the_loop_and_comes_back() {
     active.doorbells()[1].write(1).unwrap();
     f.expect(&[Seen::Queue(1)]);
     f.fd.write(1).unwrap();
-    f.expect(&[Seen::Event(5)]);
+    f.expect(&[Seen::Event(1)]);
     assert_eq!(f.thread.load(Ordering::SeqCst), 0);
     assert_eq!(f.interrupt.queue_count(1), 0);
     let parts = active.stop().unwrap();
@@ -227,4 +232,18 @@ fn a_device_that_asks_for_it_is_called_again() {
     f.expect(&[Seen::Queue(1), Seen::Queue(1)]);
     f.expect_nothing();
     active.stop().unwrap();
+}
+
+#[test]
+fn a_device_may_use_any_token() {
+    for token in [0, 1, 1 << 31, u32::MAX] {
+        let (f, parts) = fixture(|device| device.token = token);
+        let active = f.start(parts, false);
+        f.expect(&[Seen::Activate, Seen::Queue(1)]);
+        f.fd.write(1).unwrap();
+        f.expect(&[Seen::Event(token)]);
+        active.doorbells()[1].write(1).unwrap();
+        f.expect(&[Seen::Queue(1)]);
+        active.stop().unwrap();
+    }
 }

@@ -47,7 +47,7 @@ const F_STATUS: u64 = 1 << uapi::VIRTIO_NET_F_STATUS;
 const TX_BURST: usize = 256;
 
 /// The token of [`Net::again`]; back ends use smaller ones.
-const AGAIN: Token = Token(u32::MAX);
+const AGAIN: Token = Token(u32::MAX >> 1);
 
 const KIND: &str = "virtio-net";
 

@@ -24,6 +24,10 @@ pub const SCHEMA_VERSION: u64 = 1;
 /// The manifest's name inside the bundle's folder.
 pub const MANIFEST: &str = "bundle.json";
 
+/// The tag of the root share that the Debian builder writes, and the serial number of every root
+/// disk.
+pub const ROOT_TAG: &str = "root";
+
 /// Manifests above this size are refused unread: the real ones have a few kilobytes.
 const MAX_MANIFEST_BYTES: u64 = 1 << 20;
 

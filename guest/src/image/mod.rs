@@ -26,13 +26,11 @@ use recipe::Recipe;
 pub use recipe::RecipeError;
 pub use spec::{Event, ImageSpec, KernelFlavour, Progress, RootForm};
 
-use crate::bundle::{self, BuildInfo, Bundle, Root, Share};
+use crate::bundle::{self, BuildInfo, Bundle, ROOT_TAG, Root, Share};
 use crate::init::INIT;
 
 /// The file in a bundle that says which recipe it was built from.
 const RECIPE_KEY: &str = "recipe-key";
-/// The tag of the root share.
-const ROOT_TAG: &str = "root";
 /// Every package whose version a manifest tells besides those that the recipe names.
 const TELLING: [&str; 2] = ["systemd", "libc6"];
 

@@ -9,6 +9,7 @@ pub mod initrd;
 pub mod kernels;
 mod leftovers;
 pub mod ports;
+pub mod ssh;
 mod stream;
 pub mod time;
 mod vm;

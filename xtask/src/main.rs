@@ -11,6 +11,7 @@ mod bzimage;
 mod check;
 mod command;
 mod debs;
+mod demo;
 mod initrd;
 mod kernels;
 mod lab;
@@ -31,6 +32,8 @@ struct Args {
 
 #[derive(Subcommand, Debug)]
 enum Task {
+    /// From a fresh machine to a PCP guest that answers
+    Demo(demo::DemoArgs),
     /// Checks format, lints, layering and style
     Check,
     /// Runs all that CI checks
@@ -43,6 +46,7 @@ enum Task {
 
 fn main() -> ExitCode {
     let result = match Args::parse().task {
+        Task::Demo(args) => demo::main(&args),
         Task::Check => check::main(),
         Task::Test(args) => test::main(&args),
         Task::Bench(args) => bench::main(&args),

@@ -16,14 +16,17 @@ pub(crate) fn target() -> PathBuf {
     env::var_os("CARGO_TARGET_DIR").map_or_else(|| top().join("target"), PathBuf::from)
 }
 
-/// The project's cache folder, `$XDG_CACHE_HOME/pcp-vmm`: shared by all checkouts of one user, and made if missing.
+/// The project's cache folder, shared by all checkouts of one user, and made if missing: that of the program itself,
+/// `$PCP_VMM_CACHE` or `$XDG_CACHE_HOME/pcp-vmm`.
 pub(crate) fn cache() -> Result<PathBuf> {
-    let base = match (env::var_os("XDG_CACHE_HOME"), env::var_os("HOME")) {
-        (Some(xdg), _) if !xdg.is_empty() => PathBuf::from(xdg),
-        (_, Some(home)) => PathBuf::from(home).join(".cache"),
-        _ => top().join(".cache"),
+    let get = |name: &str| {
+        env::var_os(name)
+            .filter(|value| !value.is_empty())
+            .map(PathBuf::from)
     };
-    let cache = base.join("pcp-vmm");
+    let xdg = || get("XDG_CACHE_HOME").or_else(|| Some(get("HOME")?.join(".cache")));
+    let cache = get("PCP_VMM_CACHE").or_else(|| Some(xdg()?.join("pcp-vmm")));
+    let cache = cache.unwrap_or_else(|| top().join(".cache"));
     fs::create_dir_all(&cache).with_context(|| format!("cannot make `{}`", cache.display()))?;
-    Ok(cache)
+    fs::canonicalize(&cache).with_context(|| format!("cannot use `{}`", cache.display()))
 }

@@ -132,11 +132,15 @@ pub mod boot {
     /// End of the RAM that lies below the firmware's areas.
     pub const CONVENTIONAL_END: u64 = 0x9_fc00;
     /// ACPI tables; in the area where firmware keeps them, which Linux never uses as RAM.
-    pub const ACPI_TABLES: Range = Range::new(0xe_0000, 128 * KIB);
+    pub const ACPI_TABLES: Range = Range::new(0xe_0000, 64 * KIB);
+    /// Where a PC's firmware ends, and with it its memory below 1 MiB.
+    pub const FIRMWARE: Range = Range::new(0xf_0000, 64 * KIB);
+    /// The firmware's entry, which a guest jumps to in real mode to restart the machine.
+    pub const RESTART_ENTRY: Range = Range::new(0xf_fff0, 16);
     /// Where RAM for the kernel begins.
     pub const HIGH_MEMORY: u64 = MIB;
     /// Every structure, by name.
-    pub const ALL: [(&str, Range); 7] = [
+    pub const ALL: [(&str, Range); 8] = [
         ("gdt", GDT),
         ("pvh start info", PVH_START_INFO),
         ("zero page", ZERO_PAGE),
@@ -144,6 +148,7 @@ pub mod boot {
         ("page tables", PAGE_TABLES),
         ("command line", CMDLINE),
         ("acpi tables", ACPI_TABLES),
+        ("restart entry", RESTART_ENTRY),
     ];
 }
 
@@ -385,6 +390,7 @@ impl Layout {
             (conventional, Ram),
             (ebda, Reserved),
             (boot::ACPI_TABLES, Acpi),
+            (boot::FIRMWARE, Reserved),
             (low, Ram),
             (mmio::ECAM, Reserved),
             (mmio::KVM_RESERVED, Reserved),

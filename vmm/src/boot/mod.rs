@@ -11,6 +11,7 @@ mod elf;
 mod error;
 mod fields;
 mod file_kind;
+mod firmware;
 mod initrd;
 mod kernel;
 mod params;
@@ -106,6 +107,7 @@ impl Images {
             image.load(mem, place)?;
         }
         cmdline::write(mem, &self.cmdline)?;
+        firmware::write(mem)?;
         match self.kernel.entry() {
             Entry::Linux64(rip) => {
                 let header = self.kernel.header();

@@ -11,7 +11,7 @@ use super::samples::{
 };
 use crate::boot::unpack::Compression;
 use crate::boot::{BootSpec, CpuMode};
-use crate::layout::boot;
+use crate::layout::{MemoryMapEntry, MemoryType, boot};
 
 const ALL: [Compression; 5] = [
     Compression::None,
@@ -205,4 +205,19 @@ fn a_bzimage_of_unknown_compression_unpacks_itself() {
     let header = zero_page(&loaded).hdr;
     assert_eq!({ header.loadflags } & 1, 1);
     assert_eq!(loaded.u32(boot::ZERO_PAGE.start + 0x202), 0x5372_6448);
+}
+
+#[test]
+fn a_jump_to_the_firmware_writes_the_reset_register() {
+    let files = Files::new();
+    let loaded = Loaded::new(&spec(&files.kernel(&ElfSample::default().build())));
+    let code = loaded.bytes(0xf_fff0, 10);
+    assert_eq!(code, b"\xfa\xb0\x01\xba\x02\x06\xee\xf4\xeb\xfd");
+    let map = loaded.layout.memory_map();
+    let ram = |e: &&MemoryMapEntry| e.kind == MemoryType::Ram;
+    assert!(
+        !map.iter()
+            .filter(ram)
+            .any(|e| e.range.overlaps(&boot::RESTART_ENTRY))
+    );
 }

@@ -82,6 +82,7 @@ pub(crate) fn build(spec: &VmSpec, started: Instant) -> Result<Machine, Error> {
         consoles: consoles.handles,
         events: receiver,
         started,
+        _pci: pci,
         _vm: vm,
         _ram: ram,
     })

@@ -1,11 +1,13 @@
 //! A built machine: everything that lives as long as the guest runs, with one owner.
 
+use std::mem;
 use std::time::Instant;
 
 use devices::GuestRam;
 use devices::backend::console::ConsoleHandle;
 use devices::event_loop::EventLoop;
 use devices::lock;
+use devices::pci::PciBus;
 
 use crate::event::EventReceiver;
 use crate::kvm::Vm;
@@ -22,6 +24,7 @@ pub(crate) struct Machine {
     pub(crate) events: EventReceiver,
     pub(crate) started: Instant,
     // Fields drop in this order: KVM's view of the RAM goes before the RAM itself.
+    pub(crate) _pci: PciBus,
     pub(crate) _vm: Vm,
     pub(crate) _ram: GuestRam,
 }
@@ -52,9 +55,13 @@ impl Machine {
     }
 
     /// Takes every vCPU out of the guest, then ends the event loop, which sends what the consoles
-    /// still hold.
-    pub(crate) fn stop(&mut self) {
+    /// still hold and removes their sockets.
+    ///
+    /// What is left then (mappings, descriptors, threads that a host file system holds up) goes
+    /// with the process; waiting for it here would let a slow disk delay the end of the run.
+    pub(crate) fn finish(mut self) {
         self.vcpus.stop();
         self.io.stop();
+        mem::forget(self);
     }
 }

@@ -142,7 +142,7 @@ struct Run<'a> {
 /// # Errors
 /// The supervisor itself cannot wait for events.
 pub(crate) fn supervise(
-    mut machine: Machine,
+    machine: Machine,
     mut signals: Signals,
     limits: Limits,
     observer: &mut dyn Observer,
@@ -161,8 +161,8 @@ pub(crate) fn supervise(
     let reason = run.wait(&mut signals)?;
     let (phases, instruction_pointer) = (run.phases, run.instruction_pointer);
     let duration = started.elapsed();
-    machine.stop();
     let console_tail = machine.console_tail(TAIL);
+    machine.finish();
     Ok(Outcome {
         reason,
         instruction_pointer,

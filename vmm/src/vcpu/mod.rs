@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
 
 use devices::bus::{Bus, Effect};
 use devices::legacy::ioapic::IoApic;
@@ -88,6 +89,9 @@ impl CoalescedSerial {
     }
 }
 
+/// How long [`VcpuThreads::stop`] waits.
+const STOP_LIMIT: Duration = Duration::from_millis(500);
+
 /// The machine's vCPU threads.
 #[derive(Debug)]
 pub(crate) struct VcpuThreads {
@@ -122,23 +126,24 @@ impl VcpuThreads {
         Ok(this)
     }
 
-    /// Makes every vCPU leave the guest and waits for its thread.
+    /// Makes every vCPU leave the guest and waits for its thread; not for one that a device holds
+    /// up for longer than [`STOP_LIMIT`].
     pub(crate) fn stop(&mut self) {
         self.stop.store(true, Ordering::SeqCst);
         for thread in &self.threads {
             self.kicker.kick(thread);
         }
+        let deadline = Instant::now() + STOP_LIMIT;
         for thread in self.threads.drain(..) {
-            if thread.join().is_err() {
+            while !thread.is_finished() && Instant::now() < deadline {
+                thread::park_timeout(Duration::from_micros(20));
+            }
+            if !thread.is_finished() {
+                log::warn!("a vCPU is held up by a device and left behind");
+            } else if thread.join().is_err() {
                 log::error!("a vCPU thread ended by a panic");
             }
         }
-    }
-}
-
-impl Drop for VcpuThreads {
-    fn drop(&mut self) {
-        self.stop();
     }
 }
 

@@ -267,7 +267,11 @@ impl Share {
             mode |= masked;
         }
         if !is_link && (mode != stat.st_mode & 0o7777 || mode & 0o6000 != 0) {
-            self.chmod(fd, mode)?;
+            match self.chmod(fd, mode) {
+                // It stays as our umask made it.
+                Ok(()) | Err(Errno::OPNOTSUPP) => {}
+                Err(error) => return Err(error),
+            }
         }
         fstat(fd)
     }
@@ -278,12 +282,20 @@ impl Share {
             && getxattr_query(proc_path(dir), c"system.posix_acl_default").is_ok()
     }
 
-    /// Sets permission bits by a descriptor of any kind.
+    /// Sets permission bits by a descriptor of any kind; without `/proc`, one that identifies a
+    /// file will not do, only a directory or an open file.
     pub(super) fn chmod(&self, fd: &impl AsFd, mode: u32) -> Result<(), Errno> {
         let mode = Mode::from_raw_mode(mode);
-        match &self.proc_fds {
-            Some(proc_fds) => chmodat(proc_fds, DecInt::from_fd(fd), mode, AtFlags::empty()),
-            None => fchmod(fd, mode),
+        if let Some(proc_fds) = &self.proc_fds {
+            return chmodat(proc_fds, DecInt::from_fd(fd), mode, AtFlags::empty());
+        }
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        match fchmod(fd, mode) {
+            Err(Errno::BADF) => match openat(fd, c".", flags, Mode::empty()) {
+                Ok(dir) => fchmod(dir, mode),
+                Err(_) => Err(Errno::OPNOTSUPP),
+            },
+            done => done,
         }
     }
 }

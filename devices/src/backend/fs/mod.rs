@@ -119,11 +119,10 @@ impl Share {
             path: path.to_owned(),
         })?;
         Ok(Self {
-            root: Arc::new(root),
             nodes: Nodes::new(&root_stat),
             root_stat,
             proc_fds: open_proc_fds(),
-            openat2: true,
+            openat2: resolve::has_openat2(&root),
             read_only,
             privileged: geteuid().is_root(),
             handles: Handles::default(),
@@ -132,6 +131,7 @@ impl Share {
             orphans: FdCache::new(sizes.orphans),
             readers: FdCache::new(sizes.readers),
             listings: Vec::new(),
+            root: Arc::new(root),
             _permit: permit,
         })
     }
@@ -185,5 +185,11 @@ impl Share {
         self.dirs.clear();
         self.orphans.clear();
         self.readers.clear();
+    }
+
+    /// Does without `/proc` and `openat2(2)`.
+    pub(crate) fn do_without(&mut self) {
+        self.proc_fds = None;
+        self.openat2 = false;
     }
 }

@@ -27,6 +27,12 @@ fn stale(error: Errno) -> Errno {
     }
 }
 
+/// Whether the system knows `openat2(2)` (Linux 5.6) and lets us use it.
+pub(super) fn has_openat2(root: &OwnedFd) -> bool {
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    openat2(root, c".", flags, Mode::empty(), ResolveFlags::BENEATH).is_ok()
+}
+
 impl Share {
     /// A descriptor of the directory `id`, to look names up in.
     pub(super) fn dir_fd(&mut self, id: NodeId) -> Result<Fd, Errno> {

@@ -67,14 +67,14 @@ impl Share {
             if self.nodes.get(node)?.kind == FileType::Symlink {
                 return Err(Errno::OPNOTSUPP);
             }
-            self.chmod(&fd, mode & 0o7777)?;
+            self.set_mode(node, &fd, mode & 0o7777)?;
         }
         if let Some(size) = change.size {
             self.resize(node, handle, size)?;
             if change.drop_setid && self.privileged {
                 let mode = fstat(&fd)?.st_mode & 0o7777;
                 if without_setid(mode) != mode {
-                    self.chmod(&fd, without_setid(mode))?;
+                    self.set_mode(node, &fd, without_setid(mode))?;
                 }
             }
         }
@@ -82,6 +82,16 @@ impl Share {
             self.set_times(&fd, change)?;
         }
         fstat(&fd)
+    }
+
+    fn set_mode(&mut self, node: NodeId, fd: &Fd, mode: u32) -> Result<(), Errno> {
+        match self.chmod(fd, mode) {
+            Err(Errno::OPNOTSUPP) if self.proc_fds.is_none() => {
+                let file = self.open_file(node, OFlags::RDONLY)?;
+                self.chmod(&file, mode)
+            }
+            done => done,
+        }
     }
 
     fn resize(&mut self, node: NodeId, handle: Option<HandleId>, size: u64) -> Result<(), Errno> {

@@ -1,7 +1,7 @@
 //! The device: its queues, and the requests that wait for a lock.
 //!
 //! A request that waits is tried again, from the start, after each request that may have freed the
-//! lock and by a timer, since the host may hold it too. Linux cannot interrupt such a request over
+//! lock, and by a timer, since the host may hold it too. Linux cannot interrupt such a request over
 //! virtio-fs, and a process that waits cannot be killed; so after a minute it is told `EINTR`, and
 //! one that still wants the lock asks again.
 
@@ -65,6 +65,8 @@ pub struct Fs {
     waiting: VecDeque<Waiting>,
     /// Whether a queue may hold more than one call was to answer.
     unfinished: bool,
+    /// What the timer was set to and has not fired for yet.
+    armed: Option<Duration>,
 }
 
 impl Fs {
@@ -99,6 +101,7 @@ impl Fs {
             timer,
             waiting: VecDeque::new(),
             unfinished: false,
+            armed: None,
         })
     }
 
@@ -188,21 +191,27 @@ impl Fs {
         self.end_waiting(io, |waiting| now.duration_since(waiting.since) > PATIENCE)
     }
 
-    /// After every call: tries what waits, and sets the timer for what is left to do.
-    fn finish(&mut self, io: &mut ActiveIo<'_>, had_timer: bool) -> Result<(), DeviceError> {
-        if !self.waiting.is_empty() {
+    /// After every call: tries what waits, if it may have a chance by now, and sets the timer for
+    /// what is left to do.
+    fn finish(&mut self, io: &mut ActiveIo<'_>, timer: bool) -> Result<(), DeviceError> {
+        let freed = self.server.take_freed();
+        if !self.waiting.is_empty() && (timer || freed) {
             self.retry_waiting(io)?;
         }
-        let next = match (self.unfinished, self.waiting.is_empty()) {
+        let wanted = match (self.unfinished, self.waiting.is_empty()) {
             (true, _) => Duration::from_nanos(1),
             (false, false) => RETRY,
-            (false, true) if had_timer => Duration::ZERO,
             (false, true) => return Ok(()),
         };
-        self.set_timer(next).map_err(|source| DeviceError::Backend {
-            context: "set timer".into(),
-            source,
-        })
+        if self.armed.is_some_and(|armed| armed <= wanted) {
+            return Ok(());
+        }
+        self.armed = Some(wanted);
+        self.set_timer(wanted)
+            .map_err(|source| DeviceError::Backend {
+                context: "set timer".into(),
+                source,
+            })
     }
 
     fn set_timer(&self, after: Duration) -> io::Result<()> {
@@ -220,10 +229,6 @@ impl Fs {
         };
         timerfd_settime(&self.timer, TimerfdTimerFlags::empty(), &spec)?;
         Ok(())
-    }
-
-    fn is_busy(&self) -> bool {
-        self.unfinished || !self.waiting.is_empty()
     }
 }
 
@@ -249,25 +254,27 @@ impl VirtioDevice for Fs {
             context: "watch timer".into(),
             source,
         })?;
-        self.finish(io, false)
+        self.armed = None;
+        self.finish(io, true)
     }
 
     fn process_queue(&mut self, io: &mut ActiveIo<'_>, index: u16) -> Result<(), DeviceError> {
-        let had_timer = self.is_busy();
         self.answer_queue(io, index)?;
-        self.finish(io, had_timer)
+        self.finish(io, false)
     }
 
     fn process_event(&mut self, io: &mut ActiveIo<'_>, token: Token) -> Result<(), DeviceError> {
         if token != TIMER {
             return Ok(());
         }
+        // Empty if another call has set the timer anew meanwhile.
+        let _ = rustix::io::read(&self.timer, &mut [0; 8]);
+        self.armed = None;
         if std::mem::take(&mut self.unfinished) {
             for index in 0..=REQUEST_QUEUES as u16 {
                 self.answer_queue(io, index)?;
             }
         }
-        // Setting the timer anew, or to never, takes back that it was ready.
         self.finish(io, true)
     }
 
@@ -280,6 +287,7 @@ impl VirtioDevice for Fs {
     fn reset(&mut self) {
         self.waiting.clear();
         self.unfinished = false;
+        self.armed = None;
         self.server.clear();
     }
 
@@ -332,5 +340,10 @@ impl Fs {
     /// Closes every cached descriptor, as use of many others would.
     pub(super) fn forget_descriptors(&mut self) {
         self.server.share.forget_descriptors();
+    }
+
+    /// Does without `/proc` and `openat2(2)`.
+    pub(super) fn do_without(&mut self) {
+        self.server.share.do_without();
     }
 }

@@ -70,6 +70,7 @@ impl Server {
     pub(super) fn release(&mut self, request: &mut Request<'_, '_>) -> Answer {
         let args: ReleaseIn = request.args()?;
         self.share.close_handle(HandleId::from_raw(args.fh))?;
+        self.freed = true;
         Ok(Ended::Answer)
     }
 
@@ -136,6 +137,7 @@ impl Server {
         }
         let args: FlushIn = request.args()?;
         self.share.release_locks(request.node(), args.lock_owner);
+        self.freed = true;
         Ok(Ended::Answer)
     }
 

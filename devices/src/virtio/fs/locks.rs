@@ -49,6 +49,8 @@ impl Server {
         } else {
             self.share.lock(node, handle, owner(&args), wanted)
         };
+        // Even one that fails: an attempt to change a whole-file lock gives the old one up.
+        self.freed = true;
         match taken {
             Err(Errno::AGAIN | Errno::ACCESS) if wait => Ok(Ended::Wait),
             taken => taken.map(|()| Ended::Answer),

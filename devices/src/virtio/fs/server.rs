@@ -36,6 +36,8 @@ pub(super) struct Server {
     pub(super) cache: Cache,
     /// `None` until the guest has sent INIT.
     pub(super) session: Option<Session>,
+    /// Whether a lock may have been given up.
+    pub(super) freed: bool,
     text: Vec<u8>,
 }
 
@@ -45,6 +47,7 @@ impl Server {
             share,
             cache,
             session: None,
+            freed: false,
             text: Vec::new(),
         }
     }
@@ -54,6 +57,11 @@ impl Server {
         self.session = None;
         self.text = Vec::new();
         self.share.clear();
+    }
+
+    /// Whether a lock may have been given up since the last call.
+    pub(super) fn take_freed(&mut self) -> bool {
+        std::mem::take(&mut self.freed)
     }
 
     pub(super) fn agreed(&self, flag: InitFlags) -> bool {

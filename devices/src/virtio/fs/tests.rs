@@ -3,6 +3,7 @@
 mod client;
 mod hostile;
 mod locks;
+mod mounted;
 mod mutation;
 mod reading;
 mod session;

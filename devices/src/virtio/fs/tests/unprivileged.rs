@@ -1,4 +1,5 @@
-//! The share as a user who is not root serves it.
+//! The share where less is allowed: served by a user who is not root, or without `/proc` and
+//! `openat2(2)`.
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
@@ -117,4 +118,55 @@ fn serve() {
     let body = [args.as_bytes(), b"trusted.overlay.opaque\0"].concat();
     let trusted = client.raw(opcode::GETXATTR, dir.nodeid, &body, 64);
     assert_eq!(trusted, Err(Errno::NODATA));
+}
+
+#[test]
+fn a_share_does_without_proc_and_new_system_calls() {
+    let mut client = Client::new();
+    client.driver.device.do_without();
+    let outer = client.mkdir(ROOT, "outer").unwrap().nodeid;
+    let inner = client.mkdir(outer, "inner").unwrap().nodeid;
+    let file = client.put(inner, "file", b"hello");
+    client.driver.device.forget_descriptors();
+    assert_eq!(client.content(file).unwrap(), b"hello");
+    client.rename((ROOT, "outer"), (ROOT, "moved"), 0).unwrap();
+    client.driver.device.forget_descriptors();
+    assert_eq!(client.getattr(file).unwrap().size, 5);
+    let change = SetattrIn {
+        valid: (SetattrValid::MODE | SetattrValid::SIZE | SetattrValid::MTIME).bits(),
+        mode: 0o640,
+        size: 2,
+        mtime: 7,
+        ..SetattrIn::default()
+    };
+    let attr = client.setattr(file, change).unwrap();
+    assert_eq!((attr.mode & 0o777, attr.size, attr.mtime), (0o640, 2, 7));
+    let args = GetxattrIn {
+        size: 64,
+        padding: 0,
+    };
+    let body = super::client::with_names(&args, &["user.none"]);
+    assert_eq!(
+        client.raw(opcode::GETXATTR, file, &body, 64),
+        Err(Errno::NODATA)
+    );
+    let shared = MkdirIn {
+        mode: 0o777,
+        umask: 0,
+    };
+    let body = super::client::with_names(&shared, &["shared"]);
+    let dir: EntryOut = client.ask(opcode::MKDIR, ROOT, &body).unwrap();
+    assert_eq!(dir.attr.mode & 0o777, 0o777);
+
+    // A directory swapped for a link leads nowhere, this way too.
+    let path = client.path().to_owned();
+    client.driver.device.forget_descriptors();
+    fs::rename(path.join("moved/inner"), path.join("inner")).unwrap();
+    std::os::unix::fs::symlink("../inner", path.join("moved/inner")).unwrap();
+    assert_eq!(client.lookup(inner, "file").unwrap_err(), Errno::STALE);
+    assert_eq!(client.open(file, libc::O_RDONLY).unwrap_err(), Errno::STALE);
+    let fifo = path.join("fifo");
+    rustix::fs::mkfifoat(rustix::fs::CWD, &fifo, 0o644.into()).unwrap();
+    let fifo = client.walk("fifo").unwrap();
+    assert_eq!(client.open(fifo, libc::O_RDONLY).unwrap_err(), Errno::NXIO);
 }

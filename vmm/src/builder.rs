@@ -172,7 +172,7 @@ fn make_device(
             consoles.open(&format!("hvc{number}"), console)?,
         )?),
         DeviceSpec::Net(net) => Box::new(Net::new(net)?),
-        DeviceSpec::Fs(share) => Box::new(Fs::new(share)?),
+        DeviceSpec::Fs(share) => Box::new(Fs::new(number, share)?),
         DeviceSpec::Blk(disk) => Box::new(VirtioBlk::new(number, RawImage::open(disk)?)?),
         DeviceSpec::Rng => Box::new(Rng),
     })

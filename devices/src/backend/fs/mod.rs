@@ -22,6 +22,7 @@ mod handle;
 mod lock;
 mod lookup;
 mod node;
+mod place;
 mod remove;
 mod resolve;
 mod setattr;

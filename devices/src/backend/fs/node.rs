@@ -10,15 +10,11 @@ use std::collections::HashMap;
 use rustix::fs::{FileType, Stat};
 use rustix::io::Errno;
 
+use super::place::Place;
+
 /// The most files that a guest may remember at once (a guest with as many cached inodes has spent
 /// several GiB on them).
 const LIMIT: usize = 4 << 20;
-
-/// The most further names kept for a file with hard links.
-const MAX_LINKS: usize = 8;
-
-/// The most directories between a file and the root of the share.
-const MAX_DEPTH: usize = 4096;
 
 /// A file's number in the table: what FUSE calls a node id. Never reused within a session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -69,19 +65,6 @@ impl Key {
     }
 }
 
-/// A directory entry: where a file was seen.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Place {
-    pub(super) parent: NodeId,
-    pub(super) name: Box<[u8]>,
-}
-
-impl Place {
-    fn is(&self, parent: NodeId, name: &[u8]) -> bool {
-        self.parent == parent && *self.name == *name
-    }
-}
-
 /// One file that the guest knows.
 #[derive(Debug)]
 pub(super) struct Node {
@@ -120,7 +103,7 @@ struct Slot {
 pub(super) struct Nodes {
     slots: Vec<Slot>,
     free: Vec<u32>,
-    by_key: HashMap<Key, NodeId>,
+    pub(super) by_key: HashMap<Key, NodeId>,
     freed: Vec<NodeId>,
     /// The generation of slots never used: above all those of a restored table.
     first_generation: u32,
@@ -314,106 +297,6 @@ impl Nodes {
         Ok(())
     }
 
-    /// Notes that the file `id` was seen as `name` in `parent`.
-    pub(super) fn add_place(&mut self, id: NodeId, parent: NodeId, name: &[u8]) {
-        let Ok(node) = self.get(id) else { return };
-        let known = node.place.as_ref().is_some_and(|p| p.is(parent, name));
-        if known || id == NodeId::ROOT || self.get(parent).is_err() {
-            return;
-        }
-        let is_dir = node.kind == FileType::Directory;
-        if is_dir && self.is_beneath(parent, id) {
-            // Some place between the two is out of date, moved behind our back. Whoever comes by
-            // `parent` next has to look it up again.
-            self.drop_all_places(parent);
-        }
-        let place = Place {
-            parent,
-            name: name.into(),
-        };
-        self.pin(parent);
-        let Ok(node) = self.get_mut(id) else { return };
-        let before = node.place.replace(place);
-        let mut dropped = Vec::new();
-        if is_dir {
-            dropped.extend(before);
-        } else {
-            let (again, links): (Vec<_>, Vec<_>) = std::mem::take(&mut node.links)
-                .into_iter()
-                .partition(|p| p.is(parent, name));
-            node.links = links;
-            node.links.extend(before);
-            dropped.extend(again);
-            if node.links.len() > MAX_LINKS {
-                dropped.push(node.links.remove(0));
-            }
-        }
-        for place in dropped {
-            self.unpin(place.parent);
-        }
-    }
-
-    /// Notes that `name` in `parent` is no longer the file `id`.
-    pub(super) fn drop_place(&mut self, id: NodeId, parent: NodeId, name: &[u8]) {
-        let Ok(node) = self.get_mut(id) else { return };
-        if node.place.as_ref().is_some_and(|p| p.is(parent, name)) {
-            node.place = node.links.pop();
-        } else if let Some(at) = node.links.iter().position(|p| p.is(parent, name)) {
-            node.links.remove(at);
-        } else {
-            return;
-        }
-        self.unpin(parent);
-    }
-
-    fn drop_all_places(&mut self, id: NodeId) {
-        let Ok(node) = self.get_mut(id) else { return };
-        let places: Vec<Place> = node
-            .place
-            .take()
-            .into_iter()
-            .chain(node.links.drain(..))
-            .collect();
-        for place in places {
-            self.unpin(place.parent);
-        }
-    }
-
-    /// Whether `id` is `ancestor` or lies beneath it, as far as the table knows.
-    fn is_beneath(&self, id: NodeId, ancestor: NodeId) -> bool {
-        let mut at = id;
-        for _ in 0..MAX_DEPTH {
-            if at == ancestor {
-                return true;
-            }
-            match self.get(at).ok().and_then(|node| node.place.as_ref()) {
-                Some(place) => at = place.parent,
-                None => return false,
-            }
-        }
-        true
-    }
-
-    /// The names to walk from the nearest ancestor for which `is_base` holds (the root at the
-    /// latest) to the directory `id`.
-    pub(super) fn path(
-        &self,
-        id: NodeId,
-        is_base: impl Fn(NodeId) -> bool,
-    ) -> Result<(NodeId, Vec<&[u8]>), Errno> {
-        let (mut at, mut names) = (id, Vec::new());
-        while at != NodeId::ROOT && !is_base(at) {
-            let place = self.get(at)?.place.as_ref().ok_or(Errno::STALE)?;
-            names.push(&*place.name);
-            at = place.parent;
-            if names.len() > MAX_DEPTH {
-                return Err(Errno::STALE);
-            }
-        }
-        names.reverse();
-        Ok((at, names))
-    }
-
     /// Keeps `id` in the table until [`Nodes::unpin`].
     pub(super) fn pin(&mut self, id: NodeId) {
         if let Ok(node) = self.get_mut(id) {
@@ -474,5 +357,64 @@ impl Nodes {
         self.free.extend(u32::try_from(id.index()));
         self.freed.push(id);
         node.place.into_iter().chain(node.links).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rustix::fs::{CWD, statat};
+
+    use super::super::resolve::NAME_ITSELF;
+    use super::*;
+
+    fn stat(path: &str) -> Stat {
+        statat(CWD, path, NAME_ITSELF).unwrap()
+    }
+
+    #[test]
+    fn a_number_that_another_file_takes_over_makes_a_new_node() {
+        let mut nodes = Nodes::new(&stat("/"));
+        let file = stat("/proc/version");
+        let place = Some((NodeId::ROOT, b"file".as_slice()));
+        let old = nodes.intern(place, &file).unwrap();
+        assert_eq!(nodes.intern(place, &file), Ok(old));
+        nodes.disown(old);
+        nodes.drop_place(old, NodeId::ROOT, b"file");
+        let new = nodes.intern(place, &file).unwrap();
+        assert_ne!(new, old);
+        assert!(nodes.get(old).is_ok());
+        nodes.forget(old, 2);
+        assert!(nodes.get(old).is_err());
+        assert_eq!(nodes.find(&file), Some(new));
+    }
+
+    #[test]
+    fn a_directory_stays_as_long_as_something_beneath_it_is_known() {
+        let mut nodes = Nodes::new(&stat("/"));
+        let dir = nodes
+            .intern(Some((NodeId::ROOT, b"proc")), &stat("/proc"))
+            .unwrap();
+        let file = nodes
+            .intern(Some((dir, b"version")), &stat("/proc/version"))
+            .unwrap();
+        nodes.forget(dir, 1);
+        assert!(nodes.get(dir).is_ok());
+        nodes.forget(file, 1);
+        assert!(nodes.get(dir).is_err());
+        assert_eq!(nodes.len(), 1);
+        assert_eq!(nodes.next_freed(), Some(dir));
+        assert_eq!(nodes.next_freed(), Some(file));
+    }
+
+    #[test]
+    fn a_full_table_takes_no_more() {
+        let mut nodes = Nodes::new(&stat("/"));
+        nodes.limit = 2;
+        nodes.intern(None, &stat("/proc")).unwrap();
+        assert_eq!(
+            nodes.intern(None, &stat("/proc/version")),
+            Err(Errno::NFILE)
+        );
+        assert!(nodes.intern(None, &stat("/proc")).is_ok());
     }
 }

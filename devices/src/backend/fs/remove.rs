@@ -5,7 +5,8 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 use rustix::fs::{
-    AtFlags, Mode, OFlags, RenameFlags, Stat, fstat, openat, renameat_with, statat, unlinkat,
+    AtFlags, FileType, Mode, OFlags, RenameFlags, Stat, fstat, openat, renameat_with, statat,
+    unlinkat,
 };
 use rustix::io::Errno;
 
@@ -38,6 +39,7 @@ impl Share {
         let known = self.nodes.find(&stat);
         let spare = known.and_then(|id| self.spare(id, parent, &dir, name));
         unlinkat(&dir, name, flags)?;
+        self.disown_last(known, &stat);
         self.removed(known, parent, name, spare);
         Ok(())
     }
@@ -74,6 +76,9 @@ impl Share {
             self.nodes.pin(id);
             self.nodes.drop_place(id, from.0, from.1.to_bytes());
         }
+        if let Some(replaced) = replaced.filter(|_| !exchange) {
+            self.disown_last(other, &replaced);
+        }
         self.removed(other, to.0, to.1, spare);
         if let Some(id) = moved {
             self.nodes.add_place(id, to.0, to.1.to_bytes());
@@ -101,6 +106,15 @@ impl Share {
         let fd = openat(dir, name, flags, Mode::empty()).ok()?;
         let node = self.nodes.get(id).ok()?;
         fstat(&fd).is_ok_and(|stat| node.is(&stat)).then_some(fd)
+    }
+
+    /// Notes that a name of the file `stat` is gone, which may have been its last: until the
+    /// guest has forgotten the file, no other is to be taken for it.
+    fn disown_last(&mut self, known: Option<NodeId>, stat: &Stat) {
+        let is_dir = FileType::from_raw_mode(stat.st_mode) == FileType::Directory;
+        if let Some(id) = known.filter(|_| is_dir || stat.st_nlink <= 1) {
+            self.nodes.disown(id);
+        }
     }
 
     fn removed(

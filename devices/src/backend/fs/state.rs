@@ -15,7 +15,8 @@ use super::Share;
 use super::budget::Permit;
 use super::handle::{Flock, Handle, HandleId};
 use super::lock::LockOwner;
-use super::node::{Key, Node, NodeId, Place};
+use super::node::{Key, Node, NodeId};
+use super::place::Place;
 use crate::sys::fs::{FileLock, LockKind};
 
 /// Why a saved share cannot be taken back.

@@ -44,6 +44,9 @@ const RETRY: Duration = Duration::from_millis(20);
 /// How long a request waits at most.
 const PATIENCE: Duration = Duration::from_secs(60);
 
+/// The threads of the first shares, by name.
+const THREADS: [&str; 8] = ["fs0", "fs1", "fs2", "fs3", "fs4", "fs5", "fs6", "fs7"];
+
 const TIMER: Token = Token(0);
 const KIND: &str = "virtio-fs";
 
@@ -63,18 +66,18 @@ pub struct Fs {
     config: Arc<ConstConfig>,
     timer: OwnedFd,
     waiting: VecDeque<Waiting>,
-    /// Whether a queue may hold more than one call was to answer.
-    unfinished: bool,
-    /// What the timer was set to and has not fired for yet.
-    armed: Option<Duration>,
+    /// Whether the timer is set and has not fired yet.
+    armed: bool,
+    thread: &'static str,
 }
 
 impl Fs {
-    /// A device that shares `spec.path`.
+    /// A device that shares `spec.path`, the machine's share number `number`, which names its
+    /// thread.
     ///
     /// # Errors
     /// See [`FsError`].
-    pub fn new(spec: &FsSpec) -> Result<Self, FsError> {
+    pub fn new(number: usize, spec: &FsSpec) -> Result<Self, FsError> {
         let tag = spec.tag.as_bytes();
         if tag.is_empty() || tag.len() > TAG_MAX || tag.contains(&0) {
             return Err(FsError::Tag {
@@ -100,8 +103,8 @@ impl Fs {
             config: Arc::new(ConstConfig(config)),
             timer,
             waiting: VecDeque::new(),
-            unfinished: false,
-            armed: None,
+            armed: false,
+            thread: THREADS.get(number).copied().unwrap_or("fs"),
         })
     }
 
@@ -140,7 +143,7 @@ impl Fs {
                 io.notify_used(index)?;
             }
         }
-        self.unfinished = true;
+        io.call_again(index);
         io.notify_used(index)
     }
 
@@ -191,23 +194,18 @@ impl Fs {
         self.end_waiting(io, |waiting| now.duration_since(waiting.since) > PATIENCE)
     }
 
-    /// After every call: tries what waits, if it may have a chance by now, and sets the timer for
-    /// what is left to do.
+    /// After every call: tries what waits, if it may have a chance by now, and sets the timer if
+    /// something still waits.
     fn finish(&mut self, io: &mut ActiveIo<'_>, timer: bool) -> Result<(), DeviceError> {
         let freed = self.server.take_freed();
         if !self.waiting.is_empty() && (timer || freed) {
             self.retry_waiting(io)?;
         }
-        let wanted = match (self.unfinished, self.waiting.is_empty()) {
-            (true, _) => Duration::from_nanos(1),
-            (false, false) => RETRY,
-            (false, true) => return Ok(()),
-        };
-        if self.armed.is_some_and(|armed| armed <= wanted) {
+        if self.waiting.is_empty() || self.armed {
             return Ok(());
         }
-        self.armed = Some(wanted);
-        self.set_timer(wanted)
+        self.armed = true;
+        self.set_timer(RETRY)
             .map_err(|source| DeviceError::Backend {
                 context: "set timer".into(),
                 source,
@@ -239,7 +237,7 @@ impl VirtioDevice for Fs {
             features: 0,
             // The high priority queue, then the request queues (VIRTIO 1.3 §5.11.2).
             queue_sizes: vec![QUEUE_SIZE; 1 + REQUEST_QUEUES as usize],
-            runs_on: EventLoop::Own("fs0"),
+            runs_on: EventLoop::Own(self.thread),
         }
     }
 
@@ -254,7 +252,10 @@ impl VirtioDevice for Fs {
             context: "watch timer".into(),
             source,
         })?;
-        self.armed = None;
+        for index in 0..=REQUEST_QUEUES as u16 {
+            io.call_again(index);
+        }
+        self.armed = false;
         self.finish(io, true)
     }
 
@@ -267,14 +268,9 @@ impl VirtioDevice for Fs {
         if token != TIMER {
             return Ok(());
         }
-        // Empty if another call has set the timer anew meanwhile.
+        // Empty if the call is spurious.
         let _ = rustix::io::read(&self.timer, &mut [0; 8]);
-        self.armed = None;
-        if std::mem::take(&mut self.unfinished) {
-            for index in 0..=REQUEST_QUEUES as u16 {
-                self.answer_queue(io, index)?;
-            }
-        }
+        self.armed = false;
         self.finish(io, true)
     }
 
@@ -286,8 +282,7 @@ impl VirtioDevice for Fs {
 
     fn reset(&mut self) {
         self.waiting.clear();
-        self.unfinished = false;
-        self.armed = None;
+        self.armed = false;
         self.server.clear();
     }
 
@@ -297,7 +292,6 @@ impl VirtioDevice for Fs {
             session: self.server.session,
             share: self.server.share.save(),
             waiting: waiting.map(|w| (w.queue, w.head, w.unique)).collect(),
-            unfinished: self.unfinished,
         };
         Payload::pack(KIND, 1, &state).map(Some)
     }
@@ -310,7 +304,6 @@ impl VirtioDevice for Fs {
             log::warn!("virtio-fs: {lost} open files or locks of the guest are gone");
         }
         self.server.session = state.session;
-        self.unfinished = state.unfinished;
         let since = Instant::now();
         let waiting = state.waiting.iter();
         self.waiting = waiting
@@ -332,7 +325,6 @@ struct FsStateV1 {
     session: Option<Session>,
     share: ShareState,
     waiting: Vec<(u16, u16, u64)>,
-    unfinished: bool,
 }
 
 #[cfg(test)]

@@ -45,7 +45,7 @@ impl Client {
     }
 
     pub(super) fn of(spec: &FsSpec) -> Self {
-        let mut client = Self::silent(Fs::new(spec).unwrap());
+        let mut client = Self::silent(Fs::new(0, spec).unwrap());
         client.init(OFFERED);
         client
     }

@@ -231,7 +231,7 @@ proptest! {
         fs::write(root.join("a"), "data").unwrap();
         fs::write(above.path().join("outside"), "untouched").unwrap();
         let cache = [Cache::Never, Cache::Auto, Cache::Always][cache];
-        let mut client = Client::silent(Fs::new(&spec(&root, read_only, cache)).unwrap());
+        let mut client = Client::silent(Fs::new(0, &spec(&root, read_only, cache)).unwrap());
         client.init(OFFERED);
         for (opcode, node, body, room) in steps {
             let (_, message) = client.message(opcode, node, &body);

@@ -55,7 +55,7 @@ impl Drop for Mounted {
 
 /// Mounts the share at `target` and serves it until it is unmounted.
 fn serve(spec: &FsSpec, target: &Path) -> JoinHandle<()> {
-    let device = Fs::new(spec).unwrap();
+    let device = Fs::new(0, spec).unwrap();
     let fuse = File::options()
         .read(true)
         .write(true)

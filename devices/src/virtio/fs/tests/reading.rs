@@ -323,7 +323,7 @@ fn a_lasting_read_only_share_is_read_without_being_opened() {
     fs::create_dir(dir.path().join("dir")).unwrap();
     fs::write(dir.path().join("dir/file"), "data").unwrap();
     let spec = spec(dir.path(), true, Cache::Always);
-    let mut client = Client::silent(Fs::new(&spec).unwrap());
+    let mut client = Client::silent(Fs::new(0, &spec).unwrap());
     let out = client.init(OFFERED);
     let flags = InitFlags::from_bits_retain(out.flags.into());
     assert!(flags.contains(InitFlags::NO_OPEN_SUPPORT | InitFlags::NO_OPENDIR_SUPPORT));
@@ -349,7 +349,7 @@ fn a_specification_that_cannot_be_shared_is_an_error_that_names_it() {
     let file = dir.path().join("file");
     fs::write(&file, "").unwrap();
     let text = |spec: &FsSpec| {
-        let error = Fs::new(spec).unwrap_err();
+        let error = Fs::new(0, spec).unwrap_err();
         let cause = std::error::Error::source(&error).map(ToString::to_string);
         format!("{error}: {}", cause.unwrap_or_default())
     };
@@ -361,13 +361,16 @@ fn a_specification_that_cannot_be_shared_is_an_error_that_names_it() {
             tag: tag.into(),
             ..spec(dir.path(), true, Cache::Auto)
         };
-        assert!(matches!(Fs::new(&bad), Err(FsError::Tag { .. })), "{tag}");
+        assert!(
+            matches!(Fs::new(0, &bad), Err(FsError::Tag { .. })),
+            "{tag}"
+        );
     }
     let longest = FsSpec {
         tag: "x".repeat(36),
         ..spec(dir.path(), true, Cache::Auto)
     };
-    assert!(Fs::new(&longest).is_ok());
+    assert!(Fs::new(0, &longest).is_ok());
 }
 
 #[test]

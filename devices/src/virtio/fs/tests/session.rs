@@ -16,7 +16,7 @@ use crate::virtio::fs::{Cache, Fs};
 fn nothing_is_served_before_init() {
     let dir = tempfile::tempdir().unwrap();
     fs::write(dir.path().join("file"), "").unwrap();
-    let device = Fs::new(&spec(dir.path(), false, Cache::Auto)).unwrap();
+    let device = Fs::new(0, &spec(dir.path(), false, Cache::Auto)).unwrap();
     let mut client = Client::silent(device);
     assert_eq!(client.lookup(ROOT, "file").unwrap_err(), Errno::IO);
     client.init(OFFERED);
@@ -28,7 +28,7 @@ fn nothing_is_served_before_init() {
 #[test]
 fn init_agrees_on_what_both_know() {
     let dir = tempfile::tempdir().unwrap();
-    let device = Fs::new(&spec(dir.path(), false, Cache::Auto)).unwrap();
+    let device = Fs::new(0, &spec(dir.path(), false, Cache::Auto)).unwrap();
     let mut client = Client::silent(device);
     let out = client.init(u64::MAX);
     assert_eq!((out.major, out.minor), (7, 38));
@@ -50,7 +50,7 @@ fn init_agrees_on_what_both_know() {
 #[test]
 fn a_guest_of_another_protocol_is_told() {
     let dir = tempfile::tempdir().unwrap();
-    let device = Fs::new(&spec(dir.path(), false, Cache::Auto)).unwrap();
+    let device = Fs::new(0, &spec(dir.path(), false, Cache::Auto)).unwrap();
     let mut client = Client::silent(device);
     let mut ask = |major, minor| {
         let args = InitIn {
@@ -85,7 +85,7 @@ fn taken_over(mut client: Client) -> Client {
     let state = client.driver.device.save().unwrap().unwrap();
     // The process that saved is gone, and its locks with it.
     client.driver.device.reset();
-    let mut device = Fs::new(&spec(client.path(), false, Cache::Auto)).unwrap();
+    let mut device = Fs::new(0, &spec(client.path(), false, Cache::Auto)).unwrap();
     device.restore(state).unwrap();
     client.driver.device = device;
     client.driver.activate().unwrap();
@@ -199,7 +199,7 @@ fn what_changed_while_a_session_was_away_is_out_of_date_and_no_more() {
     fs::write(path.join("other"), "new").unwrap();
     fs::rename(path.join("other"), path.join("replaced")).unwrap();
 
-    let mut device = Fs::new(&spec(&path, false, Cache::Auto)).unwrap();
+    let mut device = Fs::new(0, &spec(&path, false, Cache::Auto)).unwrap();
     device.restore(state.clone()).unwrap();
     client.driver.device = device;
     client.driver.activate().unwrap();
@@ -214,7 +214,7 @@ fn what_changed_while_a_session_was_away_is_out_of_date_and_no_more() {
 #[test]
 fn a_state_that_contradicts_itself_is_refused() {
     let dir = tempfile::tempdir().unwrap();
-    let device = || Fs::new(&spec(dir.path(), false, Cache::Auto)).unwrap();
+    let device = || Fs::new(0, &spec(dir.path(), false, Cache::Auto)).unwrap();
     let node = r#"{"id":ID,"dev":1,"ino":2,"kind":16384,"lookups":1,"told":0,"places":[PLACES]}"#;
     let node = |id: &str, places: &str| node.replace("ID", id).replace("PLACES", places);
     let state = |nodes: String| Payload {
@@ -222,7 +222,7 @@ fn a_state_that_contradicts_itself_is_refused() {
         version: 1,
         data: format!(
             r#"{{"session":null,"share":{{"root_dev":1,"generation":1,"nodes":[{nodes}],
-            "handles":[],"locks":[]}},"waiting":[],"unfinished":false}}"#
+            "handles":[],"locks":[]}},"waiting":[]}}"#
         )
         .into_bytes(),
     };

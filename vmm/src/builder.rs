@@ -77,6 +77,7 @@ pub(crate) fn build(spec: &VmSpec, started: Instant) -> Result<Machine, Error> {
         .map_err(|source| Error::start("vCPU threads", source))?;
     Ok(Machine {
         vcpus,
+        context,
         io,
         platform,
         consoles: consoles.handles,

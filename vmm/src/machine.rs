@@ -1,6 +1,7 @@
 //! A built machine: everything that lives as long as the guest runs, with one owner.
 
 use std::mem;
+use std::sync::Arc;
 use std::time::Instant;
 
 use devices::GuestRam;
@@ -12,12 +13,13 @@ use devices::pci::PciBus;
 use crate::event::EventReceiver;
 use crate::kvm::Vm;
 use crate::platform::Platform;
-use crate::vcpu::VcpuThreads;
+use crate::vcpu::{VcpuContext, VcpuThreads};
 
 /// A running machine. Dropping it stops the vCPUs, then the devices, then gives back the RAM.
 #[derive(Debug)]
 pub(crate) struct Machine {
     pub(crate) vcpus: VcpuThreads,
+    pub(crate) context: Arc<VcpuContext>,
     pub(crate) io: EventLoop,
     pub(crate) platform: Platform,
     pub(crate) consoles: Vec<ConsoleHandle>,
@@ -61,6 +63,7 @@ impl Machine {
     /// with the process; waiting for it here would let a slow disk delay the end of the run.
     pub(crate) fn finish(mut self) {
         self.vcpus.stop();
+        self.context.apply_kept_writes();
         self.io.stop();
         mem::forget(self);
     }

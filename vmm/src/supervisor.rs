@@ -20,6 +20,8 @@ use crate::machine::Machine;
 const PANIC_GRACE: Duration = Duration::from_secs(3);
 /// How long a guest may take to heed the power button before Ctrl-Alt-Del is tried.
 const POWER_BUTTON_GRACE: Duration = Duration::from_secs(20);
+/// The longest that serial output of a guest that never looks at its port may stay with KVM.
+const KEPT_WRITES_LIMIT: Duration = Duration::from_secs(1);
 /// Console bytes kept for an error report.
 const TAIL: usize = 4096;
 
@@ -176,6 +178,7 @@ impl Run<'_> {
     fn wait(&mut self, signals: &mut Signals) -> Result<ExitReason, Error> {
         loop {
             let (events, signalled) = self.poll(&self.machine.events, &signals.stream)?;
+            self.machine.context.apply_kept_writes();
             if events {
                 while let Some(event) = self.machine.events.take() {
                     if let Some(reason) = self.event(event) {
@@ -199,10 +202,11 @@ impl Run<'_> {
     }
 
     fn poll(&self, events: &EventReceiver, signals: &UnixStream) -> Result<(bool, bool), Error> {
-        let left = self
-            .deadline
-            .as_ref()
-            .map(|(at, _)| at.saturating_duration_since(Instant::now()));
+        let look = self.machine.context.keeps_writes();
+        let look = look.then(|| Instant::now() + KEPT_WRITES_LIMIT);
+        let end = self.deadline.iter().map(|(at, _)| *at);
+        let next = end.chain(self.ask_again).chain(look).min();
+        let left = next.map(|at| at.saturating_duration_since(Instant::now()));
         let timeout = left.and_then(|left| Timespec::try_from(left).ok());
         let mut fds = [
             PollFd::new(events, PollFlags::IN),

@@ -33,13 +33,19 @@ pub(crate) struct VcpuContext {
 impl VcpuContext {
     /// Applies port writes that KVM kept; before any other access, to keep their order.
     pub(crate) fn apply_kept_writes(&self) {
-        if let Some(serial) = &self.serial_ring
-            && serial.keeping.load(Ordering::Acquire)
+        if self.keeps_writes()
+            && let Some(serial) = &self.serial_ring
         {
             serial.ring.drain(|port, data| {
                 self.ports.write(port, data);
             });
         }
+    }
+
+    /// Whether KVM keeps port writes now.
+    pub(crate) fn keeps_writes(&self) -> bool {
+        let serial = self.serial_ring.as_ref();
+        serial.is_some_and(|serial| serial.keeping.load(Ordering::Acquire))
     }
 
     fn port_write(&self, port: u64, data: &[u8]) -> Effect {
@@ -61,8 +67,9 @@ const FIFO_ENABLE: u8 = 1;
 /// Serial output by way of KVM's ring of coalesced writes.
 ///
 /// It starts when the guest turns the FIFO on: a driver with a FIFO looks at the line status (an
-/// exit) once for sixteen bytes, so nothing stays in the ring for long. Before that, and on the
-/// start-up path, nothing is registered with KVM.
+/// exit) once for sixteen bytes, so nothing stays in the ring for long; for guests that do not, the
+/// supervisor looks every second. Before that, and on the start-up path, nothing is registered with
+/// KVM.
 #[derive(Debug)]
 pub(crate) struct CoalescedSerial {
     ring: CoalescedRing,

@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 /// FNV-1a over 128 bits: the keys tell recipes apart, nobody attacks them.
-/// (The FNV Non-Cryptographic Hash Algorithm, draft-eastlake-fnv-17.txt §2 and §5.)
+/// (The FNV Non-Cryptographic Hash Algorithm, draft-eastlake-fnv-17.)
 #[derive(Clone, Debug)]
 pub(super) struct Key(u128);
 

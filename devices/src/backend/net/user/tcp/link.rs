@@ -1,12 +1,15 @@
 //! smoltcp's way to the guest: one packet in, packets out into the outbox.
 
+use std::hash::{BuildHasher, Hasher, RandomState};
 use std::num::{NonZeroU16, NonZeroUsize};
 
+use smoltcp::iface::{Config, Interface};
 use smoltcp::phy::{
     Checksum, ChecksumCapabilities, Device, DeviceCapabilities, Medium, PacketMeta, RxToken,
     TxToken,
 };
 use smoltcp::time::Instant;
+use smoltcp::wire::HardwareAddress;
 
 use crate::backend::net::user::datagram::partial_checksum;
 use crate::backend::net::user::outbox::Outbox;
@@ -18,6 +21,20 @@ const CHECKSUM: usize = 16;
 
 /// The longest packet handed to a guest that cuts it into segments itself.
 const TSO_MAX: NonZeroUsize = NonZeroUsize::MAX;
+
+/// smoltcp's interface: it takes packets for every address.
+pub(super) fn interface(capabilities: &DeviceCapabilities, out: &mut Outbox) -> Interface {
+    let mut config = Config::new(HardwareAddress::Ip);
+    config.random_seed = RandomState::new().build_hasher().finish();
+    let mut link = Link {
+        packet: None,
+        out,
+        capabilities,
+    };
+    let mut interface = Interface::new(config, &mut link, Instant::ZERO);
+    interface.set_any_ip(true);
+    interface
+}
 
 /// What the link carries, for the guest's choice of features.
 pub(in super::super) fn capabilities(

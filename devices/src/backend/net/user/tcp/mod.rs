@@ -4,26 +4,26 @@
 //! does not depend on the number of flows. What one side sends and the other does not take fills the
 //! flow's buffer and then holds the sender back.
 
+mod deadlines;
 mod flow;
 mod link;
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
-use std::hash::{BuildHasher, Hasher, RandomState};
 use std::net::{SocketAddr, SocketAddrV4};
 use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
 use rustix::io::Errno;
 use rustix::net::{self, SocketFlags, SocketType, sockopt};
-use smoltcp::iface::{Config, Interface, SocketSet};
+use smoltcp::iface::{Interface, SocketSet};
 use smoltcp::phy::DeviceCapabilities;
 use smoltcp::socket::tcp::State;
 use smoltcp::time::{Duration as WireDuration, Instant as WireInstant};
-use smoltcp::wire::HardwareAddress;
 
+use self::deadlines::PATIENCE;
 use self::flow::{Flow, Phase, Reset};
-use self::link::Link;
 pub(super) use self::link::capabilities;
+use self::link::{Link, interface};
 use super::forward::family;
 use super::icmp;
 use super::outbox::Outbox;
@@ -37,12 +37,6 @@ use crate::virtio::device::Interest;
 /// The gateway's ports that stand for clients of forwarded ports.
 const CLIENT_PORTS: std::ops::RangeInclusive<u16> = 32768..=65535;
 
-/// How long a client of a forward waits for the guest to come up, and then for it to answer.
-const PATIENCE: Duration = Duration::from_secs(180);
-/// How long an idle flow stays: RFC 5382 §5 asks for at least 2 hours and 4 minutes.
-const IDLE: Duration = Duration::from_secs(2 * 3600 + 240);
-/// How long a flow may hold data that one side does not take, or wait for a handshake.
-const IDLE_STUCK: Duration = Duration::from_secs(900);
 /// smoltcp is not asked more often than this for a flow that had nothing to send.
 const POLL_MIN: Duration = Duration::from_millis(5);
 
@@ -439,19 +433,6 @@ impl TcpFlows {
         self.set_deadline(id, deadline);
     }
 
-    fn set_deadline(&mut self, id: u32, deadline: Option<Instant>) {
-        let Some(flow) = self.flows.get_mut(id) else {
-            return;
-        };
-        if deadline != flow.deadline {
-            if let Some(old) = flow.deadline {
-                self.deadlines.remove(&(old, id));
-            }
-            flow.deadline = deadline;
-            self.deadlines.extend(deadline.map(|at| (at, id)));
-        }
-    }
-
     fn remove(&mut self, id: u32, env: &mut Env<'_>) {
         let Some(mut flow) = self.flows.remove(id) else {
             return;
@@ -462,56 +443,6 @@ impl TcpFlows {
         }
         if let Some(at) = flow.deadline {
             self.deadlines.remove(&(at, id));
-        }
-    }
-
-    /// When [`TcpFlows::expire`] is to be called.
-    pub(super) fn next_deadline(&self) -> Option<Instant> {
-        self.deadlines.first().map(|&(at, _)| at)
-    }
-
-    /// Queues the flows whose time has come.
-    pub(super) fn expire(&mut self, env: &mut Env<'_>) {
-        while let Some(&(at, id)) = self.deadlines.first() {
-            if at > env.now {
-                break;
-            }
-            self.deadlines.pop_first();
-            if let Some(flow) = self.flows.get_mut(id) {
-                flow.deadline = None;
-            }
-            self.enqueue(id);
-        }
-    }
-
-    /// Ends the flows that were idle for too long.
-    pub(super) fn sweep(&mut self, env: &mut Env<'_>) {
-        let over = |flow: &Flow| {
-            let guest = flow.guest_ref();
-            let limit = match flow.phase {
-                Phase::Waiting => PATIENCE,
-                Phase::Connecting | Phase::Aborting => IDLE_STUCK,
-                Phase::Open if guest.send_queue() + guest.recv_queue() > 0 => IDLE_STUCK,
-                Phase::Open if guest.state() == State::SynReceived => IDLE_STUCK,
-                Phase::Open => IDLE,
-            };
-            env.now - flow.used >= limit
-        };
-        let idle: Vec<u32> = self
-            .flows
-            .iter()
-            .filter(|(_, f)| over(f))
-            .map(|(id, _)| id)
-            .collect();
-        for id in idle {
-            if let Some(flow) = self.flows.get_mut(id) {
-                flow.reset_host();
-                if matches!(flow.phase, Phase::Open | Phase::Connecting) {
-                    self.abort(id, env);
-                } else {
-                    self.remove(id, env);
-                }
-            }
         }
     }
 
@@ -546,20 +477,6 @@ impl TcpFlows {
 
 fn micros(duration: Duration) -> u64 {
     u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
-}
-
-/// smoltcp's interface: it takes packets for every address.
-fn interface(capabilities: &DeviceCapabilities, out: &mut Outbox) -> Interface {
-    let mut config = Config::new(HardwareAddress::Ip);
-    config.random_seed = RandomState::new().build_hasher().finish();
-    let mut link = Link {
-        packet: None,
-        out,
-        capabilities,
-    };
-    let mut interface = Interface::new(config, &mut link, WireInstant::ZERO);
-    interface.set_any_ip(true);
-    interface
 }
 
 /// A socket that connects to `address`, and whether it already did.

@@ -166,16 +166,34 @@ impl Order<'_> {
 }
 
 impl Module {
-    /// The module's contents, decompressed.
+    /// The module's contents, decompressed and without its signature.
+    ///
+    /// To check one takes a kernel longer than all else in loading the module, and whoever writes
+    /// an initrd could as well write another kernel beside it.
     ///
     /// # Errors
     /// If the file cannot be read, is not what its ending says, or is larger than 256 MiB.
     pub fn read(&self) -> Result<Vec<u8>, ModuleError> {
-        unpack(&self.path).map_err(|source| ModuleError::Read {
+        let mut contents = unpack(&self.path).map_err(|source| ModuleError::Read {
             path: self.path.clone(),
             source,
-        })
+        })?;
+        contents.truncate(unsigned_len(&contents));
+        Ok(contents)
     }
+}
+
+/// The length of a module without the signature that may follow it: signature, 12 bytes whose last
+/// four are the signature's length, marker (Linux include/linux/module_signature.h).
+fn unsigned_len(module: &[u8]) -> usize {
+    const MARKER: &[u8] = b"~Module signature appended~\n";
+    const INFO: usize = 12;
+    let signed = module.strip_suffix(MARKER).and_then(|rest| {
+        let (rest, length) = rest.split_last_chunk::<4>()?;
+        let signature = usize::try_from(u32::from_be_bytes(*length)).ok()?;
+        rest.len().checked_sub(INFO - 4)?.checked_sub(signature)
+    });
+    signed.unwrap_or(module.len())
 }
 
 fn unpack(path: &Path) -> io::Result<Vec<u8>> {

@@ -263,7 +263,10 @@ fn cmdline(form: RootForm) -> String {
     format!("{CMDLINE} pcpvmm.root={root}")
 }
 
-const CMDLINE: &str = "console=ttyS0,115200 console=hvc0 8250.nr_uarts=1 reboot=t panic=-1 loglevel=6 audit=0 apparmor=0 systemd.show_status=false";
+/// docs/image.md says why each word is there.
+const CMDLINE: &str = "console=ttyS0,115200 console=hvc0 8250.nr_uarts=1 reboot=t panic=-1 \
+    loglevel=6 audit=0 lsm=yama rcupdate.rcu_expedited=1 systemd.show_status=false \
+    systemd.tty.term.console=dumb systemd.tty.rows.console=24 systemd.tty.columns.console=80";
 
 fn manifest(spec: &ImageSpec, folder: &Path, cmdline: String, build: BuildInfo) -> Bundle {
     let variant = &spec.variant;

@@ -52,10 +52,21 @@ struct Table {
 struct Layer {
     packages: Vec<String>,
     enable: Vec<String>,
-    mask: Vec<String>,
+    unmask: Vec<String>,
     mask_generators: Vec<String>,
     script: String,
+    mask: Vec<Mask>,
     file: Vec<RecipeFile>,
+}
+
+/// Units that are not wanted.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Mask {
+    /// Why they are not; for those who read the table and its documentation.
+    #[cfg_attr(not(test), expect(dead_code, reason = "for readers"))]
+    reason: String,
+    units: Vec<String>,
 }
 
 /// A file of an image.
@@ -93,7 +104,13 @@ impl Recipe {
     fn add(&mut self, layer: &Layer, variant: &Variant) {
         self.packages.extend(layer.packages.iter().cloned());
         self.enable.extend(layer.enable.iter().cloned());
-        self.mask.extend(layer.mask.iter().cloned());
+        self.mask.extend(
+            layer
+                .mask
+                .iter()
+                .flat_map(|mask| mask.units.iter().cloned()),
+        );
+        self.mask.retain(|unit| !layer.unmask.contains(unit));
         self.mask_generators
             .extend(layer.mask_generators.iter().cloned());
         if !layer.script.is_empty() {
@@ -174,6 +191,29 @@ mod tests {
             .unwrap();
         assert_eq!(hostname.text, "pcp-eval-vm\n");
         assert!(recipe.scripts[0].contains("echo 'root:pcp' | chpasswd"));
+    }
+
+    #[test]
+    fn a_layer_can_bring_back_what_another_masks() {
+        let masked = |name: &str| Recipe::of(&variant::find(name).unwrap()).unwrap().mask;
+        let tracing = "sys-kernel-tracing.mount".to_owned();
+        assert!(masked("base").contains(&tracing));
+        assert!(!masked("bpf").contains(&tracing));
+    }
+
+    #[test]
+    fn every_masked_unit_is_documented_with_its_reason() {
+        let document = include_str!("../../../docs/image.md");
+        let table: Table = toml::from_str(TABLE).unwrap();
+        for mask in table.layer.values().flat_map(|layer| &layer.mask) {
+            let row = document
+                .lines()
+                .find(|line| line.starts_with(&format!("| {} |", mask.reason)));
+            let row = row.unwrap_or_else(|| panic!("no row for: {}", mask.reason));
+            for unit in &mask.units {
+                assert!(row.contains(&format!("`{unit}`")), "{unit}");
+            }
+        }
     }
 
     #[test]

@@ -136,3 +136,21 @@ fn compressed_modules_are_unpacked() {
     );
     assert!(write("n.ko.zst", b"not zstd").read().is_err());
 }
+
+#[test]
+fn signatures_are_left_out() {
+    let module = |body: &[u8], length: u32| {
+        let info = [&[0, 0, 2, 0, 0, 0, 0, 0][..], &length.to_be_bytes()].concat();
+        [body, b"signature", &info, b"~Module signature appended~\n"].concat()
+    };
+    assert_eq!(unsigned_len(&module(b"body", 9)), 4);
+    assert_eq!(unsigned_len(b"body"), 4);
+    let wrong = module(b"body", 1000);
+    assert_eq!(
+        unsigned_len(&wrong),
+        wrong.len(),
+        "a length beyond the file says nothing"
+    );
+    let short = b"~Module signature appended~\n";
+    assert_eq!(unsigned_len(short), short.len());
+}

@@ -124,6 +124,10 @@ impl Output {
 
     /// Warns of `text` on standard error, even where notes are unwanted.
     pub(crate) fn warn(self, text: impl AsRef<str>) {
+        if self.is_json() {
+            let value = serde_json::json!({ "warning": text.as_ref() });
+            return self.talk(&format!("{value}\n"));
+        }
         let label = self.paint("33;1", "warning:");
         self.talk(&format!("{label} {}\n", text.as_ref()));
     }

@@ -32,7 +32,8 @@ With --kernel and neither --variant nor --bundle, the kernel runs by itself: its
 this terminal, and it has no device but those that are asked for.
 
 A guest that powers off or reboots ends the VM. Ctrl-C asks the guest to shut down, a second one \
-ends the VM at once; where standard input is the guest's console, Ctrl-C goes to the guest.";
+ends the VM at once. Where this terminal is the guest's console, Ctrl-C goes to the guest and Ctrl-] \
+takes its place.";
 
 /// Start a VM and stay with it until it ends.
 #[derive(Debug, Args)]

@@ -1,7 +1,7 @@
 //! Runs the planned VM and tells how it ended.
 
 use std::error::Error as StdError;
-use std::io::{self, ErrorKind};
+use std::io::{self, ErrorKind, IsTerminal};
 use std::time::Duration;
 
 use serde::Serialize;
@@ -36,6 +36,9 @@ pub(crate) fn launch(plan: &Plan, output: Output) -> Result<Exit, Stop> {
         output,
         phases: output.shows_progress() && !uses_terminal(plan),
     };
+    if uses_terminal(plan) && io::stdin().is_terminal() {
+        output.note("this terminal is the guest's; Ctrl-] asks it to shut down, twice ends it");
+    }
     let outcome =
         vmm::run(spec, limits, &mut watcher).map_err(|error| not_started(plan, &error))?;
     if output.is_json() {

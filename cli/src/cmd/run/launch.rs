@@ -166,12 +166,7 @@ fn ended(plan: &Plan, outcome: &Outcome, output: Output) -> Result<Exit, Stop> {
             }
             return Ok(exit);
         }
-        ExitReason::Panic => Diagnostic::new(
-            exit,
-            "guest-panic",
-            format!("the kernel of `{name}` panicked"),
-        )
-        .hint("the console's last lines tell why; the whole of it: `--console file=PATH`"),
+        ExitReason::Panic => panicked(exit, name, &outcome.console_tail),
         ExitReason::Hung => Diagnostic::new(
             exit,
             "boot-timeout",
@@ -184,6 +179,47 @@ fn ended(plan: &Plan, outcome: &Outcome, output: Output) -> Result<Exit, Stop> {
         report::console_tail(&outcome.console_tail, TAIL_LINES, output);
     }
     Err(failure.into())
+}
+
+/// Words of a kernel's last message, and what helps where they appear.
+const PANIC_HINTS: [(&str, &str); 3] = [
+    (
+        "Unable to mount root fs",
+        "the kernel found no root file system: give an initrd (`--initrd`), or a disk (`--disk`) and \
+         `--append root=/dev/vda`",
+    ),
+    (
+        "No working init found",
+        "the root file system has no init: name one with `--append init=PATH`",
+    ),
+    (
+        "no killable processes",
+        "the guest ran out of memory: `--memory` gives it more",
+    ),
+];
+
+fn panicked(exit: Exit, name: &str, console: &[u8]) -> Diagnostic {
+    const MARK: &str = "Kernel panic - not syncing: ";
+    let diagnostic = Diagnostic::new(
+        exit,
+        "guest-panic",
+        format!("the kernel of `{name}` panicked"),
+    );
+    let console = report::printable(&String::from_utf8_lossy(console));
+    let message = console
+        .lines()
+        .rev()
+        .find_map(|line| Some(line.split_once(MARK)?.1.trim()));
+    let Some(message) = message else {
+        return diagnostic.hint("the console tells why: `--console file=PATH` keeps all of it");
+    };
+    let known = PANIC_HINTS
+        .iter()
+        .find(|(words, _)| message.contains(words));
+    diagnostic.cause(message).hint(known.map_or(
+        "the console's last lines tell more; `--console file=PATH` keeps all of it",
+        |(_, hint)| hint,
+    ))
 }
 
 fn failed(exit: Exit, name: &str, failure: Failure, outcome: &Outcome) -> Diagnostic {
@@ -274,4 +310,33 @@ fn uses_terminal(plan: &Plan) -> bool {
         || spec
             .devices
             .contains(&DeviceSpec::Console(ConsoleSpec::Stdio))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_panic_is_explained_by_its_message() {
+        let console = b"[    5.2] Kernel panic - not syncing: VFS: Unable to mount root fs on \
+            unknown-block(0,0)\r\n[    5.3] Call Trace:\r\n";
+        let diagnostic = panicked(Exit::GuestPanic, "vm", console);
+        assert_eq!(
+            diagnostic.causes,
+            ["VFS: Unable to mount root fs on unknown-block(0,0)"]
+        );
+        assert!(
+            diagnostic
+                .hints
+                .iter()
+                .any(|hint| hint.contains("--initrd"))
+        );
+    }
+
+    #[test]
+    fn a_panic_without_a_message_still_has_a_hint() {
+        let diagnostic = panicked(Exit::GuestPanic, "vm", b"\xff\x1b[");
+        assert!(diagnostic.causes.is_empty());
+        assert_eq!(diagnostic.hints.len(), 1);
+    }
 }

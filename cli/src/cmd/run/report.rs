@@ -171,7 +171,7 @@ pub(crate) fn console_tail(tail: &[u8], lines: usize, output: Output) {
 }
 
 /// `text` without escape sequences (ECMA-48, control sequences) and control characters.
-fn printable(text: &str) -> String {
+pub(crate) fn printable(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     let mut chars = text.chars().peekable();
     while let Some(c) = chars.next() {

@@ -8,20 +8,17 @@ mod rx;
 #[cfg(test)]
 mod tests;
 
-use std::os::fd::AsRawFd;
 use std::sync::Arc;
 
 use virtio_bindings::virtio_ids::VIRTIO_ID_NET;
 use virtio_bindings::virtio_net as uapi;
-use vmm_sys_util::eventfd::{EFD_NONBLOCK, EventFd};
 
 use self::rx::RxQueue;
 use crate::backend::net::user::UserNet;
 use crate::backend::net::{NetBackend, NetBackendSpec, NetError, NetSpec, PacketHeader};
 use crate::persist::{Payload, PersistError};
 use crate::virtio::device::{
-    ActiveIo, ConfigSpace, ConstConfig, DeviceError, DeviceInfo, EventLoop, Interest, Token,
-    VirtioDevice,
+    ActiveIo, ConfigSpace, ConstConfig, DeviceError, DeviceInfo, EventLoop, Token, VirtioDevice,
 };
 
 /// The queue of packets for the driver (VIRTIO 1.3 §5.1.2).
@@ -46,9 +43,6 @@ const F_STATUS: u64 = 1 << uapi::VIRTIO_NET_F_STATUS;
 /// Packets taken from the driver before others on the event loop get their turn.
 const TX_BURST: usize = 256;
 
-/// The token of [`Net::again`]; back ends use smaller ones.
-const AGAIN: Token = Token(u32::MAX >> 1);
-
 const KIND: &str = "virtio-net";
 
 /// A network device.
@@ -57,8 +51,6 @@ pub struct Net {
     backend: Box<dyn NetBackend>,
     config: Arc<ConstConfig>,
     rx: RxQueue,
-    /// Set to go on with the transmit queue after others had their turn.
-    again: EventFd,
 }
 
 impl Net {
@@ -75,30 +67,23 @@ impl Net {
                 hostname.as_deref(),
             )?),
         };
-        Self::with_backend(spec.mac, backend)
+        Ok(Self::with_backend(spec.mac, backend))
     }
 
     /// Makes the device for a back end.
-    ///
-    /// # Errors
-    /// No event descriptor is left.
-    pub fn with_backend(mac: [u8; 6], backend: Box<dyn NetBackend>) -> Result<Self, NetError> {
-        let again = EventFd::new(EFD_NONBLOCK).map_err(|source| NetError::Open {
-            what: "event descriptor",
-            source,
-        })?;
+    #[must_use]
+    pub fn with_backend(mac: [u8; 6], backend: Box<dyn NetBackend>) -> Self {
         // struct virtio_net_config (VIRTIO 1.3 §5.1.4): mac, status, max_virtqueue_pairs, mtu.
         let status = u16::try_from(uapi::VIRTIO_NET_S_LINK_UP).unwrap_or(1);
         let mut config = mac.to_vec();
         config.extend(status.to_le_bytes());
         config.extend(1_u16.to_le_bytes());
         config.extend(backend.mtu().to_le_bytes());
-        Ok(Self {
+        Self {
             backend,
             config: Arc::new(ConstConfig(config)),
             rx: RxQueue::new(QUEUE_SIZE),
-            again,
-        })
+        }
     }
 
     /// Takes packets from the driver.
@@ -127,7 +112,7 @@ impl Net {
             }
         }
         if more {
-            let _ = self.again.write(1);
+            io.call_again(TX);
         }
         if taken > 0 {
             self.backend.flush(io.events);
@@ -169,14 +154,8 @@ impl VirtioDevice for Net {
             context: "start the network".to_owned(),
             source,
         };
-        let again = self.again.as_raw_fd();
-        io.events
-            .add(again, AGAIN, Interest::Read)
-            .map_err(failed)?;
         self.backend.start(io.features, io.events).map_err(failed)?;
         self.rx.merge = io.features & F_MRG_RXBUF != 0;
-        // Chains may be available already (after a pause): look at both queues.
-        let _ = self.again.write(1);
         Ok(())
     }
 
@@ -188,18 +167,12 @@ impl VirtioDevice for Net {
     }
 
     fn process_event(&mut self, io: &mut ActiveIo<'_>, token: Token) -> Result<(), DeviceError> {
-        if token == AGAIN {
-            let _ = self.again.read();
-            self.transmit(io)?;
-        } else {
-            self.backend.event(token, io.events);
-        }
+        self.backend.event(token, io.events);
         self.rx.fill(self.backend.as_mut(), io)
     }
 
     fn quiesce(&mut self, io: &mut ActiveIo<'_>) {
         self.backend.stop(io.events);
-        let _ = io.events.remove(self.again.as_raw_fd());
     }
 
     fn reset(&mut self) {

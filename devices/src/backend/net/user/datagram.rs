@@ -5,16 +5,14 @@ use std::net::SocketAddrV4;
 use smoltcp::wire::checksum;
 
 use super::outbox::Outbox;
-use super::wire::{
-    ETHERTYPE_IPV4, IPV4_LEN, Mac, PROTOCOL_UDP, UDP_LEN, pseudo_header, put, put_ipv4,
-};
+use super::wire::{IPV4_LEN, Mac, PROTOCOL_UDP, UDP_LEN, pseudo_header, put, put_ipv4};
 use crate::backend::net::{ETHERNET_LEN, HDR_F_NEEDS_CSUM, PacketHeader};
 
 /// What comes before a datagram's payload.
 pub(super) const HEADERS: usize = IPV4_LEN + UDP_LEN;
 
 /// Datagrams up to this length get their whole checksum from us: some clients read packets before
-/// the kernel completes them.
+/// the kernel completes them. So do datagrams that go in fragments.
 const WHOLE_CHECKSUM_MAX: usize = 2048;
 
 /// Sends the guest the datagram of `len` bytes that lies in the outbox's room behind the headers.
@@ -35,8 +33,8 @@ pub(super) fn send_datagram_to(
     else {
         return;
     };
-    let fragment = total > out.mtu;
-    let partial = out.partial_checksums && len > WHOLE_CHECKSUM_MAX && !fragment;
+    let whole = len <= WHOLE_CHECKSUM_MAX || total > out.mtu;
+    let partial = out.partial_checksums && !whole;
     let room = out.room();
     put_ipv4(room, PROTOCOL_UDP, *from.ip(), *to.ip(), total);
     put(room, IPV4_LEN, &from.port().to_be_bytes());
@@ -57,11 +55,7 @@ pub(super) fn send_datagram_to(
         (sum, PacketHeader::default())
     };
     put(room, IPV4_LEN + 6, &sum.to_be_bytes());
-    if fragment {
-        out.commit_fragments(usize::from(total));
-    } else {
-        out.push(mac, ETHERTYPE_IPV4, usize::from(total), header);
-    }
+    out.commit_to(mac, usize::from(total), header);
 }
 
 /// The header of a packet whose checksum, `offset` bytes into the payload of its IPv4 packet, is

@@ -83,10 +83,19 @@ impl Outbox {
             .unwrap_or_default()
     }
 
-    /// Queues the IPv4 packet of `len` bytes that [`Outbox::room`] was filled with.
+    /// Queues the IPv4 packet of `len` bytes that [`Outbox::room`] was filled with for the guest, in
+    /// fragments if it is longer than the guest takes.
     pub(super) fn commit(&mut self, len: usize, header: PacketHeader) {
-        let guest = self.guest;
-        self.push(guest, ETHERTYPE_IPV4, len, header);
+        self.commit_to(self.guest, len, header);
+    }
+
+    /// Like [`Outbox::commit`], for the card at `to`.
+    pub(super) fn commit_to(&mut self, to: Mac, len: usize, header: PacketHeader) {
+        if len > self.mtu.into() && header.gso_type == 0 {
+            self.push_fragments(to, len);
+        } else {
+            self.push(to, ETHERTYPE_IPV4, len, header);
+        }
     }
 
     /// Queues what [`Outbox::room`] was filled with for `to`.
@@ -103,9 +112,8 @@ impl Outbox {
         self.slots.push_back(Slot { start, len, header });
     }
 
-    /// Queues the IPv4 packet of `len` bytes (with a header without options) that
-    /// [`Outbox::room`] was filled with as fragments that the guest takes.
-    pub(super) fn commit_fragments(&mut self, len: usize) {
+    /// Queues a packet (with a header without options) as fragments.
+    fn push_fragments(&mut self, to: Mac, len: usize) {
         let piece = (usize::from(self.mtu) - IPV4_LEN) & !7;
         let payload = len.saturating_sub(IPV4_LEN);
         let count = payload.div_ceil(piece);
@@ -121,16 +129,16 @@ impl Outbox {
         for i in (0..count).rev() {
             let from = start + IPV4_LEN + i * piece;
             let len = piece.min(payload - i * piece);
-            let to = start + i * frame_len;
-            self.buffer.copy_within(from..from + len, to + IPV4_LEN);
-            let packet = &mut self.buffer[to..to + IPV4_LEN + len];
+            let at = start + i * frame_len;
+            self.buffer.copy_within(from..from + len, at + IPV4_LEN);
+            let packet = &mut self.buffer[at..at + IPV4_LEN + len];
             put(packet, 0, &header);
             let offset = u16::try_from(i * piece).unwrap_or_default();
             set_fragment(packet, self.fragmented, offset, i + 1 < count);
         }
         for i in 0..count {
             let len = IPV4_LEN + piece.min(payload - i * piece);
-            self.commit(len, PacketHeader::default());
+            self.push(to, ETHERTYPE_IPV4, len, PacketHeader::default());
         }
     }
 

@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
+use std::num::NonZeroUsize;
 use std::time::{Duration, Instant};
 
 use smoltcp::iface::{Config, Interface, SocketHandle, SocketSet};
@@ -14,7 +15,8 @@ use smoltcp::wire::{EthernetAddress, IpCidr, IpEndpoint, Ipv4Cidr};
 
 use crate::backend::net::user::{GATEWAY, GUEST, UserNet};
 use crate::backend::net::{
-    F_GUEST_CSUM, F_GUEST_TSO4, F_MTU, Forward, HDR_F_NEEDS_CSUM, NetBackend, PacketHeader,
+    F_GUEST_CSUM, F_GUEST_TSO4, F_MTU, Forward, HDR_F_NEEDS_CSUM, HDR_GSO_TCPV4, NetBackend,
+    PacketHeader,
 };
 use crate::virtio::queue::Reader;
 use crate::virtio::testing::FakeRegistry;
@@ -33,6 +35,7 @@ pub(super) struct Wire {
     pub(super) from_guest: VecDeque<Vec<u8>>,
     mtu: usize,
     checksums: bool,
+    segments: bool,
 }
 
 impl Device for Wire {
@@ -56,6 +59,9 @@ impl Device for Wire {
         if !self.checksums {
             capabilities.checksum.tcp = Checksum::None;
             capabilities.checksum.udp = Checksum::None;
+        }
+        if self.segments {
+            capabilities.segmentation.tcpv4 = NonZeroUsize::new(14 + 65535);
         }
         capabilities
     }
@@ -101,16 +107,29 @@ impl Guest {
         guest
     }
 
+    /// A guest on a link with the largest MTU.
+    pub(super) fn jumbo() -> Self {
+        let net = UserNet::new(MAC, Some(65520), &[], None).unwrap();
+        let mut guest = Self::on(net, OFFLOADS);
+        guest.set_address();
+        guest
+    }
+
     /// A guest that has no address yet.
     pub(super) fn without_address(features: u64, forwards: &[Forward]) -> Self {
-        let mut net = UserNet::new(MAC, None, forwards, Some("pcp-vm")).unwrap();
+        let net = UserNet::new(MAC, None, forwards, Some("pcp-vm")).unwrap();
+        Self::on(net, features)
+    }
+
+    fn on(mut net: UserNet, features: u64) -> Self {
         let mut events = FakeRegistry::default();
         net.start(features, &mut events).unwrap();
         let mut wire = Wire {
             to_guest: VecDeque::new(),
             from_guest: VecDeque::new(),
-            mtu: if features & F_MTU == 0 { 1500 } else { 65520 },
+            mtu: net.mtu().into(),
             checksums: features & F_GUEST_CSUM == 0,
+            segments: features & F_GUEST_TSO4 != 0,
         };
         let mut config = Config::new(EthernetAddress(MAC).into());
         config.random_seed = 7;
@@ -163,6 +182,11 @@ impl Guest {
                     "a partial checksum for a guest that takes none"
                 );
                 check_partial(packet.frame, packet.header);
+            }
+            if packet.frame.len() > 14 + self.wire.mtu {
+                assert_eq!(packet.header.gso_type, HDR_GSO_TCPV4);
+                assert_eq!(usize::from(packet.header.gso_size), self.wire.mtu - 40);
+                assert_eq!(packet.header.hdr_len, 54);
             }
             frames.push(packet.frame.to_vec());
             self.net.received();

@@ -1,13 +1,16 @@
 //! ARP, DHCP, ICMP.
 
+use std::net::Ipv4Addr;
+use std::time::Instant;
+
 use super::guest::{Guest, MAC};
+use crate::backend::net::user::fragments::Reassembly;
 use crate::backend::net::user::outbox::OUR_MAC;
 use crate::backend::net::user::wire::{
     self, BROADCAST_MAC, ETHERTYPE_ARP, ETHERTYPE_IPV4, IPV4_LEN, Ipv4, PROTOCOL_ICMP,
     PROTOCOL_UDP, Udp, put, put_ipv4,
 };
 use crate::backend::net::user::{DNS, GATEWAY, GUEST, MTU};
-use std::net::Ipv4Addr;
 
 fn frame(to: [u8; 6], ethertype: u16, payload: &[u8]) -> Vec<u8> {
     let mut frame = to.to_vec();
@@ -71,20 +74,40 @@ fn ping(to: Ipv4Addr, payload: &[u8]) -> Vec<u8> {
 
 #[test]
 fn echo_to_the_gateway_comes_back_whole() {
-    let mut guest = Guest::without_address(0, &[]);
+    let mut guest = Guest::jumbo();
     guest.fetch();
     let payload: Vec<u8> = (0..60_000_u32).map(|i| i as u8).collect();
     for to in [GATEWAY, DNS] {
         guest.inject(&ping(to, &payload));
         let reply = guest.fetch().remove(0);
-        let packet = Ipv4::parse(&reply[14..]).unwrap();
-        assert_eq!((packet.source, packet.destination), (to, GUEST));
-        assert_eq!(packet.payload[0], 0);
-        assert_eq!(packet.payload[4..8], [0x12, 0x34, 0, 1]);
-        assert_eq!(packet.payload[8..], payload);
-        assert_eq!(smoltcp::wire::checksum::data(packet.payload), 0xffff);
-        assert_eq!(smoltcp::wire::checksum::data(&packet.bytes[..20]), 0xffff);
+        check_echo(&reply[14..], to, &payload);
     }
+}
+
+#[test]
+fn a_long_echo_comes_back_in_fragments_where_packets_are_short() {
+    let mut guest = Guest::without_address(0, &[]);
+    guest.fetch();
+    let payload: Vec<u8> = (0..60_000_u32).map(|i| i as u8).collect();
+    guest.inject(&ping(GATEWAY, &payload));
+    let mut reassembly = Reassembly::default();
+    let whole = guest.fetch().iter().find_map(|frame| {
+        assert!(frame.len() <= 1514);
+        let part = Ipv4::parse(&frame[14..]).unwrap();
+        assert_eq!(smoltcp::wire::checksum::data(&part.bytes[..20]), 0xffff);
+        reassembly.receive(&part, part.fragment.unwrap(), Instant::now())
+    });
+    check_echo(&whole.unwrap(), GATEWAY, &payload);
+}
+
+fn check_echo(packet: &[u8], from: Ipv4Addr, payload: &[u8]) {
+    let packet = Ipv4::parse(packet).unwrap();
+    assert_eq!((packet.source, packet.destination), (from, GUEST));
+    assert_eq!(packet.payload[0], 0);
+    assert_eq!(packet.payload[4..8], [0x12, 0x34, 0, 1]);
+    assert!(packet.payload[8..] == *payload);
+    assert_eq!(smoltcp::wire::checksum::data(packet.payload), 0xffff);
+    assert_eq!(smoltcp::wire::checksum::data(&packet.bytes[..20]), 0xffff);
 }
 
 fn dhcp(kind: u8, options: &[&[u8]], ciaddr: Ipv4Addr, broadcast: bool) -> Vec<u8> {

@@ -17,9 +17,12 @@ fn listener() -> (TcpListener, std::net::SocketAddrV4) {
 
 #[test]
 fn the_guest_reaches_a_server_on_the_hosts_loopback() {
-    for features in [0, OFFLOADS] {
+    for mut guest in [
+        Guest::new(0, &[]),
+        Guest::new(OFFLOADS, &[]),
+        Guest::jumbo(),
+    ] {
         let (listener, address) = listener();
-        let mut guest = Guest::new(features, &[]);
         let handle = guest.connect(address);
         guest.await_state(handle, State::Established);
         let (mut server, peer) = listener.accept().unwrap();

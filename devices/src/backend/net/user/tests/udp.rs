@@ -25,13 +25,10 @@ fn server() -> (UdpSocket, SocketAddrV4) {
 #[test]
 fn datagrams_of_every_size_reach_a_server_and_come_back() {
     let (server, address) = server();
-    for features in [0, OFFLOADS] {
-        let mut guest = Guest::new(features, &[]);
+    // smoltcp's guest makes no fragments; see below.
+    for (mut guest, longest) in [(Guest::new(0, &[]), 1472), (Guest::jumbo(), 60_000)] {
         let handle = guest.udp_socket(5000);
-        for len in [0, 1, 1400, 9000, 60_000] {
-            if len > 1400 && features == 0 {
-                continue;
-            }
+        for len in [0, 1, longest / 2, longest] {
             let data: Vec<u8> = (0..len).map(|i| i as u8).collect();
             guest.udp(handle).send_slice(&data, address).unwrap();
             guest.run_for(Duration::from_millis(10));

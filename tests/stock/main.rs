@@ -7,6 +7,7 @@
 )]
 
 mod kernels;
+mod shares;
 
 use pcp_vmm_tests::TestVm;
 use pcp_vmm_tests::kernels::Kernel;

@@ -220,3 +220,62 @@ fn a_stopped_card_watches_nothing_and_its_state_goes_to_one_like_it_only() {
         Err(PersistError::Invalid(_))
     ));
 }
+
+/// A user-mode network without forwards, behind the card.
+fn user_net() -> Driver<Net> {
+    let spec = NetSpec {
+        mac: MAC,
+        mtu: None,
+        backend: NetBackendSpec::User {
+            forwards: Vec::new(),
+            hostname: None,
+        },
+    };
+    Driver::new(Net::new(&spec).unwrap())
+}
+
+/// An ARP request of the guest's for the gateway, behind a packet header.
+fn arp_request() -> Vec<u8> {
+    let mut packet = vec![0; HEADER_LEN];
+    packet.extend([0xff; 6]);
+    packet.extend(MAC);
+    packet.extend([8, 6, 0, 1, 8, 0, 6, 4, 0, 1]);
+    packet.extend(MAC);
+    packet.extend([10, 0, 2, 15, 0, 0, 0, 0, 0, 0, 10, 0, 2, 2]);
+    packet
+}
+
+#[test]
+fn the_user_mode_network_answers_through_the_queues() {
+    let mut driver = user_net();
+    for _ in 0..4 {
+        driver.add(RX, &[], &[1526]);
+    }
+    driver.add(TX, &[&arp_request()], &[]);
+    driver.kick(TX).unwrap();
+    assert_eq!(driver.pop_used(TX).unwrap().len, 0);
+    let announcement = driver.pop_used(RX).unwrap().data;
+    assert_eq!(announcement[HEADER_LEN..HEADER_LEN + 6], [0xff; 6]);
+    let reply = driver.pop_used(RX).unwrap().data;
+    assert_eq!(reply[HEADER_LEN..HEADER_LEN + 6], MAC);
+    assert_eq!(reply[HEADER_LEN + 28..HEADER_LEN + 32], [10, 0, 2, 2]);
+    assert_eq!(driver.pop_used(RX), None);
+}
+
+#[test]
+fn a_stopped_and_reset_card_starts_again() {
+    let mut driver = user_net();
+    assert!(!driver.events.watched().is_empty());
+    driver.quiesce();
+    assert!(driver.events.watched().is_empty());
+    driver.device.reset();
+    driver.set_up_queues();
+    driver.activate().unwrap();
+    for _ in 0..4 {
+        driver.add(RX, &[], &[1526]);
+    }
+    driver.add(TX, &[&arp_request()], &[]);
+    driver.kick(TX).unwrap();
+    let frames = std::iter::from_fn(|| driver.pop_used(RX)).count();
+    assert_eq!(frames, 2);
+}

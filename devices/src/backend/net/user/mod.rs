@@ -17,6 +17,7 @@ mod forward;
 mod fragments;
 mod icmp;
 mod outbox;
+mod route;
 mod slots;
 mod tcp;
 #[cfg(test)]
@@ -28,7 +29,7 @@ mod watched;
 mod wire;
 
 use std::io;
-use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
+use std::net::Ipv4Addr;
 use std::time::{Duration, Instant};
 
 use rustix::io::Errno;
@@ -38,8 +39,8 @@ use self::dhcp::Dhcp;
 use self::dns::Resolver;
 use self::forward::Listener;
 use self::fragments::Reassembly;
-use self::icmp::Unreachable;
 use self::outbox::Outbox;
+use self::route::{Env, Key, Route, is_broadcast, is_local, is_ours};
 use self::tcp::TcpFlows;
 use self::timer::Timer;
 use self::token::{INDEX_MAX, Kind};
@@ -82,58 +83,6 @@ const ASK_EVERY: Duration = Duration::from_millis(250);
 const SWEEP_EVERY: Duration = Duration::from_secs(5);
 /// Clients accepted before others get their turn.
 const ACCEPT_BURST: usize = 32;
-
-/// Whether `address` is answered for.
-fn is_ours(address: Ipv4Addr) -> bool {
-    address == GATEWAY || address == DNS
-}
-
-fn is_local(address: Ipv4Addr) -> bool {
-    u32::from(address) & u32::from(NETMASK) == u32::from(GATEWAY) & u32::from(NETMASK)
-}
-
-/// The two ends of a flow as the guest sees them.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-struct Key {
-    ours: SocketAddrV4,
-    guest: SocketAddrV4,
-}
-
-/// Where a flow goes.
-enum Route {
-    Host(SocketAddr),
-    Nowhere(Unreachable),
-}
-
-/// What the parts of the network share during one call.
-struct Env<'a> {
-    out: &'a mut Outbox,
-    events: &'a mut dyn Registry,
-    resolver: &'a mut Resolver,
-    forwards: &'a mut [Listener],
-    guest_is_up: bool,
-    now: Instant,
-}
-
-impl Env<'_> {
-    /// Where the host finds what the guest knows as `address`.
-    fn route(&mut self, address: SocketAddrV4) -> Route {
-        let (ip, port) = (*address.ip(), address.port());
-        let nobody = ip.is_unspecified()
-            || ip.is_loopback()
-            || ip.is_multicast()
-            || ip.octets()[0] >= 240
-            || ip.octets()[0] == 0;
-        match ip {
-            _ if port == 0 => Route::Nowhere(Unreachable::Port),
-            GATEWAY => Route::Host(SocketAddr::new(Ipv4Addr::LOCALHOST.into(), port)),
-            DNS if port == dns::PORT => Route::Host(self.resolver.server(self.now)),
-            DNS => Route::Nowhere(Unreachable::Port),
-            _ if nobody || is_local(ip) => Route::Nowhere(Unreachable::Host),
-            _ => Route::Host(SocketAddr::V4(address)),
-        }
-    }
-}
 
 /// The user-mode network.
 pub struct UserNet {
@@ -488,13 +437,6 @@ impl NetBackend for UserNet {
     fn received(&mut self) {
         self.out.pop();
     }
-}
-
-/// Whether `address` means more than one host of the network.
-fn is_broadcast(address: Ipv4Addr) -> bool {
-    let network = u32::from(GATEWAY) & u32::from(NETMASK);
-    let host = u32::from(address) ^ network;
-    address.is_broadcast() || address.is_multicast() || host == !u32::from(NETMASK) || host == 0
 }
 
 /// RFC 1123 §2.1: labels of letters, digits and hyphens.

@@ -14,8 +14,8 @@ use crate::backend::net::user::watched::Watched;
 use crate::virtio::device::{Interest, Registry, Token};
 
 /// What a flow holds at most in each direction: what one side sent and the other did not take yet.
-/// The memory is touched only as far as it is used.
-const BUFFER: usize = 256 << 10;
+/// Two frames of the largest size: one is made while the other is under way.
+const BUFFER: usize = 128 << 10;
 
 /// How far a flow is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

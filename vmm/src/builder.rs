@@ -28,7 +28,7 @@ use crate::boot::{BootSpec, EntryState, Images};
 use crate::config::{ConsoleSpec, DeviceSpec, VmSpec};
 use crate::error::Error;
 use crate::event::{self, EventSender};
-use crate::kvm::{Vcpu, Vm};
+use crate::kvm::{Vcpu, Vm, address_bits};
 use crate::landmark::LandmarkScanner;
 use crate::layout::Layout;
 use crate::machine::Machine;
@@ -44,7 +44,7 @@ const FIRST_SLOT: u8 = 1;
 /// # Errors
 /// See [`Error`]; nothing is left behind then.
 pub(crate) fn build(spec: &VmSpec, started: Instant) -> Result<Machine, Error> {
-    let layout = Layout::new(spec.memory, u32::from(spec.cpus))?;
+    let layout = Layout::new(spec.memory, u32::from(spec.cpus))?.limited_to(address_bits())?;
     let images = open_images(spec, &layout)?;
     let (events, receiver) =
         event::queue().map_err(|source| Error::start("event queue", source))?;

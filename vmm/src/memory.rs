@@ -6,8 +6,9 @@ use std::io;
 use devices::GuestRam;
 use vm_memory::{GuestAddress, GuestMemoryBackend, MmapRegion};
 
-/// RAM regions of at least this many bytes ask for huge pages.
-const HUGE_PAGE_FLOOR: usize = 256 << 20;
+/// Where huge pages are asked for: from where Linux is loaded. Tiny guests lie below and touch a few
+/// small pages instead of having 2 MiB cleared for them.
+const HUGE_PAGES_FROM: usize = 16 << 20;
 
 /// Maps guest RAM for `regions` of (guest-physical start, length in bytes).
 ///
@@ -17,7 +18,7 @@ const HUGE_PAGE_FLOOR: usize = 256 << 20;
 /// The host has no address space left, or the regions overlap.
 pub(crate) fn allocate(regions: &[(GuestAddress, usize)]) -> io::Result<GuestRam> {
     let ram = GuestRam::from_ranges(regions).map_err(io::Error::other)?;
-    for region in ram.iter().filter(|region| region.size() >= HUGE_PAGE_FLOOR) {
+    for region in ram.iter() {
         advise_huge_pages(region);
     }
     Ok(ram)
@@ -25,6 +26,10 @@ pub(crate) fn allocate(regions: &[(GuestAddress, usize)]) -> io::Result<GuestRam
 
 /// Asks for huge pages; a host that has none simply goes on with small ones.
 fn advise_huge_pages(region: &MmapRegion) {
-    // SAFETY: the range is exactly one live mapping of ours; the advice changes no contents.
-    unsafe { libc::madvise(region.as_ptr().cast(), region.size(), libc::MADV_HUGEPAGE) };
+    let Some(len) = region.size().checked_sub(HUGE_PAGES_FROM) else {
+        return;
+    };
+    let start = region.as_ptr().wrapping_add(HUGE_PAGES_FROM);
+    // SAFETY: the range is the rest of a live mapping of ours; the advice changes no contents.
+    unsafe { libc::madvise(start.cast(), len, libc::MADV_HUGEPAGE) };
 }

@@ -1,5 +1,7 @@
 //! The CPUID that a vCPU shows: KVM's own answer, with this vCPU's place in the machine.
 
+use std::arch::x86_64::__cpuid;
+
 use kvm_bindings::{CpuId, KVM_CPUID_FLAG_SIGNIFCANT_INDEX, kvm_cpuid_entry2};
 
 /// Leaf 1 ECX: the TSC-deadline timer, which KVM's local APIC always has.
@@ -12,6 +14,18 @@ const HYPERVISOR_BASE: u32 = 0x4000_0000;
 const TIMING: u32 = 0x4000_0010;
 /// KVM's local APIC timer ticks at 1 GHz.
 const APIC_BUS_KHZ: u32 = 1_000_000;
+
+/// The width of the host's physical addresses in bits, which is the guest's too (AMD APM vol. 3
+/// §E.4.7). One instruction; hosts that do not tell have 36.
+#[must_use]
+pub fn address_bits() -> u8 {
+    const HIGHEST: u32 = 0x8000_0000;
+    const ADDRESS_SIZES: u32 = 0x8000_0008;
+    if __cpuid(HIGHEST).eax < ADDRESS_SIZES {
+        return 36;
+    }
+    (__cpuid(ADDRESS_SIZES).eax & 0xff) as u8
+}
 
 /// Fits `cpuid` to vCPU `id` of `count`, all in one package, one thread a core.
 pub(super) fn specialise(

@@ -16,6 +16,7 @@ mod vcpu;
 mod vm;
 
 pub use coalesced::CoalescedRing;
+pub use cpuid::address_bits;
 pub use msi::PinMsi;
 pub use vcpu::{Exit, Failure, Kicker, Vcpu};
 pub use vm::Vm;

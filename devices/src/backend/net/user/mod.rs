@@ -298,6 +298,7 @@ impl UserNet {
                 Err(error) => {
                     // Out of descriptors or memory: the next sweep tries again.
                     log::debug!("forward {}: {error}", listener.forward);
+                    self.sweep_at.get_or_insert(Instant::now() + SWEEP_EVERY);
                     return listener.listen(false, events);
                 }
             }

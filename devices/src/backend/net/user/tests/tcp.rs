@@ -1,15 +1,17 @@
 //! TCP from the guest to the host and back.
 
 use std::io::{ErrorKind, Read, Write};
-use std::net::{Shutdown, TcpListener, TcpStream};
+use std::net::{Shutdown, SocketAddrV4, TcpListener, TcpStream};
 use std::time::Duration;
 
 use smoltcp::iface::SocketHandle;
 use smoltcp::socket::tcp::State;
 
 use super::guest::{Guest, OFFLOADS, at_gateway, forward};
+use crate::backend::net::user::DNS;
+use crate::backend::net::user::dns::Resolver;
 
-fn listener() -> (TcpListener, std::net::SocketAddrV4) {
+fn listener() -> (TcpListener, SocketAddrV4) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = at_gateway(listener.local_addr().unwrap());
     (listener, address)
@@ -236,4 +238,23 @@ fn a_thousand_short_connections_each_way_leave_nothing() {
     }
     guest.await_no_flows();
     assert_eq!(guest.events.watched().len(), watched, "{:?}", guest.events);
+}
+
+#[test]
+fn a_query_over_tcp_goes_to_the_hosts_name_server() {
+    let server = TcpListener::bind("127.0.0.1:0").unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("resolv.conf");
+    std::fs::write(&path, "nameserver 127.0.0.1\n").unwrap();
+    let mut guest = Guest::new(OFFLOADS, &[]);
+    guest.net.resolver = Resolver::new(path, server.local_addr().unwrap().port());
+    let handle = guest.connect(SocketAddrV4::new(DNS, 53));
+    guest.await_state(handle, State::Established);
+    let (mut server, _) = server.accept().unwrap();
+    server.write_all(b"answer").unwrap();
+    assert_eq!(guest.receive_exact(handle, 6), b"answer");
+
+    // Nothing else is there.
+    let handle = guest.connect(SocketAddrV4::new(DNS, 80));
+    guest.await_state(handle, State::Closed);
 }

@@ -33,6 +33,17 @@ pub(crate) fn set_up() -> Result<()> {
     })
 }
 
+/// The command that builds the image of `variant`, or finds it built.
+pub(crate) fn image_command(variant: &str) -> Command {
+    let mut build = Command::new(path());
+    build.args(["image", "build", "--variant", variant, "--install-missing"]);
+    if !rustix::process::geteuid().is_root() {
+        // Only root can give the files of a shared folder their owners.
+        build.args(["--root-disk", "erofs"]);
+    }
+    build
+}
+
 /// The command that builds the binary.
 pub(crate) fn build_command() -> Command {
     let mut cargo = Command::new("cargo");

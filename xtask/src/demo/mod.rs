@@ -45,7 +45,7 @@ pub(crate) fn main(args: &DemoArgs) -> Result<ExitCode> {
     phases.done("the binary is built");
 
     step("building the base image from Debian packages (the first time this takes some minutes)");
-    build_image(&vmm)?;
+    build_image()?;
     phases.done("the image is built");
 
     if lab::has_hardware_kvm() {
@@ -71,13 +71,8 @@ pub(crate) fn bundle() -> Result<PathBuf> {
 }
 
 /// Builds the image of the variant `base`, or finds it built.
-pub(crate) fn build_image(vmm: &Path) -> Result<()> {
-    let mut build = Command::new(vmm);
-    build.args(["image", "build", "--variant", "base", "--install-missing"]);
-    if !rustix::process::geteuid().is_root() {
-        // Only root can give the files of a shared folder their owners.
-        build.args(["--root-disk", "erofs"]);
-    }
+pub(crate) fn build_image() -> Result<()> {
+    let mut build = release::image_command("base");
     let status = build.stdin(Stdio::null()).status();
     let status = status.with_context(|| format!("cannot start {}", command::name(&build)))?;
     if !status.success() {

@@ -14,7 +14,7 @@ use crate::{apt, check, kernels, place, release};
 /// The longest that the tests in the lab may take, in seconds.
 const LAB_LIMIT: u32 = 2400;
 
-pub(super) const PLAN: [Stage; 7] = [
+pub(super) const PLAN: [Stage; 8] = [
     Stage {
         name: "set-up",
         about: "what the machine lacks",
@@ -56,6 +56,12 @@ pub(super) const PLAN: [Stage; 7] = [
         about: "stock kernels in the lab",
         needs: &["release"],
         run: stock,
+    },
+    Stage {
+        name: "variants",
+        about: "the PCP guests in the lab",
+        needs: &["release"],
+        run: variants,
     },
 ];
 
@@ -166,6 +172,24 @@ fn stock(log: &mut Log) -> Result<Counts> {
     lab.args(["--test-threads", "1"]).current_dir(place::top());
     lab.env("PCP_VMM_BIN", release::path())
         .env("PCP_VMM_KERNELS", kernels::ensure()?);
+    log.tests(&mut lab)
+}
+
+fn variants(log: &mut Log) -> Result<Counts> {
+    let images = place::cache()?.join("images");
+    let program = test_program("variants")?;
+    let xtask = env::current_exe().context("cannot find this program")?;
+    let mut lab = Command::new(xtask);
+    lab.args(["lab", "--verbose", "--timeout", &LAB_LIMIT.to_string()]);
+    for variant in ["base", "bpf"] {
+        log.must(&mut release::image_command(variant))?;
+        // A guest's root is a folder of many small files.
+        lab.arg("--image-of").arg(images.join(variant));
+    }
+    lab.arg("--").arg(program);
+    lab.args(["--test-threads", "1"]).current_dir(place::top());
+    lab.env("PCP_VMM_BIN", release::path())
+        .env("PCP_VMM_IMAGES", images);
     log.tests(&mut lab)
 }
 

@@ -33,6 +33,8 @@ pub enum ImageError {
         status: ExitStatus,
         /// The last lines that it wrote.
         tail: Vec<String>,
+        /// Whether any of its lines told of a full disk.
+        disk_full: bool,
     },
     /// A program cannot be started.
     #[error("cannot start `{program}`")]
@@ -95,9 +97,7 @@ impl ImageError {
             | Self::Bundle(BundleError::Write { source, .. }) => {
                 source.kind() == io::ErrorKind::StorageFull
             }
-            Self::Program { tail, .. } => tail
-                .iter()
-                .any(|line| line.contains("No space left on device")),
+            Self::Program { disk_full, .. } => *disk_full,
             _ => false,
         }
     }
@@ -140,6 +140,11 @@ impl std::fmt::Display for Tool {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "`{}` (package {})", self.program, self.package)
     }
+}
+
+/// Whether a program's line tells of a full disk, in the system's words or in apt's.
+pub(super) fn tells_of_full_disk(line: &str) -> bool {
+    line.contains("No space left on device") || line.contains("You don't have enough free space")
 }
 
 fn said(tail: &[String]) -> String {

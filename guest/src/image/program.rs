@@ -6,7 +6,7 @@ use std::io::{self, BufRead, BufReader};
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use super::error::{ImageError, Tool};
+use super::error::{ImageError, Tool, tells_of_full_disk};
 
 /// How many of a program's last lines an error shows.
 const TAIL_LINES: usize = 6;
@@ -107,11 +107,13 @@ impl Program {
         // The command holds the pipe's other end; reading would never end.
         drop(self.command);
         let mut tail = VecDeque::new();
+        let mut disk_full = false;
         for_each_line(reader, |line| {
             if tail.len() == TAIL_LINES {
                 tail.pop_front();
             }
             tail.push_back(line.to_owned());
+            disk_full |= tells_of_full_disk(line);
             hear(line);
         });
         let status = child.wait().map_err(|error| start(&self.name, error))?;
@@ -122,6 +124,7 @@ impl Program {
             program: self.name,
             status,
             tail: tail.into(),
+            disk_full,
         })
     }
 
@@ -149,6 +152,7 @@ impl Program {
         Err(ImageError::Program {
             program: self.name,
             status: output.status,
+            disk_full: stderr.lines().any(tells_of_full_disk),
             tail,
         })
     }

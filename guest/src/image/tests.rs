@@ -16,6 +16,8 @@ echo "Unpacking pcp (6.3.8-1) ..."
 case $(cat "$here/mode") in
     killed) echo half > "$archive"; kill -9 $$ ;;
     full) echo half > "$archive"; cat /dev/zero > /dev/full ;;
+    short) echo "E: You don't have enough free space in /var/cache/apt/archives/."
+        for line in 1 2 3 4 5 6 7 8; do echo "I: cleaning up $line"; done; exit 25 ;;
 esac
 tree=$(mktemp -d)
 trap 'rm -rf "$tree"' EXIT
@@ -240,6 +242,14 @@ fn a_full_disk_is_told_as_such_and_a_rerun_completes() {
     assert_eq!(bench.names("cache/work"), [""; 0]);
     bench.set("mode", "work");
     bench.build().0.unwrap();
+}
+
+#[test]
+fn a_disk_that_apt_finds_too_small_is_told_as_such() {
+    let bench = bench("base", RootForm::Share);
+    bench.set("mode", "short");
+    let error = bench.build().0.unwrap_err();
+    assert!(error.is_disk_full(), "{error}");
 }
 
 #[test]

@@ -111,7 +111,7 @@ impl ImageError {
                 packages.dedup();
                 let packages = packages.join(" ");
                 Some(format!(
-                    "apt-get install {packages}, or build with --install-missing"
+                    "apt-get install {packages}, or build as root with --install-missing"
                 ))
             }
             Self::NoMirror => Some("name one with --mirror URL".to_owned()),

@@ -7,6 +7,7 @@ mod boot;
 mod contestant;
 mod init;
 mod mem;
+mod ready;
 mod start;
 mod table;
 
@@ -32,6 +33,8 @@ enum What {
     Start(Options),
     /// A stock kernel from start to power-off; in the lab
     Boot(Options),
+    /// The base guest from start to an answering pmcd; in the lab
+    Ready(Options),
     /// The program's own memory beyond its guest's; on /dev/kvm itself
     Mem(Options),
 }
@@ -53,6 +56,9 @@ struct Options {
     /// The program to measure [default: the release binary, built first]
     #[arg(long, value_name = "FILE")]
     vmm: Option<PathBuf>,
+    /// The base guest with an EROFS disk as its root (for `ready`) [default: built first]
+    #[arg(long, value_name = "DIR")]
+    bundle: Option<PathBuf>,
 }
 
 impl Options {
@@ -90,6 +96,12 @@ pub(crate) fn main(args: &BenchArgs) -> Result<ExitCode> {
             }
             boot::run(options)?;
         }
+        What::Ready(options) => {
+            if !lab::has_hardware_kvm() && env::var_os("PCP_VMM_LAB").is_none() {
+                return in_lab("ready", options);
+            }
+            ready::run(options)?;
+        }
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -102,7 +114,9 @@ fn in_lab(name: &str, options: &Options) -> Result<ExitCode> {
     let vmm = options.vmm()?;
     let xtask = env::current_exe().context("cannot find this program")?;
     let mut call = Command::new(&xtask);
-    call.args(["lab", "--force-lab", "--smp", "1", "--timeout", "3000"]);
+    call.args(["lab", "--force-lab", "--timeout", "3000"]);
+    // Boots are measured on one processor; the base guest has two.
+    call.args(["--smp", if name == "ready" { "2" } else { "1" }]);
     if options.icount {
         call.arg("--icount");
     }
@@ -116,6 +130,10 @@ fn in_lab(name: &str, options: &Options) -> Result<ExitCode> {
     call.arg("--qemu").arg(options.qemu()?);
     if options.json {
         call.arg("--json");
+    }
+    if name == "ready" {
+        let bundle = options.bundle.clone().map_or_else(ready::prepare, Ok)?;
+        call.arg("--bundle").arg(bundle);
     }
     // Fetched here, where there is a network.
     call.env("PCP_VMM_KERNELS", crate::kernels::ensure()?);

@@ -128,7 +128,7 @@ pub(super) const SETXATTR_IN_SHORT: usize = 8;
 
 /// Declares messages: `message! { Name { field: type, … } … }` becomes, for each,
 ///
-/// ```ignore
+/// ```text
 /// #[derive(Debug, Clone, Copy, Default, FromBytes, IntoBytes, Immutable, KnownLayout)]
 /// #[repr(C)]
 /// pub(super) struct Name { pub(super) field: type, … }

@@ -62,7 +62,7 @@ fn shares(name: &str) {
         format!("w={}", writable.path().display()),
         format!("r={},ro,cache=always", read_only.path().display()),
     ];
-    let mut arguments = vec!["--net", "none"];
+    let mut arguments = vec!["--net", "none", "--cpus", "1"];
     for share in &shares {
         arguments.extend(["--share", share]);
     }

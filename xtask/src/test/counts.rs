@@ -43,6 +43,15 @@ pub(super) fn read(output: &str) -> Counts {
     results.map(read_line).fold(Counts::default(), Add::add)
 }
 
+/// The names of the tests that failed, from the list at the end of what Rust's own harness prints.
+pub(super) fn failed(output: &str) -> Vec<String> {
+    let Some((_, list)) = output.rsplit_once("\nfailures:\n") else {
+        return Vec::new();
+    };
+    let names = list.lines().map_while(|line| line.strip_prefix("    "));
+    names.map(|name| name.trim().to_owned()).collect()
+}
+
 fn read_line(line: &str) -> Counts {
     let before = |word: &str| {
         let number = line.split([' ', ';', ',']).filter(|part| !part.is_empty());
@@ -66,6 +75,14 @@ fn read_line(line: &str) -> Counts {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_failed_tests_are_named_at_the_end() {
+        let output = "test a::b ... FAILED\n\nfailures:\n\n---- a::b stdout ----\nno\n\n\nfailures:\n    \
+            a::b\n    c\n\ntest result: FAILED. 0 passed; 2 failed; 0 ignored";
+        assert_eq!(failed(output), ["a::b", "c"]);
+        assert_eq!(failed("test result: ok. 1 passed"), [""; 0]);
+    }
 
     #[test]
     fn both_harnesses_are_understood() {

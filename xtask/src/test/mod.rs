@@ -9,7 +9,7 @@ mod stages;
 use std::fs::{self, File};
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitCode, Stdio};
+use std::process::{Command, ExitCode, ExitStatus, Stdio};
 use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
@@ -56,8 +56,20 @@ impl Log {
         writeln!(self.file, "{text}").context("cannot write the log")
     }
 
+    /// Tells the terminal as well.
+    fn tell(&mut self, text: &str) -> Result<()> {
+        println!("      {text}");
+        self.line(text)
+    }
+
     /// Runs `command` with its output in this log; returns that output and whether the command succeeded.
     fn run(&mut self, command: &mut Command) -> Result<(String, bool)> {
+        let (said, status) = self.status(command)?;
+        Ok((said, status.success()))
+    }
+
+    /// Runs `command` with its output in this log; returns that output and how the command ended.
+    fn status(&mut self, command: &mut Command) -> Result<(String, ExitStatus)> {
         self.line(&format!("$ {}", command::name(command)))?;
         let start = fs::metadata(&self.path)
             .context("cannot read the log")?
@@ -69,7 +81,7 @@ impl Log {
             .with_context(|| format!("cannot start {}", command::name(command)))?;
         let all = fs::read(&self.path).context("cannot read the log")?;
         let said = all.get(usize::try_from(start)?..).unwrap_or_default();
-        Ok((String::from_utf8_lossy(said).into_owned(), status.success()))
+        Ok((String::from_utf8_lossy(said).into_owned(), status))
     }
 
     /// Runs `command`, which must succeed.
@@ -83,15 +95,20 @@ impl Log {
     /// Runs a test program, or cargo running several, and counts the tests that it reports.
     fn tests(&mut self, command: &mut Command) -> Result<Counts> {
         let (said, success) = self.run(command)?;
-        let counts = counts::read(&said);
-        if !success && counts.failed == 0 {
-            bail!("{} failed", command::name(command));
-        }
-        if counts == Counts::default() {
-            bail!("{} ran no test", command::name(command));
-        }
-        Ok(counts)
+        judge(command, &said, success)
     }
+}
+
+/// The tests that `command` reported in what it `said`; an error where that and its success do not fit.
+fn judge(command: &Command, said: &str, success: bool) -> Result<Counts> {
+    let counts = counts::read(said);
+    if !success && counts.failed == 0 {
+        bail!("{} failed", command::name(command));
+    }
+    if counts == Counts::default() {
+        bail!("{} ran no test", command::name(command));
+    }
+    Ok(counts)
 }
 
 /// How a stage ended.

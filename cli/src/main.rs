@@ -1,4 +1,8 @@
 //! The command line of pcp-vmm: parses, dispatches, prints.
+#![allow(
+    rustdoc::broken_intra_doc_links,
+    reason = "doc comments of arguments are the help's text, with its brackets"
+)]
 
 mod args;
 mod cmd;

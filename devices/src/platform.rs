@@ -1,6 +1,6 @@
 //! What devices ask of the hypervisor: message-signalled interrupts, interrupt lines and doorbells.
 //!
-//! `vmm::kvm` implements these traits; tests use the fakes of [`crate::virtio::testing`].
+//! `vmm::kvm` implements these traits; tests use the fakes of `crate::virtio::testing`.
 
 use std::fmt::Debug;
 use std::io;

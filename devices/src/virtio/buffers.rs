@@ -148,7 +148,7 @@ impl<'m> Writer<'m> {
         self.0.left
     }
 
-    /// Bytes written so far; what [`VirtQueue::add_used`] wants.
+    /// Bytes written so far; what `VirtQueue::add_used` wants.
     #[must_use]
     pub fn written(&self) -> u32 {
         u32::try_from(self.0.done).unwrap_or(u32::MAX)

@@ -99,7 +99,9 @@ fn docs(log: &mut Log) -> Result<Counts> {
         "--document-private-items",
         "--locked",
     ]);
-    log.must(doc.env("RUSTDOCFLAGS", "-D warnings"))?;
+    // Private items are documented too, so links to them resolve.
+    let flags = "-D warnings -A rustdoc::private_intra_doc_links";
+    log.must(doc.env("RUSTDOCFLAGS", flags))?;
     done()
 }
 

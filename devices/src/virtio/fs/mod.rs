@@ -1,7 +1,7 @@
 //! virtio-fs (VIRTIO 1.3 §5.11): a shared directory, served by our own FUSE server in this process.
 //!
 //! The device moves requests between its queues and the server; the server translates FUSE into
-//! calls of [`Share`], where all that touches the host's files lives. Everything runs on
+//! calls of `Share`, where all that touches the host's files lives. Everything runs on
 //! a thread of the device's own, because file systems block.
 //!
 //! Whoever may write to the share may, if we run as root, leave files there with any owner, mode

@@ -7,6 +7,7 @@
 )]
 
 mod kernels;
+mod network;
 mod shares;
 
 use pcp_vmm_tests::TestVm;

@@ -1,0 +1,240 @@
+//! The user-mode network, with a stock kernel's own TCP/IP on the other side.
+
+use std::fs;
+use std::io::{Read, Write};
+use std::net::{Shutdown, TcpListener, TcpStream};
+use std::thread;
+
+use pcp_vmm_tests::time::{limit, wait_until};
+use pcp_vmm_tests::{TestVm, ports};
+
+use super::{guest, output};
+
+/// Brings the network card up by DHCP and tells the lease.
+const LEASE: &str = r#"
+ip link set lo up; ip link set eth0 up
+cat >/lease <<'END'
+#!/bin/sh
+[ "$1" = bound ] || exit 0
+echo "lease $ip/$mask router $router dns $dns"
+ip addr add "$ip/$mask" dev eth0; ip route add default via "$router"
+END
+chmod +x /lease
+udhcpc -i eth0 -n -q -f -s /lease >/dev/console 2>&1
+"#;
+
+const MIB: usize = 1 << 20;
+
+/// The sum of 32 MiB that both sides can make: lines of numbers.
+fn numbers() -> Vec<u8> {
+    let mut text = Vec::with_capacity(33 * MIB);
+    let mut number = 0_u64;
+    while text.len() < 32 * MIB {
+        writeln!(text, "{number:015}").unwrap();
+        number += 1;
+    }
+    text
+}
+
+/// Starts a guest whose servers run until a line is typed, with one host port for each of `guest_ports`.
+fn serve(servers: &str, guest_ports: &[u16]) -> (TestVm, Vec<u16>) {
+    let host: Vec<u16> = guest_ports.iter().map(|_| ports::free().unwrap()).collect();
+    let forwards: Vec<String> = host
+        .iter()
+        .zip(guest_ports)
+        .flat_map(|(host, guest)| ["--forward".into(), format!("127.0.0.1:{host}:{guest}")])
+        .collect();
+    let script = format!("{LEASE}\n{servers}\necho 'servers run'; read line\n");
+    let mut more = vec!["--net", "user", "--cpus", "2", "--memory", "768M"];
+    more.extend(forwards.iter().map(String::as_str));
+    let vm = guest(&script, &more);
+    vm.out.wait_for("servers run", 60).unwrap();
+    (vm, host)
+}
+
+fn connect(port: u16) -> TcpStream {
+    let stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
+    stream.set_read_timeout(Some(limit(120))).unwrap();
+    stream
+}
+
+fn end(mut vm: TestVm, host: &[u16]) {
+    vm.type_in("end\n").unwrap();
+    assert_eq!(vm.wait(60).unwrap().code, 0);
+    for port in host {
+        ports::ensure_free(*port).unwrap();
+    }
+}
+
+#[test]
+fn the_lease_is_the_documented_one_and_the_gateway_answers() {
+    let script = format!("{LEASE}\nping -c 3 -W 20 10.0.2.2\n");
+    let said = output(&script, &["--net", "user"]);
+    assert!(
+        said.contains("lease 10.0.2.15/24 router 10.0.2.2 dns 10.0.2.3"),
+        "{said}"
+    );
+    assert!(said.contains("3 packets received"), "{said}");
+}
+
+#[test]
+fn the_guest_reaches_a_server_on_the_host() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let server = thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        let mut heard = String::new();
+        stream.write_all(b"hello guest\n").unwrap();
+        stream.read_to_string(&mut heard).unwrap();
+        heard
+    });
+    let script = format!("{LEASE}\necho hello host | nc 10.0.2.2 {port}\n");
+    let said = output(&script, &["--net", "user"]);
+    assert!(said.contains("hello guest"), "{said}");
+    assert_eq!(server.join().unwrap(), "hello host\n");
+}
+
+#[test]
+fn eight_transfers_at_once_arrive_whole_in_the_guest() {
+    let (vm, host) = serve("nc -ll -p 5001 -e md5sum &", &[5001]);
+    let data = numbers();
+    let sums: Vec<String> = thread::scope(|scope| {
+        let workers: Vec<_> = (0..8)
+            .map(|_| {
+                scope.spawn(|| {
+                    let mut stream = connect(host[0]);
+                    stream.write_all(&data).unwrap();
+                    // The guest's answer comes only when it has seen the end.
+                    stream.shutdown(Shutdown::Write).unwrap();
+                    let mut sum = String::new();
+                    stream.read_to_string(&mut sum).unwrap();
+                    sum
+                })
+            })
+            .collect();
+        workers
+            .into_iter()
+            .map(|worker| worker.join().unwrap())
+            .collect()
+    });
+    let wanted = md5(&data);
+    for sum in sums {
+        assert_eq!(sum.split_whitespace().next(), Some(wanted.as_str()));
+    }
+    end(vm, &host);
+}
+
+#[test]
+fn eight_transfers_at_once_arrive_whole_on_the_host() {
+    let make = "dd if=/dev/urandom of=/data bs=1M count=32 2>/dev/null; md5sum /data; nc -ll -p 5002 -e cat /data &";
+    let (vm, host) = serve(make, &[5002]);
+    let said = vm.out.text();
+    let sum = said
+        .lines()
+        .find_map(|line| line.trim_end().strip_suffix("  /data"));
+    let wanted = sum.unwrap_or_else(|| panic!("no sum in: {said}"));
+    // One after the other until each has its first byte, for busybox's server has room for two that wait: further ones
+    // would be lost, as everywhere. Then all at once.
+    let streams: Vec<TcpStream> = (0..8)
+        .map(|_| {
+            let stream = connect(host[0]);
+            let mut first = [0];
+            stream.peek(&mut first).unwrap();
+            stream
+        })
+        .collect();
+    let sums: Vec<String> = thread::scope(|scope| {
+        let workers: Vec<_> = streams
+            .into_iter()
+            .map(|mut stream| {
+                scope.spawn(move || {
+                    let mut data = Vec::new();
+                    stream.read_to_end(&mut data).unwrap();
+                    assert_eq!(data.len(), 32 * MIB);
+                    md5(&data)
+                })
+            })
+            .collect();
+        workers
+            .into_iter()
+            .map(|worker| worker.join().unwrap())
+            .collect()
+    });
+    for sum in sums {
+        assert_eq!(sum, wanted);
+    }
+    end(vm, &host);
+}
+
+#[test]
+fn a_thousand_short_connections_leak_nothing() {
+    let (vm, host) = serve("nc -ll -p 5003 -e echo hi &", &[5003]);
+    let once = || {
+        let mut said = String::new();
+        connect(host[0]).read_to_string(&mut said).unwrap();
+        assert_eq!(said, "hi\n");
+    };
+    once();
+    let descriptors = || {
+        fs::read_dir(format!("/proc/{}/fd", vm.pid()))
+            .unwrap()
+            .count()
+    };
+    let (before, memory) = (descriptors(), private_kib(vm.pid()));
+    for _ in 0..1000 {
+        once();
+    }
+    wait_until("the descriptors are closed", 60, || descriptors() <= before).unwrap();
+    let grown = private_kib(vm.pid()).saturating_sub(memory);
+    // The guest's own memory counts too: a thousand processes have come and gone in it.
+    assert!(grown < 64 << 10, "{grown} KiB more");
+    end(vm, &host);
+}
+
+#[test]
+fn a_refused_port_is_closed_and_a_busy_one_waits() {
+    let (vm, host) = serve("nc -l -p 5005 -e cat &", &[5004, 5005]);
+    let mut nobody = connect(host[0]);
+    let mut said = Vec::new();
+    // Nobody listens in the guest: the connection ends, by its end or by a reset.
+    let _ = nobody.read_to_end(&mut said);
+    assert!(said.is_empty());
+    let mut echo = connect(host[1]);
+    echo.write_all(b"ping").unwrap();
+    let mut back = [0; 4];
+    echo.read_exact(&mut back).unwrap();
+    assert_eq!(&back, b"ping");
+    drop(echo);
+    end(vm, &host);
+}
+
+fn private_kib(pid: u32) -> u64 {
+    let rollup = fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).unwrap();
+    let private = rollup.lines().filter(|line| line.starts_with("Private_"));
+    private
+        .map(|line| {
+            line.split_whitespace()
+                .nth(1)
+                .unwrap()
+                .parse::<u64>()
+                .unwrap()
+        })
+        .sum()
+}
+
+/// The sum by the machine's own `md5sum`.
+fn md5(data: &[u8]) -> String {
+    let mut child = std::process::Command::new("md5sum")
+        .stdin(std::process::Stdio::piped())
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    child.stdin.take().unwrap().write_all(data).unwrap();
+    let output = child.wait_with_output().unwrap();
+    String::from_utf8(output.stdout)
+        .unwrap()
+        .split_whitespace()
+        .next()
+        .unwrap()
+        .into()
+}

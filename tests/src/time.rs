@@ -6,11 +6,11 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
 
-/// `seconds` on plain hardware; ten times as long in the lab, where every instruction is emulated.
+/// `seconds` on plain hardware; five times as long in the lab, where every instruction is emulated.
 #[must_use]
 pub fn limit(seconds: u64) -> Duration {
     let factor = if env::var_os("PCP_VMM_LAB").is_some() {
-        10
+        5
     } else {
         1
     };

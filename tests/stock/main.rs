@@ -6,12 +6,17 @@
     reason = "a test fails by panicking"
 )]
 
+mod devices;
+mod end;
 mod kernels;
 mod network;
 mod shares;
 
 use pcp_vmm_tests::TestVm;
 use pcp_vmm_tests::kernels::Kernel;
+
+/// The kernel that the tests of devices boot.
+const KERNEL: &str = "6.12-cloud";
 
 /// Starts `kernel` with a guest that runs `script`; more arguments follow.
 fn boot(kernel: &Kernel, elf: bool, script: &str, more: &[&str]) -> TestVm {
@@ -20,17 +25,23 @@ fn boot(kernel: &Kernel, elf: bool, script: &str, more: &[&str]) -> TestVm {
     kernel.write_initrd(script, &initrd).unwrap();
     let file = if elf { kernel.elf() } else { kernel.image() };
     let mut arguments = vec!["run", "--kernel", file.to_str().unwrap()];
-    arguments.extend([
-        "--initrd",
-        initrd.to_str().unwrap(),
-        "--memory",
-        "512M",
-        "--console",
-        "stdio",
-    ]);
+    arguments.extend(["--initrd", initrd.to_str().unwrap()]);
+    if !more.contains(&"--memory") {
+        arguments.extend(["--memory", "512M"]);
+    }
+    arguments.extend(["--console", "serial=stdio"]);
     arguments.extend(more);
-    let vm = TestVm::start(&arguments).unwrap();
-    // The program has read the initrd when the guest talks.
-    vm.out.wait_for("Linux version", 60).unwrap();
-    vm
+    TestVm::start(&arguments).unwrap().keep(folder)
+}
+
+/// Starts the usual kernel, uncompressed, with a guest that runs `script`.
+fn guest(script: &str, more: &[&str]) -> TestVm {
+    boot(&Kernel::named(KERNEL).unwrap(), true, script, more)
+}
+
+/// Runs `script` in a guest to its end and returns the console's output.
+fn output(script: &str, more: &[&str]) -> String {
+    let ended = guest(script, more).wait(120).unwrap();
+    assert_eq!(ended.code, 0, "{ended:?}");
+    ended.out.replace('\r', "")
 }

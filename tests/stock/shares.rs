@@ -1,12 +1,13 @@
 //! Folders of the host in the guest, over virtio-fs.
 
 use std::fs;
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::Path;
 
 use pcp_vmm_tests::kernels::Kernel;
+use pcp_vmm_tests::time::wait_until;
 
-use super::boot;
+use super::{boot, guest, output};
 
 /// Says `ok NAME` for each check that passes.
 const SCRIPT: &str = r#"
@@ -111,4 +112,61 @@ fn folders_of_the_host_on_6_12() {
 #[test]
 fn folders_of_the_host_on_7() {
     shares("7-cloud");
+}
+
+#[test]
+fn links_out_of_the_share_lead_nowhere_on_the_host() {
+    let outside = tempfile::tempdir().unwrap();
+    fs::write(outside.path().join("secret"), "secret text").unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    symlink(outside.path(), folder.path().join("out")).unwrap();
+    symlink("../../../../../../etc/hostname", folder.path().join("up")).unwrap();
+    let script = "mkdir /mnt; mount -t virtiofs data /mnt; cat /mnt/out/secret; cat /mnt/up; cat /mnt/../mnt/out/secret; readlink /mnt/up; echo done\n";
+    let said = output(
+        script,
+        &[
+            "--net",
+            "none",
+            "--share",
+            &format!("data={}", folder.path().display()),
+        ],
+    );
+    assert!(
+        said.contains("done") && !said.contains("secret text"),
+        "{said}"
+    );
+    assert!(said.contains("../../../../../../etc/hostname"), "{said}");
+}
+
+#[test]
+fn a_walk_over_many_files_keeps_few_open() {
+    let folder = tempfile::tempdir().unwrap();
+    for number in 0..100 {
+        let sub = folder.path().join(format!("folder{number}"));
+        fs::create_dir(&sub).unwrap();
+        for file in 0..100 {
+            fs::write(sub.join(format!("file{file}")), "x").unwrap();
+        }
+    }
+    let script = "mkdir /mnt; mount -t virtiofs data /mnt; echo $(find /mnt -type f | wc -l) files; echo walked; read line\n";
+    let mut vm = guest(
+        script,
+        &[
+            "--net",
+            "none",
+            "--share",
+            &format!("data={}", folder.path().display()),
+        ],
+    );
+    let descriptors = format!("/proc/{}/fd", vm.pid());
+    let mut most = 0;
+    wait_until("the walk", 120, || {
+        most = most.max(fs::read_dir(&descriptors).map_or(0, Iterator::count));
+        vm.out.text().contains("walked")
+    })
+    .unwrap();
+    assert!(vm.out.text().contains("10000 files"), "{}", vm.out.text());
+    assert!(most < 1000, "{most} descriptors");
+    vm.type_in("end\n").unwrap();
+    assert_eq!(vm.wait(60).unwrap().code, 0);
 }

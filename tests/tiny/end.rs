@@ -68,3 +68,15 @@ fn sigint_asks_once_and_kills_the_second_time() {
     let ended = vm.wait(5).unwrap();
     assert_eq!(ended.code, 130, "{ended:?}");
 }
+
+#[test]
+fn a_guest_that_says_nothing_in_time_has_its_own_status() {
+    let guest = Guest::new(&one_byte(Stop::Spin));
+    let ended = guest.start(&["--boot-timeout", "1"]).wait(20).unwrap();
+    assert_eq!(ended.code, 124, "{ended:?}");
+    assert!(
+        ended.err.contains("error: ") && ended.err.contains("hint: "),
+        "{}",
+        ended.err
+    );
+}

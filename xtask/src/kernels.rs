@@ -87,7 +87,7 @@ const MODULES: [&str; 8] = [
 
 /// The folder with all kernels, each in a folder of its name; fetched first if it is missing.
 pub(crate) fn ensure() -> Result<PathBuf> {
-    let base = place::cache()?.join("kernels");
+    let base = place::cache()?.join("debian-kernels");
     let init = place::top().join("tests/stock/init");
     let init = fs::read(&init).with_context(|| format!("cannot read {}", init.display()))?;
     let names = SOURCES.map(|it| (it.name, it.suite));
@@ -119,12 +119,14 @@ fn fill(source: &Source, base: &Path, dir: &Path, busybox: &Path, init: &[u8]) -
     let mut parts = suite.depends(&image)?;
     parts.retain(|name| name.starts_with("linux-") && name.ends_with(&version));
     parts.push(image);
-    let debs = base.join("debs");
+    let debs = base.join("debs").join(source.name);
     suite.download(&parts, &debs)?;
     let tree = dir.join("tree");
     for part in &parts {
         debs::unpack(&debs, &format!("{part}_"), &tree)?;
     }
+    // What is unpacked is needed no more; an interrupted set-up finds what it has fetched.
+    fs::remove_dir_all(&debs).context("cannot remove the packages")?;
     let kernel = KernelTree::index(&tree)?;
     let recipe = Recipe {
         busybox,

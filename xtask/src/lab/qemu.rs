@@ -17,7 +17,7 @@ use super::job::{Job, NO_STATUS, TIMED_OUT};
 use super::setup::Parts;
 use super::watch::{Event, Process, Watch, signal_code};
 use super::{LabArgs, image, output};
-use crate::{apt, command};
+use crate::apt;
 
 /// How long output may lag behind the command's status.
 const DRAIN: Duration = Duration::from_secs(20);
@@ -318,15 +318,47 @@ impl Session<'_> {
         eprintln!("lab: {why}");
         for (title, name) in [("L1's console", "console"), ("QEMU", "qemu.log")] {
             let text = fs::read_to_string(self.job.path(name)).unwrap_or_default();
-            // TCG names each feature of the processor model that it leaves out.
-            let text: Vec<_> = text
-                .lines()
-                .filter(|it| !it.contains("TCG doesn't support"))
-                .collect();
-            let tail = command::last_lines(text.join("\n").as_bytes(), 8);
+            let tail = last_words(&text);
             if !tail.is_empty() {
                 eprintln!("lab: the last lines of {title}:\n{tail}");
             }
         }
+    }
+}
+
+/// The end of a log; all of it from the first sign of a kernel in trouble.
+fn last_words(log: &str) -> String {
+    const SIGNS: [&str; 4] = ["Kernel panic", "BUG: ", "Oops: ", "soft lockup"];
+    // TCG names each feature of the processor model that it leaves out.
+    let lines: Vec<_> = log
+        .lines()
+        .filter(|line| !line.trim().is_empty() && !line.contains("TCG doesn't support"))
+        .collect();
+    let trouble = lines
+        .iter()
+        .position(|line| SIGNS.iter().any(|sign| line.contains(sign)));
+    let begin = lines
+        .len()
+        .saturating_sub(8)
+        .min(trouble.unwrap_or(usize::MAX));
+    lines[begin..]
+        .iter()
+        .take(80)
+        .copied()
+        .collect::<Vec<_>>()
+        .join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_log_is_shown_from_its_trouble_on() {
+        let calm: String = (0..20).map(|line| format!("line {line}\n")).collect();
+        assert_eq!(last_words(&calm).lines().next(), Some("line 12"));
+        let panic = format!("{calm}Kernel panic - not syncing\n{calm}");
+        assert_eq!(last_words(&panic).lines().count(), 21);
+        assert_eq!(last_words("warning: TCG doesn't support this\n"), "");
     }
 }

@@ -24,7 +24,7 @@ pub(crate) struct TestArgs {
     /// Lists the stages
     #[arg(long)]
     list: bool,
-    /// Runs this stage alone; may be given again
+    /// Runs this stage and those that it needs; may be given again
     #[arg(long, value_name = "NAME")]
     stage: Vec<String>,
 }
@@ -135,10 +135,7 @@ pub(crate) fn main(args: &TestArgs) -> Result<ExitCode> {
     {
         bail!("there is no stage `{name}`; `cargo xtask test --list` shows them");
     }
-    let chosen: Vec<_> = plan
-        .iter()
-        .filter(|stage| args.stage.is_empty() || args.stage.iter().any(|name| name == stage.name))
-        .collect();
+    let chosen = chosen(&plan, &args.stage);
     let folder = place::target().join("xtask/test");
     fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
 
@@ -184,6 +181,20 @@ pub(crate) fn main(args: &TestArgs) -> Result<ExitCode> {
     })
 }
 
+/// The stages called `names` and those that they need, in the plan's order; all of them without names.
+fn chosen<'a>(plan: &'a [Stage], names: &[String]) -> Vec<&'a Stage> {
+    let mut wanted: Vec<&str> = names.iter().map(String::as_str).collect();
+    // A stage comes after those that it needs.
+    for stage in plan.iter().rev() {
+        if wanted.contains(&stage.name) {
+            wanted.extend(stage.needs);
+        }
+    }
+    plan.iter()
+        .filter(|stage| wanted.is_empty() || wanted.contains(&stage.name))
+        .collect()
+}
+
 /// Runs one stage and prints how it ended; a stage that fails otherwise than by its tests counts as one failure.
 fn attend(stage: &Stage, folder: &Path) -> Result<Counts> {
     let begin = Instant::now();
@@ -222,4 +233,20 @@ fn attend(stage: &Stage, folder: &Path) -> Result<Counts> {
         );
     }
     Ok(counts)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stage_brings_those_that_it_needs() {
+        let names = |names: &[&str]| -> Vec<_> {
+            let names: Vec<String> = names.iter().map(|&name| name.into()).collect();
+            let stages = chosen(&stages::PLAN, &names);
+            stages.iter().map(|stage| stage.name).collect()
+        };
+        assert_eq!(names(&["stock"]), ["set-up", "release", "stock"]);
+        assert_eq!(names(&[]).len(), stages::PLAN.len());
+    }
 }

@@ -1,0 +1,133 @@
+//! What the guest finds: processors, memory, disks, the virtio console, randomness.
+
+use std::fs;
+use std::io::Write;
+use std::net::TcpStream;
+
+use pcp_vmm_tests::time::wait_until;
+use pcp_vmm_tests::{Stream, ports};
+
+use super::{guest, output};
+
+#[test]
+fn all_processors_and_all_memory_are_there() {
+    let script = "nproc; grep MemTotal /proc/meminfo; cat /sys/devices/system/clocksource/*/current_clocksource\n";
+    // Beyond the hole below 4 GiB, so that memory comes in two parts.
+    let said = output(
+        script,
+        &["--net", "none", "--cpus", "4", "--memory", "3500M"],
+    );
+    assert!(said.contains("\n4\n"), "{said}");
+    let total = said
+        .split("MemTotal:")
+        .nth(1)
+        .unwrap()
+        .split_whitespace()
+        .next()
+        .unwrap();
+    let total: u64 = total.parse().unwrap();
+    assert!((3_300_000..3_584_000).contains(&total), "{said}");
+    assert!(said.contains("kvm-clock") || said.contains("tsc"), "{said}");
+}
+
+#[test]
+fn a_writable_disk_keeps_what_is_written() {
+    let folder = tempfile::tempdir().unwrap();
+    let disk = folder.path().join("disk");
+    let mut content = vec![0; 4 << 20];
+    content[..5].copy_from_slice(b"first");
+    fs::write(&disk, &content).unwrap();
+    let script =
+        "head -c 5 /dev/vda; echo; cat /sys/block/vda/serial; echo; cat /sys/block/vda/size
+        printf second | dd of=/dev/vda bs=1 seek=1048576 conv=fsync 2>/dev/null\n";
+    let argument = format!("{},serial=mine", disk.display());
+    let said = output(script, &["--net", "none", "--disk", &argument]);
+    assert!(said.contains("first\nmine\n8192\n"), "{said}");
+    assert_eq!(fs::read(&disk).unwrap()[1 << 20..][..6], *b"second");
+}
+
+#[test]
+fn a_read_only_disk_refuses_writes() {
+    let folder = tempfile::tempdir().unwrap();
+    let disk = folder.path().join("disk");
+    fs::write(&disk, vec![7; 1 << 20]).unwrap();
+    let script =
+        "cat /sys/block/vda/ro; printf x | dd of=/dev/vda conv=fsync 2>/dev/null || echo refused\n";
+    let said = output(
+        script,
+        &["--net", "none", "--disk", &format!("{},ro", disk.display())],
+    );
+    assert!(said.contains("\n1\nrefused\n"), "{said}");
+    assert_eq!(fs::read(&disk).unwrap(), vec![7; 1 << 20]);
+}
+
+#[test]
+fn the_virtio_console_carries_both_ways() {
+    let port = ports::free().unwrap();
+    let script = "exec 3<>/dev/hvc0; echo open; echo 'from the guest' >&3
+        read line <&3; echo \"heard $line\"\n";
+    let console = format!("virtio=tcp={port}");
+    let vm = guest(script, &["--net", "none", "--console", &console]);
+    vm.out.wait_for("open", 60).unwrap();
+    let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
+    let seen = Stream::read(stream.try_clone().unwrap());
+    seen.wait_for("from the guest", 60).unwrap();
+    stream.write_all(b"hello guest\n").unwrap();
+    vm.out.wait_for("heard hello guest", 60).unwrap();
+    assert_eq!(vm.wait(60).unwrap().code, 0);
+    ports::ensure_free(port).unwrap();
+}
+
+#[test]
+fn a_late_client_of_the_virtio_console_sees_it_from_the_start() {
+    let port = ports::free().unwrap();
+    let script = "for i in $(seq 1 2000); do echo \"line $i of many\"; done >/dev/hvc0; echo written; read go\n";
+    let console = format!("virtio=tcp={port}");
+    let mut vm = guest(script, &["--net", "none", "--console", &console]);
+    vm.out.wait_for("written", 60).unwrap();
+    let seen = Stream::read(TcpStream::connect(("127.0.0.1", port)).unwrap());
+    seen.wait_for("line 2000 of many", 60).unwrap();
+    assert!(
+        seen.text().starts_with("line 1 of many"),
+        "{}",
+        &seen.text()[..100]
+    );
+    vm.type_in("go\n").unwrap();
+    assert_eq!(vm.wait(60).unwrap().code, 0);
+}
+
+#[test]
+fn random_numbers_come_from_the_host() {
+    let script = "cat /sys/class/misc/hw_random/rng_current; head -c 4096 /dev/hwrng | sha256sum; head -c 4096 /dev/hwrng | sha256sum\n";
+    let said = output(script, &["--net", "none", "--rng=true"]);
+    assert!(said.contains("virtio_rng"), "{said}");
+    let sums: Vec<_> = said.lines().filter(|line| line.ends_with("  -")).collect();
+    assert_eq!(sums.len(), 2, "{said}");
+    assert_ne!(sums[0], sums[1]);
+}
+
+#[test]
+fn an_idle_guest_uses_no_processor_time() {
+    let mut vm = guest("echo idle; read go\n", &["--net", "user", "--cpus", "2"]);
+    vm.out.wait_for("idle", 60).unwrap();
+    // A guest settles some time after its start; one that never does fails. A hundred ticks are a second.
+    wait_until("two seconds with less than 0.2 s of work", 60, || {
+        let before = ticks(vm.pid());
+        std::thread::sleep(std::time::Duration::from_secs(2));
+        ticks(vm.pid()) - before < 20
+    })
+    .unwrap();
+    vm.type_in("go\n").unwrap();
+    assert_eq!(vm.wait(60).unwrap().code, 0);
+}
+
+fn ticks(pid: u32) -> u64 {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+    let fields: Vec<_> = stat
+        .rsplit(')')
+        .next()
+        .unwrap()
+        .split_whitespace()
+        .collect();
+    fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap()
+}

@@ -98,8 +98,9 @@ pub(crate) struct RunArgs {
         allow_hyphen_values = true, help_heading = "Machine")]
     pub(crate) cpus: Option<u8>,
 
-    /// The network: user (in the VMM, no privilege needed) or none.
-    #[arg(long, value_name = "KIND", env = env::NET, hide_env_values = true, help_heading = "Devices")]
+    /// The network: none, or user (in the VMM, no privilege needed). `restrict=on`: the guest reaches nothing, forwards
+    /// still reach it; `host=off`: 10.0.2.2 does not lead to the host's loopback address; `ipv6=off`: IPv4 alone.
+    #[arg(long, value_name = "KIND[,OPTION=on|off]", env = env::NET, hide_env_values = true, help_heading = "Devices")]
     pub(crate) net: Option<NetChoice>,
 
     /// Lead a host port into the guest; also replaces a port of the bundle.

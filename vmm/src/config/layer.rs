@@ -8,7 +8,9 @@ use guest::MacAddress;
 use guest::bundle::{self, Bundle, ConsoleDevice, Root};
 use serde::{Deserialize, Serialize};
 
-use super::value::{ConsolePort, ConsoleValue, DiskValue, MemorySize, NetChoice, ShareValue};
+use super::value::{
+    ConsolePort, ConsoleValue, DiskValue, MemorySize, NetChoice, ShareValue, UserChoice,
+};
 use super::{BlkSpec, Cache, ConsoleSpec, Field, Forward, FsSpec, Protocol};
 
 /// Where a value comes from.
@@ -114,7 +116,7 @@ impl Layer {
     #[must_use]
     pub fn under_bundle() -> Self {
         Self {
-            net: Some(NetChoice::User),
+            net: Some(NetChoice::User(UserChoice::default())),
             rng: Some(true),
             ..Self::common()
         }

@@ -13,7 +13,9 @@ use std::path::PathBuf;
 
 pub use devices::backend::block::BlkSpec;
 pub use devices::backend::console::{ConsoleSpec, ConsoleSpecError};
-pub use devices::backend::net::{Forward, ForwardError, NetBackendSpec, NetSpec, Protocol};
+pub use devices::backend::net::{
+    Forward, ForwardError, NetBackendSpec, NetSpec, Protocol, UserSpec,
+};
 pub use devices::virtio::fs::{Cache, FsSpec};
 pub use layer::{Layer, Origin, Setting};
 pub use resolve::Resolved;

@@ -3,8 +3,10 @@
 use std::path::PathBuf;
 
 use super::layer::{Layer, Origin, Setting};
-use super::value::{ConsolePort, MemorySize, NetChoice};
-use super::{ConsoleSpec, DeviceSpec, Field, Forward, NetBackendSpec, NetSpec, Problem, VmSpec};
+use super::value::{ConsolePort, MemorySize, NetChoice, UserChoice};
+use super::{
+    ConsoleSpec, DeviceSpec, Field, Forward, NetBackendSpec, NetSpec, Problem, UserSpec, VmSpec,
+};
 
 /// A spec and the origins of its values.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -211,16 +213,16 @@ impl<'a> Merge<'a> {
         let asked = self.layers.iter().any(|(_, l)| !l.forward.is_empty());
         if choice == NetChoice::None && *origin == Origin::Default && asked {
             // A forward needs a network; without a word against one, there is one.
-            choice = NetChoice::User;
+            choice = NetChoice::User(UserChoice::default());
         }
         self.note(Field::Net, choice.to_string(), origin);
-        match choice {
-            NetChoice::User => {}
+        let user = match choice {
+            NetChoice::User(user) => user,
             NetChoice::None => {
                 self.reject_forwards_without_net(&forwards);
                 return None;
             }
-        }
+        };
         for (forward, origin) in &forwards {
             self.note(Field::Forward, forward.to_string(), origin);
         }
@@ -230,10 +232,13 @@ impl<'a> Merge<'a> {
         Some(NetSpec {
             mac: mac.octets(),
             mtu,
-            backend: NetBackendSpec::User {
+            backend: NetBackendSpec::User(UserSpec {
                 forwards,
                 hostname: Some(name.to_owned()),
-            },
+                restrict: user.restrict,
+                host: user.host,
+                ipv6: user.ipv6,
+            }),
         })
     }
 

@@ -221,8 +221,8 @@ impl Rules {
                 format!("give at least {MIN_MTU}; 1500 is usual"),
             );
         }
-        let NetBackendSpec::User { forwards, .. } = &net.backend;
-        for forward in forwards {
+        let NetBackendSpec::User(user) = &net.backend;
+        for forward in &user.forwards {
             if forward.host.port() == 0 || forward.guest_port == 0 {
                 self.add(
                     Field::Forward,

@@ -112,7 +112,49 @@ pub enum NetChoice {
     /// There is no card.
     None,
     /// The user-mode network of the VMM.
-    User,
+    User(UserChoice),
+}
+
+/// What the guest reaches through the user-mode network.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct UserChoice {
+    /// Nothing at all; clients of forwards still reach the guest.
+    pub restrict: bool,
+    /// The host's loopback address, at the router's.
+    pub host: bool,
+    /// IPv6 beside IPv4.
+    pub ipv6: bool,
+}
+
+impl Default for UserChoice {
+    fn default() -> Self {
+        Self {
+            restrict: false,
+            host: true,
+            ipv6: true,
+        }
+    }
+}
+
+impl UserChoice {
+    fn parse(options: &str) -> Option<Self> {
+        let mut choice = Self::default();
+        for option in options.split(',') {
+            let (name, value) = option.split_once('=')?;
+            let place = match name {
+                "restrict" => &mut choice.restrict,
+                "host" => &mut choice.host,
+                "ipv6" => &mut choice.ipv6,
+                _ => return None,
+            };
+            *place = match value {
+                "on" => true,
+                "off" => false,
+                _ => return None,
+            };
+        }
+        Some(choice)
+    }
 }
 
 impl FromStr for NetChoice {
@@ -121,18 +163,36 @@ impl FromStr for NetChoice {
     fn from_str(text: &str) -> Result<Self, ValueError> {
         match text {
             "none" => Ok(Self::None),
-            "user" => Ok(Self::User),
-            _ => Err(form(text, "a network: user or none")),
+            "user" => Ok(Self::User(UserChoice::default())),
+            _ => text
+                .strip_prefix("user,")
+                .and_then(UserChoice::parse)
+                .map(Self::User)
+                .ok_or_else(|| {
+                    let want = "a network: none or user[,restrict=on][,host=off][,ipv6=off]";
+                    form(text, want)
+                }),
         }
     }
 }
 
 impl fmt::Display for NetChoice {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::None => "none",
-            Self::User => "user",
-        })
+        let user = match self {
+            Self::None => return f.write_str("none"),
+            Self::User(user) => user,
+        };
+        f.write_str("user")?;
+        for (differs, text) in [
+            (user.restrict, ",restrict=on"),
+            (!user.host, ",host=off"),
+            (!user.ipv6, ",ipv6=off"),
+        ] {
+            if differs {
+                f.write_str(text)?;
+            }
+        }
+        Ok(())
     }
 }
 
@@ -294,6 +354,24 @@ mod tests {
                 matches!(bytes(text), Err(ValueError::TooLarge(_))),
                 "{text}"
             );
+        }
+    }
+
+    #[test]
+    fn a_network_reads_its_options_and_shows_those_that_differ() {
+        for (text, shown) in [
+            ("none", "none"),
+            ("user", "user"),
+            ("user,restrict=off,host=on", "user"),
+            ("user,ipv6=off,restrict=on", "user,restrict=on,ipv6=off"),
+            ("user,host=off", "user,host=off"),
+        ] {
+            let choice: NetChoice = text.parse().unwrap();
+            assert_eq!(choice.to_string(), shown);
+            assert_eq!(shown.parse(), Ok(choice));
+        }
+        for text in ["", "user,", "none,host=off", "user,host", "user,host=1"] {
+            assert!(text.parse::<NetChoice>().is_err(), "{text}");
         }
     }
 

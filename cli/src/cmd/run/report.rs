@@ -200,8 +200,8 @@ fn consoles(spec: &VmSpec) -> impl Iterator<Item = (&'static str, &ConsoleSpec)>
 fn forwards(spec: &VmSpec) -> impl Iterator<Item = &Forward> {
     spec.devices.iter().flat_map(|device| match device {
         DeviceSpec::Net(net) => {
-            let NetBackendSpec::User { forwards, .. } = &net.backend;
-            forwards.as_slice()
+            let NetBackendSpec::User(user) = &net.backend;
+            user.forwards.as_slice()
         }
         _ => &[],
     })

@@ -13,7 +13,7 @@ use std::net::SocketAddr;
 
 use virtio_bindings::virtio_net as uapi;
 
-pub use self::spec::{Forward, ForwardError, NetBackendSpec, NetSpec, Protocol};
+pub use self::spec::{Forward, ForwardError, NetBackendSpec, NetSpec, Protocol, UserSpec};
 use crate::backend::port_owner::PortOwner;
 use crate::virtio::device::{Registry, Token};
 use crate::virtio::queue::Reader;

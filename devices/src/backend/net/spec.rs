@@ -23,14 +23,35 @@ pub struct NetSpec {
 #[serde(rename_all = "snake_case")]
 pub enum NetBackendSpec {
     /// The user-mode network.
-    User {
-        /// Host ports that lead into the guest.
-        #[serde(default)]
-        forwards: Vec<Forward>,
-        /// The host name that DHCP gives to the guest.
-        #[serde(default)]
-        hostname: Option<String>,
-    },
+    User(UserSpec),
+}
+
+/// The user-mode network.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct UserSpec {
+    /// Host ports that lead into the guest.
+    pub forwards: Vec<Forward>,
+    /// The host name that DHCP gives to the guest.
+    pub hostname: Option<String>,
+    /// Whether the guest reaches nothing at all; clients of forwards still reach the guest.
+    pub restrict: bool,
+    /// Whether connections to the router lead to the host's loopback address.
+    pub host: bool,
+    /// Whether the guest is offered IPv6 beside IPv4.
+    pub ipv6: bool,
+}
+
+impl Default for UserSpec {
+    fn default() -> Self {
+        Self {
+            forwards: Vec::new(),
+            hostname: None,
+            restrict: false,
+            host: true,
+            ipv6: true,
+        }
+    }
 }
 
 /// A transport protocol.
@@ -158,10 +179,12 @@ mod tests {
         let spec = NetSpec {
             mac: [2, 0, 0, 10, 0xcb, 1],
             mtu: None,
-            backend: NetBackendSpec::User {
+            backend: NetBackendSpec::User(UserSpec {
                 forwards: vec!["22022:22".parse().unwrap()],
                 hostname: Some("pcp-vm".into()),
-            },
+                restrict: true,
+                ..UserSpec::default()
+            }),
         };
         let text = serde_json::to_string(&spec).unwrap();
         assert_eq!(serde_json::from_str::<NetSpec>(&text).unwrap(), spec);

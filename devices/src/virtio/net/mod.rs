@@ -60,12 +60,7 @@ impl Net {
     /// The back end cannot be made.
     pub fn new(spec: &NetSpec) -> Result<Self, NetError> {
         let backend: Box<dyn NetBackend> = match &spec.backend {
-            NetBackendSpec::User { forwards, hostname } => Box::new(UserNet::new(
-                spec.mac,
-                spec.mtu,
-                forwards,
-                hostname.as_deref(),
-            )?),
+            NetBackendSpec::User(user) => Box::new(UserNet::new(spec.mac, spec.mtu, user)?),
         };
         Ok(Self::with_backend(spec.mac, backend))
     }

@@ -5,7 +5,7 @@ use std::io;
 use std::sync::{Arc, Mutex};
 
 use super::*;
-use crate::backend::net::{F_CSUM, F_GUEST_CSUM, HDR_F_NEEDS_CSUM, Packet};
+use crate::backend::net::{F_CSUM, F_GUEST_CSUM, HDR_F_NEEDS_CSUM, Packet, UserSpec};
 use crate::lock;
 use crate::virtio::device::Registry;
 use crate::virtio::queue::Reader;
@@ -226,10 +226,7 @@ fn user_net() -> Driver<Net> {
     let spec = NetSpec {
         mac: MAC,
         mtu: None,
-        backend: NetBackendSpec::User {
-            forwards: Vec::new(),
-            hostname: None,
-        },
+        backend: NetBackendSpec::User(UserSpec::default()),
     };
     Driver::new(Net::new(&spec).unwrap())
 }

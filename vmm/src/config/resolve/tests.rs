@@ -34,10 +34,10 @@ fn forwards(resolved: &Resolved) -> Vec<String> {
             DeviceSpec::Net(net) => Some(net),
             _ => None,
         });
-    let Some(NetBackendSpec::User { forwards, .. }) = net.map(|net| &net.backend) else {
+    let Some(NetBackendSpec::User(user)) = net.map(|net| &net.backend) else {
         return Vec::new();
     };
-    forwards.iter().map(ToString::to_string).collect()
+    user.forwards.iter().map(ToString::to_string).collect()
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use super::*;
-use crate::config::{Cache, Forward};
+use crate::config::{Cache, Forward, UserSpec};
 
 /// A spec without fault, whose kernel is this source file.
 fn good() -> VmSpec {
@@ -33,10 +33,10 @@ fn net(forwards: &[&str]) -> NetSpec {
     NetSpec {
         mac: [2, 0, 0, 10, 0xcb, 1],
         mtu: Some(1500),
-        backend: NetBackendSpec::User {
+        backend: NetBackendSpec::User(UserSpec {
             forwards,
-            hostname: None,
-        },
+            ..UserSpec::default()
+        }),
     }
 }
 

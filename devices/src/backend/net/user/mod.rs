@@ -40,7 +40,7 @@ use self::dns::Resolver;
 use self::forward::Listener;
 use self::fragments::Reassembly;
 use self::outbox::Outbox;
-use self::route::{Env, Key, Route, is_broadcast, is_local, is_ours};
+use self::route::{Env, Key, Policy, Route, is_broadcast, is_local, is_ours};
 use self::tcp::TcpFlows;
 use self::timer::Timer;
 use self::token::{INDEX_MAX, Kind};
@@ -49,8 +49,8 @@ use self::wire::{
     ETHERTYPE_ARP, ETHERTYPE_IPV4, Frame, Ipv4, Mac, PROTOCOL_ICMP, PROTOCOL_TCP, PROTOCOL_UDP, Udp,
 };
 use super::{
-    F_CSUM, F_GUEST_CSUM, F_GUEST_TSO4, F_HOST_TSO4, F_MTU, FRAME_MAX, Forward, NetBackend,
-    NetError, Packet, PacketHeader, Protocol,
+    F_CSUM, F_GUEST_CSUM, F_GUEST_TSO4, F_HOST_TSO4, F_MTU, FRAME_MAX, NetBackend, NetError,
+    Packet, PacketHeader, Protocol, UserSpec,
 };
 use crate::virtio::device::{Registry, Token};
 use crate::virtio::queue::Reader;
@@ -94,6 +94,7 @@ pub struct UserNet {
     dhcp: Dhcp,
     fragments: Reassembly,
     resolver: Resolver,
+    policy: Policy,
     forwards: Vec<Listener>,
     tcp: TcpFlows,
     udp: UdpFlows,
@@ -119,23 +120,18 @@ impl UserNet {
     ///
     /// # Errors
     /// A host port is taken or cannot be opened; the MTU or the host name is out of bounds.
-    pub fn new(
-        mac: [u8; 6],
-        mtu: Option<u16>,
-        forwards: &[Forward],
-        hostname: Option<&str>,
-    ) -> Result<Self, NetError> {
+    pub fn new(mac: [u8; 6], mtu: Option<u16>, spec: &UserSpec) -> Result<Self, NetError> {
         let mtu = mtu.unwrap_or(MTU);
         if mtu < MTU_MIN {
             return Err(NetError::Mtu(mtu));
         }
-        if let Some(name) = hostname
+        if let Some(name) = &spec.hostname
             && !is_hostname(name)
         {
-            return Err(NetError::Hostname(name.to_owned()));
+            return Err(NetError::Hostname(name.clone()));
         }
         let forwards = (0..)
-            .zip(forwards)
+            .zip(&spec.forwards)
             .map(|(index, &forward)| Listener::open(forward, index))
             .collect::<Result<Vec<_>, _>>()?;
         let timer = Timer::new().map_err(|source| NetError::Open {
@@ -151,9 +147,13 @@ impl UserNet {
             guest_is_up: false,
             frame: vec![0; FRAME_MAX].into_boxed_slice(),
             out,
-            dhcp: Dhcp::new(hostname.map(str::to_owned), mtu),
+            dhcp: Dhcp::new(spec.hostname.clone(), mtu),
             fragments: Reassembly::default(),
             resolver: Resolver::system(),
+            policy: Policy {
+                restrict: spec.restrict,
+                host: spec.host,
+            },
             forwards,
             tcp,
             udp: UdpFlows::new(),
@@ -179,6 +179,7 @@ impl UserNet {
             out: &mut self.out,
             events,
             resolver: &mut self.resolver,
+            policy: self.policy,
             forwards: &mut self.forwards,
             guest_is_up: self.guest_is_up,
             now: Instant::now(),

@@ -44,6 +44,15 @@ pub(super) enum Route {
     Nowhere(Unreachable),
 }
 
+/// What the guest may reach.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Policy {
+    /// Nothing at all, not even a name server; clients of forwards still reach the guest.
+    pub(super) restrict: bool,
+    /// The host's loopback address, at the router's.
+    pub(super) host: bool,
+}
+
 /// What the parts of the network share during one call.
 pub(super) struct Env<'a> {
     /// The frames on their way to the guest.
@@ -52,6 +61,8 @@ pub(super) struct Env<'a> {
     pub(super) events: &'a mut dyn Registry,
     /// The host's name servers.
     pub(super) resolver: &'a mut Resolver,
+    /// What the guest may reach.
+    pub(super) policy: Policy,
     /// The host ports that lead into the guest.
     pub(super) forwards: &'a mut [Listener],
     /// Whether the guest has its address.
@@ -71,6 +82,8 @@ impl Env<'_> {
             || ip.octets()[0] == 0;
         match ip {
             _ if port == 0 => Route::Nowhere(Unreachable::Port),
+            _ if self.policy.restrict => Route::Nowhere(Unreachable::Prohibited),
+            GATEWAY if !self.policy.host => Route::Nowhere(Unreachable::Port),
             GATEWAY => Route::Host(SocketAddr::new(Ipv4Addr::LOCALHOST.into(), port)),
             DNS if port == dns::PORT => Route::Host(self.resolver.server(self.now)),
             DNS => Route::Nowhere(Unreachable::Port),

@@ -16,7 +16,7 @@ use smoltcp::wire::{EthernetAddress, IpCidr, IpEndpoint, Ipv4Cidr};
 use crate::backend::net::user::{GATEWAY, GUEST, UserNet};
 use crate::backend::net::{
     F_GUEST_CSUM, F_GUEST_TSO4, F_MTU, Forward, HDR_F_NEEDS_CSUM, HDR_GSO_TCPV4, NetBackend,
-    PacketHeader,
+    PacketHeader, UserSpec,
 };
 use crate::virtio::queue::Reader;
 use crate::virtio::testing::FakeRegistry;
@@ -109,7 +109,7 @@ impl Guest {
 
     /// A guest on a link with the largest MTU.
     pub(super) fn jumbo() -> Self {
-        let net = UserNet::new(MAC, Some(65520), &[], None).unwrap();
+        let net = UserNet::new(MAC, Some(65520), &UserSpec::default()).unwrap();
         let mut guest = Self::on(net, OFFLOADS);
         guest.set_address();
         guest
@@ -117,8 +117,19 @@ impl Guest {
 
     /// A guest that has no address yet.
     pub(super) fn without_address(features: u64, forwards: &[Forward]) -> Self {
-        let net = UserNet::new(MAC, None, forwards, Some("pcp-vm")).unwrap();
-        Self::on(net, features)
+        let spec = UserSpec {
+            forwards: forwards.to_vec(),
+            hostname: Some("pcp-vm".into()),
+            ..UserSpec::default()
+        };
+        Self::on(UserNet::new(MAC, None, &spec).unwrap(), features)
+    }
+
+    /// A guest with its address on the network of `spec`.
+    pub(super) fn with(spec: &UserSpec) -> Self {
+        let mut guest = Self::on(UserNet::new(MAC, None, spec).unwrap(), OFFLOADS);
+        guest.set_address();
+        guest
     }
 
     fn on(mut net: UserNet, features: u64) -> Self {

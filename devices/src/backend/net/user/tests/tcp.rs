@@ -8,6 +8,7 @@ use smoltcp::iface::SocketHandle;
 use smoltcp::socket::tcp::State;
 
 use super::guest::{Guest, OFFLOADS, at_gateway, forward};
+use crate::backend::net::UserSpec;
 use crate::backend::net::user::DNS;
 use crate::backend::net::user::dns::Resolver;
 
@@ -257,4 +258,33 @@ fn a_query_over_tcp_goes_to_the_hosts_name_server() {
     // Nothing else is there.
     let handle = guest.connect(SocketAddrV4::new(DNS, 80));
     guest.await_state(handle, State::Closed);
+}
+
+#[test]
+fn a_guest_that_may_not_reach_the_host_or_anything_is_refused_and_still_reached() {
+    let forward = forward("tcp", 22);
+    for (restrict, host) in [(true, true), (false, false)] {
+        let mut guest = Guest::with(&UserSpec {
+            forwards: vec![forward],
+            restrict,
+            host,
+            ..UserSpec::default()
+        });
+        let (listener, address) = listener();
+        listener.set_nonblocking(true).unwrap();
+        let handle = guest.connect(address);
+        if host {
+            // Told by ICMP, which smoltcp's guest does not heed.
+            guest.run_for(Duration::from_millis(20));
+        } else {
+            guest.await_state(handle, State::Closed);
+        }
+        assert_eq!(guest.net.flows(), (0, 0));
+        assert_eq!(listener.accept().unwrap_err().kind(), ErrorKind::WouldBlock);
+
+        let handle = guest.listen(22);
+        let mut client = TcpStream::connect(forward.host).unwrap();
+        client.write_all(b"SSH-2.0").unwrap();
+        assert_eq!(guest.receive_exact(handle, 7), b"SSH-2.0");
+    }
 }

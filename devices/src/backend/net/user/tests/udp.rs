@@ -4,7 +4,6 @@ use std::net::{SocketAddrV4, UdpSocket};
 use std::time::{Duration, Instant};
 
 use super::guest::{Guest, MAC, OFFLOADS, at_gateway, forward};
-use crate::backend::net::NetBackend;
 use crate::backend::net::user::dns::Resolver;
 use crate::backend::net::user::fragments::Reassembly;
 use crate::backend::net::user::outbox::OUR_MAC;
@@ -12,6 +11,7 @@ use crate::backend::net::user::wire::{
     self, IPV4_LEN, Ipv4, PROTOCOL_UDP, UDP_LEN, Udp, put_ipv4, set_fragment,
 };
 use crate::backend::net::user::{DNS, GATEWAY, GUEST};
+use crate::backend::net::{NetBackend, UserSpec};
 
 fn server() -> (UdpSocket, SocketAddrV4) {
     let server = UdpSocket::bind("127.0.0.1:0").unwrap();
@@ -156,4 +156,21 @@ fn a_long_datagram_passes_in_fragments_where_packets_are_short() {
     let pseudo = wire::pseudo_header(PROTOCOL_UDP, GATEWAY, GUEST, length);
     let sums = [pseudo, smoltcp::wire::checksum::data(packet.payload)];
     assert_eq!(smoltcp::wire::checksum::combine(&sums), 0xffff);
+}
+
+#[test]
+fn a_restricted_guest_reaches_no_server_and_no_name_server() {
+    let (server, address) = server();
+    server.set_nonblocking(true).unwrap();
+    let mut guest = Guest::with(&UserSpec {
+        restrict: true,
+        ..UserSpec::default()
+    });
+    let handle = guest.udp_socket(5000);
+    for to in [address, SocketAddrV4::new(DNS, 53)] {
+        guest.udp(handle).send_slice(b"anybody?", to).unwrap();
+        guest.run_for(Duration::from_millis(10));
+        assert_eq!(guest.net.flows(), (0, 0));
+    }
+    assert!(server.recv(&mut [0; 8]).is_err());
 }

@@ -4,6 +4,7 @@
 //! asked for packets only when the guest has room for them, so what waits for the guest waits where
 //! it can be held back (in the host's sockets).
 
+mod offload;
 mod spec;
 pub mod user;
 
@@ -11,51 +12,17 @@ use std::fmt::Debug;
 use std::io;
 use std::net::SocketAddr;
 
-use virtio_bindings::virtio_net as uapi;
-
+pub use self::offload::*;
 pub use self::spec::{Forward, ForwardError, NetBackendSpec, NetSpec, Protocol, UserSpec};
 use crate::backend::port_owner::PortOwner;
 use crate::virtio::device::{Registry, Token};
 use crate::virtio::queue::Reader;
 
-/// The driver hands over packets with partial checksums (VIRTIO 1.3 §5.1.3).
-pub const F_CSUM: u64 = 1 << uapi::VIRTIO_NET_F_CSUM;
-/// The driver takes packets with partial checksums (VIRTIO 1.3 §5.1.3).
-pub const F_GUEST_CSUM: u64 = 1 << uapi::VIRTIO_NET_F_GUEST_CSUM;
-/// The driver takes TCP packets over IPv4 larger than the MTU (VIRTIO 1.3 §5.1.3).
-pub const F_GUEST_TSO4: u64 = 1 << uapi::VIRTIO_NET_F_GUEST_TSO4;
-/// The driver hands over TCP packets over IPv4 larger than the MTU (VIRTIO 1.3 §5.1.3).
-pub const F_HOST_TSO4: u64 = 1 << uapi::VIRTIO_NET_F_HOST_TSO4;
-/// The device says its MTU (VIRTIO 1.3 §5.1.3).
-pub const F_MTU: u64 = 1 << uapi::VIRTIO_NET_F_MTU;
-
-/// The checksum at `csum_start + csum_offset` is partial (VIRTIO 1.3 §5.1.6).
-pub const HDR_F_NEEDS_CSUM: u8 = 1;
-/// The packet is TCP over IPv4, to be cut into segments (VIRTIO 1.3 §5.1.6).
-pub const HDR_GSO_TCPV4: u8 = 1;
-
 /// An Ethernet header's length.
 pub const ETHERNET_LEN: usize = 14;
-/// The longest frame: an Ethernet header and the longest IPv4 packet.
-pub const FRAME_MAX: usize = ETHERNET_LEN + 65535;
-
-/// What goes with each packet (`struct virtio_net_hdr`, VIRTIO 1.3 §5.1.6), without the number of
-/// buffers.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct PacketHeader {
-    /// [`HDR_F_NEEDS_CSUM`].
-    pub flags: u8,
-    /// 0 or [`HDR_GSO_TCPV4`].
-    pub gso_type: u8,
-    /// The length of all headers, for a packet to be cut.
-    pub hdr_len: u16,
-    /// The payload of each segment, for a packet to be cut.
-    pub gso_size: u16,
-    /// Where the checksummed part starts.
-    pub csum_start: u16,
-    /// Where the checksum lies, from `csum_start`.
-    pub csum_offset: u16,
-}
+/// The longest frame: what a driver that takes segmentation offloads has room for, beside the packet's
+/// header (VIRTIO 1.3 §5.1.6.3.1).
+pub const FRAME_MAX: usize = 65550;
 
 /// A packet for the guest: an Ethernet frame without its check sequence.
 #[derive(Debug, Clone, Copy)]
@@ -66,12 +33,12 @@ pub struct Packet<'a> {
     pub frame: &'a [u8],
 }
 
-/// What a network card is plugged into.
+/// What a pair of a network card's queues is plugged into.
 ///
 /// Between [`NetBackend::start`] and [`NetBackend::stop`] its descriptors are in the registry;
 /// outside, nothing of it runs.
 pub trait NetBackend: Send + Debug {
-    /// The offload features that the back end can honour, of those above.
+    /// The features that the back end can honour, of those of this module.
     fn features(&self) -> u64;
 
     /// The link's largest packet.
@@ -82,6 +49,21 @@ pub trait NetBackend: Send + Debug {
     /// # Errors
     /// A descriptor cannot be watched.
     fn start(&mut self, features: u64, events: &mut dyn Registry) -> io::Result<()>;
+
+    /// The driver takes these offloads of [`GUEST_OFFLOADS`] from now on. Called only after
+    /// [`NetBackend::start`], and only of a back end with [`F_CTRL_GUEST_OFFLOADS`].
+    ///
+    /// # Errors
+    /// The offloads stay what they were.
+    fn set_offloads(&mut self, offloads: u64) -> io::Result<()> {
+        let _ = offloads;
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
+    /// Whether the link is up; looked at after each [`NetBackend::event`].
+    fn link_is_up(&self) -> bool {
+        true
+    }
 
     /// The card stops for now: removes every descriptor from the registry. What is in flight stays.
     fn stop(&mut self, events: &mut dyn Registry);
@@ -104,6 +86,12 @@ pub trait NetBackend: Send + Debug {
 
     /// The guest has the packet.
     fn received(&mut self);
+
+    /// The guest has no room until [`NetBackend::receive`] is called again: a back end that is woken
+    /// for as long as packets wait stops to be.
+    fn hold(&mut self, events: &mut dyn Registry) {
+        let _ = events;
+    }
 }
 
 /// Why a network card cannot be made.

@@ -15,7 +15,10 @@ use virtio_bindings::virtio_net as uapi;
 
 use self::rx::RxQueue;
 use crate::backend::net::user::UserNet;
-use crate::backend::net::{NetBackend, NetBackendSpec, NetError, NetSpec, PacketHeader};
+use crate::backend::net::{
+    F_MRG_RXBUF, HEADER_LEN, NetBackend, NetBackendSpec, NetError, NetSpec, PacketHeader,
+    consistent,
+};
 use crate::persist::{Payload, PersistError};
 use crate::virtio::device::{
     ActiveIo, ConfigSpace, ConstConfig, DeviceError, DeviceInfo, EventLoop, Token, VirtioDevice,
@@ -30,11 +33,6 @@ const TX: u16 = 1;
 /// dozen.
 const QUEUE_SIZE: u16 = 1024;
 
-/// `struct virtio_net_hdr` (VIRTIO 1.3 §5.1.6).
-const HEADER_LEN: usize = 12;
-
-/// The driver merges receive buffers (VIRTIO 1.3 §5.1.3).
-const F_MRG_RXBUF: u64 = 1 << uapi::VIRTIO_NET_F_MRG_RXBUF;
 /// The device has a MAC address (VIRTIO 1.3 §5.1.3).
 const F_MAC: u64 = 1 << uapi::VIRTIO_NET_F_MAC;
 /// The configuration space has the link's status (VIRTIO 1.3 §5.1.3).
@@ -98,8 +96,8 @@ impl Net {
             if !chain.reader.read_exact(&mut header) {
                 return Err(DeviceError::Request("packet without a header"));
             }
-            self.backend
-                .send(read_header(header), &mut chain.reader, io.events);
+            let header = PacketHeader::from_bytes(header).limited_to(io.features);
+            self.backend.send(header, &mut chain.reader, io.events);
             queue.add_used(io.mem, chain.head, 0)?;
             taken += 1;
             if taken == TX_BURST {
@@ -114,19 +112,6 @@ impl Net {
             io.notify_used(TX)?;
         }
         Ok(())
-    }
-}
-
-/// Reads a `struct virtio_net_hdr` (VIRTIO 1.3 §5.1.6).
-fn read_header(bytes: [u8; HEADER_LEN]) -> PacketHeader {
-    let [flags, gso_type, h0, h1, g0, g1, s0, s1, o0, o1, ..] = bytes;
-    PacketHeader {
-        flags,
-        gso_type,
-        hdr_len: u16::from_le_bytes([h0, h1]),
-        gso_size: u16::from_le_bytes([g0, g1]),
-        csum_start: u16::from_le_bytes([s0, s1]),
-        csum_offset: u16::from_le_bytes([o0, o1]),
     }
 }
 
@@ -149,7 +134,9 @@ impl VirtioDevice for Net {
             context: "start the network".to_owned(),
             source,
         };
-        self.backend.start(io.features, io.events).map_err(failed)?;
+        self.backend
+            .start(consistent(io.features), io.events)
+            .map_err(failed)?;
         self.rx.merge = io.features & F_MRG_RXBUF != 0;
         Ok(())
     }

@@ -1,8 +1,8 @@
 //! The receive queue: packets from the back end into the driver's buffers (VIRTIO 1.3 §5.1.6.4).
 
-use super::{HEADER_LEN, RX};
+use super::RX;
 use crate::GuestRam;
-use crate::backend::net::{NetBackend, Packet, PacketHeader};
+use crate::backend::net::{HEADER_LEN, NetBackend, Packet};
 use crate::virtio::device::{ActiveIo, DeviceError};
 use crate::virtio::queue::{Chain, VirtQueue};
 
@@ -122,7 +122,7 @@ impl RxQueue {
             body = next.writer;
         }
         let buffers = u16::try_from(self.used.len()).unwrap_or(u16::MAX);
-        let _ = header.write_all(&write_header(packet.header, buffers));
+        let _ = header.write_all(&packet.header.to_bytes(buffers));
         queue.add_used_batch(mem, &self.used)?;
         Ok(Outcome::Delivered)
     }
@@ -146,20 +146,4 @@ impl RxQueue {
             }
         }
     }
-}
-
-/// Writes a `struct virtio_net_hdr` (VIRTIO 1.3 §5.1.6).
-fn write_header(header: PacketHeader, buffers: u16) -> [u8; HEADER_LEN] {
-    let mut bytes = [header.flags, header.gso_type, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
-    let fields = [
-        header.hdr_len,
-        header.gso_size,
-        header.csum_start,
-        header.csum_offset,
-        buffers,
-    ];
-    for (to, field) in bytes[2..].chunks_exact_mut(2).zip(fields) {
-        to.copy_from_slice(&field.to_le_bytes());
-    }
-    bytes
 }

@@ -1,10 +1,15 @@
-//! The network device (VIRTIO 1.3 §5.1): one pair of queues between a driver and a back end.
+//! The network device (VIRTIO 1.3 §5.1): pairs of queues between a driver and back ends, and a queue
+//! for control.
 //!
-//! Runs on the shared event loop. Packets for the guest are fetched from the back end only when the
-//! receive queue has buffers, so that a guest that takes nothing holds its peers back instead of
-//! filling memory.
+//! Packets for the guest are fetched from a back end only when the receive queue has buffers, so
+//! that a guest that takes nothing holds its peers back instead of filling memory.
 
+mod config;
+mod control;
+mod filter;
+mod pair;
 mod rx;
+mod state;
 #[cfg(test)]
 mod tests;
 
@@ -13,42 +18,53 @@ use std::sync::Arc;
 use virtio_bindings::virtio_ids::VIRTIO_ID_NET;
 use virtio_bindings::virtio_net as uapi;
 
+use self::config::NetConfig;
+use self::control::{
+    Command, F_CTRL_MAC_ADDR, F_CTRL_RX, F_CTRL_RX_EXTRA, F_CTRL_VQ, F_GUEST_ANNOUNCE, F_MQ,
+};
+use self::filter::Filter;
+use self::pair::Pair;
 use self::rx::RxQueue;
+use self::state::NetStateV1;
 use crate::backend::net::user::UserNet;
 use crate::backend::net::{
-    F_MRG_RXBUF, HEADER_LEN, NetBackend, NetBackendSpec, NetError, NetSpec, PacketHeader,
-    consistent,
+    self as backend, F_MRG_RXBUF, GUEST_OFFLOADS, NetBackend, NetBackendSpec, NetError, NetSpec,
 };
 use crate::persist::{Payload, PersistError};
 use crate::virtio::device::{
-    ActiveIo, ConfigSpace, ConstConfig, DeviceError, DeviceInfo, EventLoop, Token, VirtioDevice,
+    ActiveIo, ConfigSpace, DeviceError, DeviceInfo, EventLoop, Token, VirtioDevice,
 };
-
-/// The queue of packets for the driver (VIRTIO 1.3 §5.1.2).
-const RX: u16 = 0;
-/// The queue of packets from the driver (VIRTIO 1.3 §5.1.2).
-const TX: u16 = 1;
 
 /// A large packet lies in up to 43 receive buffers of the smallest usual size; this many hold two
 /// dozen.
 const QUEUE_SIZE: u16 = 1024;
+/// The driver sends one control request at a time.
+const CONTROL_SIZE: u16 = 64;
+/// Pairs beyond this are not used.
+const PAIRS_MAX: usize = 64;
 
 /// The device has a MAC address (VIRTIO 1.3 §5.1.3).
 const F_MAC: u64 = 1 << uapi::VIRTIO_NET_F_MAC;
 /// The configuration space has the link's status (VIRTIO 1.3 §5.1.3).
 const F_STATUS: u64 = 1 << uapi::VIRTIO_NET_F_STATUS;
 
-/// Packets taken from the driver before others on the event loop get their turn.
-const TX_BURST: usize = 256;
-
 const KIND: &str = "virtio-net";
 
 /// A network device.
 #[derive(Debug)]
 pub struct Net {
-    backend: Box<dyn NetBackend>,
-    config: Arc<ConstConfig>,
-    rx: RxQueue,
+    pairs: Vec<Pair>,
+    config: Arc<NetConfig>,
+    /// The card's own address, which it has again after a reset.
+    mac: [u8; 6],
+    runs_on: EventLoop,
+    /// What was negotiated, without what lacks its condition.
+    features: u64,
+    /// The pairs that the driver uses.
+    used: u16,
+    filter: Filter,
+    /// The offloads that the driver chose since, if it did.
+    offloads: Option<u64>,
 }
 
 impl Net {
@@ -66,62 +82,167 @@ impl Net {
     /// Makes the device for a back end.
     #[must_use]
     pub fn with_backend(mac: [u8; 6], backend: Box<dyn NetBackend>) -> Self {
-        // struct virtio_net_config (VIRTIO 1.3 §5.1.4): mac, status, max_virtqueue_pairs, mtu.
-        let status = u16::try_from(uapi::VIRTIO_NET_S_LINK_UP).unwrap_or(1);
-        let mut config = mac.to_vec();
-        config.extend(status.to_le_bytes());
-        config.extend(1_u16.to_le_bytes());
-        config.extend(backend.mtu().to_le_bytes());
+        Self::with_backends(mac, vec![backend], EventLoop::Shared)
+    }
+
+    /// Makes the device with a pair of queues for each of `backends`, all of them the same link.
+    #[must_use]
+    pub fn with_backends(
+        mac: [u8; 6],
+        mut backends: Vec<Box<dyn NetBackend>>,
+        runs_on: EventLoop,
+    ) -> Self {
+        backends.truncate(PAIRS_MAX);
+        let mtu = backends.first().map_or(0, |backend| backend.mtu());
+        let pairs: Vec<_> = (0..)
+            .zip(backends)
+            .map(|(number, backend)| Pair::new(number, backend, RxQueue::new(QUEUE_SIZE)))
+            .collect();
+        let count = u16::try_from(pairs.len()).unwrap_or(u16::MAX);
         Self {
-            backend,
-            config: Arc::new(ConstConfig(config)),
-            rx: RxQueue::new(QUEUE_SIZE),
+            pairs,
+            config: Arc::new(NetConfig::new(mac, count, mtu)),
+            mac,
+            runs_on,
+            features: 0,
+            used: 1,
+            filter: Filter::default(),
+            offloads: None,
         }
     }
 
-    /// Takes packets from the driver.
-    fn transmit(&mut self, io: &mut ActiveIo<'_>) -> Result<(), DeviceError> {
-        let Some(queue) = io.queues.get_mut(usize::from(TX)) else {
-            return Ok(());
-        };
-        queue.disable_notification(io.mem)?;
-        let mut taken = 0;
-        let mut more = true;
-        while more {
-            let Some(mut chain) = queue.pop(io.mem)? else {
-                more = queue.enable_notification(io.mem)?;
+    /// The control queue's index (VIRTIO 1.3 §5.1.2): it follows the pairs that the driver knows of.
+    fn control_index(&self) -> Option<u16> {
+        if self.features & F_CTRL_VQ == 0 {
+            None
+        } else if self.features & F_MQ == 0 {
+            Some(2)
+        } else {
+            Some(2 * self.config.pairs())
+        }
+    }
+
+    /// Starts the pairs that the driver uses and stops the others.
+    fn start_pairs(&mut self, io: &mut ActiveIo<'_>) -> Result<(), DeviceError> {
+        for (number, pair) in (0..).zip(&mut self.pairs) {
+            if number >= self.used {
+                pair.stop(io.events);
                 continue;
-            };
-            let mut header = [0; HEADER_LEN];
-            if !chain.reader.read_exact(&mut header) {
-                return Err(DeviceError::Request("packet without a header"));
             }
-            let header = PacketHeader::from_bytes(header).limited_to(io.features);
-            self.backend.send(header, &mut chain.reader, io.events);
-            queue.add_used(io.mem, chain.head, 0)?;
-            taken += 1;
-            if taken == TX_BURST {
-                break;
+            pair.rx.merge = self.features & F_MRG_RXBUF != 0;
+            let news = !pair.runs();
+            pair.start(io, self.features)?;
+            if let Some(offloads) = self.offloads.filter(|_| news) {
+                set_offloads(pair, offloads)?;
             }
-        }
-        if more {
-            io.call_again(TX);
-        }
-        if taken > 0 {
-            self.backend.flush(io.events);
-            io.notify_used(TX)?;
         }
         Ok(())
     }
+
+    /// Tells the driver of a change of the link.
+    fn look_at_link(&self, io: &ActiveIo<'_>) {
+        let up = self.pairs.first().is_none_or(|p| p.backend.link_is_up());
+        if self.config.set_link(up) && self.features & F_STATUS != 0 {
+            log::info!("network link is {}", if up { "up" } else { "down" });
+            io.interrupt.config();
+        }
+    }
+
+    /// Answers what waits on the control queue.
+    fn process_control(&mut self, io: &mut ActiveIo<'_>, index: u16) -> Result<(), DeviceError> {
+        let mut answered = 0;
+        while let Some(queue) = io.queues.get_mut(usize::from(index)) {
+            if answered == CONTROL_SIZE {
+                io.call_again(index);
+                break;
+            }
+            let Some(mut chain) = queue.pop(io.mem)? else {
+                if queue.enable_notification(io.mem)? {
+                    continue;
+                }
+                break;
+            };
+            let done = match control::parse(&mut chain.reader, self.features) {
+                Some(command) => self.obey(command, io)?,
+                None => false,
+            };
+            let answer = if done { control::OK } else { control::ERR };
+            if !chain.writer.write_all(&[answer]) {
+                return Err(DeviceError::Request(
+                    "control request without room for an answer",
+                ));
+            }
+            if let Some(queue) = io.queues.get_mut(usize::from(index)) {
+                queue.add_used(io.mem, chain.head, 1)?;
+            }
+            answered += 1;
+        }
+        if answered > 0 {
+            io.notify_used(index)?;
+        }
+        Ok(())
+    }
+
+    /// Does what the driver asks for; whether it could be done.
+    fn obey(&mut self, command: Command, io: &mut ActiveIo<'_>) -> Result<bool, DeviceError> {
+        match command {
+            Command::Mode(mode, on) => self.filter.set(mode, on),
+            Command::Tables { unicast, multicast } => {
+                self.filter.unicast = unicast;
+                self.filter.multicast = multicast;
+            }
+            Command::Mac(mac) => self.config.set_mac(mac),
+            Command::Announced => self.config.set_announce(false),
+            Command::Pairs(count) => {
+                if count == 0 || count > self.config.pairs() {
+                    return Ok(false);
+                }
+                self.used = count;
+                self.start_pairs(io)?;
+            }
+            Command::Offloads(offloads) => {
+                let known = offloads & !(self.features & GUEST_OFFLOADS) == 0;
+                if !known || backend::consistent(offloads) != offloads {
+                    return Ok(false);
+                }
+                for pair in self.pairs.iter_mut().filter(|pair| pair.runs()) {
+                    set_offloads(pair, offloads)?;
+                }
+                self.offloads = Some(offloads);
+            }
+        }
+        Ok(true)
+    }
+}
+
+fn set_offloads(pair: &mut Pair, offloads: u64) -> Result<(), DeviceError> {
+    let set = pair.backend.set_offloads(offloads);
+    set.map_err(|source| DeviceError::Backend {
+        context: "change the offloads".to_owned(),
+        source,
+    })
 }
 
 impl VirtioDevice for Net {
     fn info(&self) -> DeviceInfo {
+        let own = F_MAC
+            | F_STATUS
+            | F_MRG_RXBUF
+            | F_CTRL_VQ
+            | F_CTRL_RX
+            | F_CTRL_RX_EXTRA
+            | F_CTRL_MAC_ADDR
+            | F_GUEST_ANNOUNCE;
+        let several = if self.pairs.len() > 1 { F_MQ } else { 0 };
+        let common = |features, pair: &Pair| features & pair.backend.features();
+        let backend = self.pairs.iter().fold(u64::MAX, common);
+        let mut queue_sizes = vec![QUEUE_SIZE; 2 * self.pairs.len()];
+        queue_sizes.push(CONTROL_SIZE);
         DeviceInfo {
             id: VIRTIO_ID_NET,
-            features: F_MAC | F_STATUS | F_MRG_RXBUF | self.backend.features(),
-            queue_sizes: vec![QUEUE_SIZE; 2],
-            runs_on: EventLoop::Shared,
+            features: own | several | backend,
+            queue_sizes,
+            runs_on: self.runs_on,
         }
     }
 
@@ -130,58 +251,70 @@ impl VirtioDevice for Net {
     }
 
     fn activate(&mut self, io: &mut ActiveIo<'_>) -> Result<(), DeviceError> {
-        let failed = |source| DeviceError::Backend {
-            context: "start the network".to_owned(),
-            source,
-        };
-        self.backend
-            .start(consistent(io.features), io.events)
-            .map_err(failed)?;
-        self.rx.merge = io.features & F_MRG_RXBUF != 0;
-        Ok(())
+        self.features = control::consistent(backend::consistent(io.features));
+        if self.features & F_GUEST_ANNOUNCE == 0 {
+            self.config.set_announce(false);
+        } else if self.config.announces() {
+            io.interrupt.config();
+        }
+        self.look_at_link(io);
+        self.start_pairs(io)
     }
 
     fn process_queue(&mut self, io: &mut ActiveIo<'_>, index: u16) -> Result<(), DeviceError> {
-        if index == TX {
-            self.transmit(io)?;
+        if Some(index) == self.control_index() {
+            return self.process_control(io, index);
         }
-        self.rx.fill(self.backend.as_mut(), io)
+        let pair = self.pairs.get_mut(usize::from(index / 2));
+        let Some(pair) = pair.filter(|pair| pair.runs()) else {
+            return Ok(());
+        };
+        if index % 2 == 1 {
+            pair.transmit(io, self.features)?;
+        }
+        pair.receive(io, &self.filter, self.config.mac())
     }
 
     fn process_event(&mut self, io: &mut ActiveIo<'_>, token: Token) -> Result<(), DeviceError> {
-        self.backend.event(token, io.events);
-        self.rx.fill(self.backend.as_mut(), io)
+        let (number, token) = if self.pairs.len() == 1 {
+            (0, token)
+        } else {
+            pair::split(token)
+        };
+        let Some(pair) = self.pairs.get_mut(number) else {
+            return Ok(());
+        };
+        pair.event(io, token);
+        if pair.runs() {
+            pair.receive(io, &self.filter, self.config.mac())?;
+        }
+        self.look_at_link(io);
+        Ok(())
     }
 
     fn quiesce(&mut self, io: &mut ActiveIo<'_>) {
-        self.backend.stop(io.events);
+        for pair in &mut self.pairs {
+            pair.stop(io.events);
+        }
     }
 
     fn reset(&mut self) {
-        self.backend.reset();
+        for pair in &mut self.pairs {
+            pair.backend.reset();
+        }
+        self.config.set_mac(self.mac);
+        self.config.set_announce(false);
+        self.features = 0;
+        self.used = 1;
+        self.filter = Filter::default();
+        self.offloads = None;
     }
 
     fn save(&self) -> Result<Option<Payload>, PersistError> {
-        let state = NetStateV1 {
-            config: self.config.0.clone(),
-        };
-        Payload::pack(KIND, 1, &state).map(Some)
+        Payload::pack(KIND, 1, &NetStateV1::of(self)).map(Some)
     }
 
     fn restore(&mut self, state: Payload) -> Result<(), PersistError> {
-        let state: NetStateV1 = state.unpack(KIND, 1)?;
-        if state.config != self.config.0 {
-            return Err(PersistError::Invalid(
-                "the card's MAC address or MTU is another".to_owned(),
-            ));
-        }
-        self.backend.reset();
-        Ok(())
+        state.unpack::<NetStateV1>(KIND, 1)?.restore(self)
     }
-}
-
-/// The saved state: what the driver knows of the card. Flows end: their host sockets are no more.
-#[derive(Debug, serde::Serialize, serde::Deserialize)]
-struct NetStateV1 {
-    config: Vec<u8>,
 }

@@ -1,9 +1,8 @@
 //! The receive queue: packets from the back end into the driver's buffers (VIRTIO 1.3 §5.1.6.4).
 
-use super::RX;
 use crate::GuestRam;
 use crate::backend::net::{HEADER_LEN, NetBackend, Packet};
-use crate::virtio::device::{ActiveIo, DeviceError};
+use crate::virtio::device::{DeviceError, Registry};
 use crate::virtio::queue::{Chain, VirtQueue};
 
 /// What became of a packet.
@@ -15,6 +14,18 @@ enum Outcome {
     NoRoom,
     /// It fits into no buffer that the driver will ever offer.
     TooLong,
+}
+
+/// Packets given to the driver before others on the event loop get their turn.
+const BURST: usize = 256;
+
+/// What became of a look at the back end.
+#[derive(Debug, Default)]
+pub(super) struct Filled {
+    /// The driver got packets.
+    pub(super) delivered: bool,
+    /// There may be more.
+    pub(super) more: bool,
 }
 
 /// The device's half of the receive queue.
@@ -35,31 +46,37 @@ impl RxQueue {
         }
     }
 
-    /// Moves packets from `backend` to the driver until one of them has no more.
+    /// Moves packets that `accepts` takes from `backend` to the driver, until one of them has no
+    /// more or others on the event loop are to have their turn.
     pub(super) fn fill(
         &mut self,
+        queue: &mut VirtQueue,
+        mem: &GuestRam,
         backend: &mut dyn NetBackend,
-        io: &mut ActiveIo<'_>,
-    ) -> Result<(), DeviceError> {
-        let Some(queue) = io.queues.get_mut(usize::from(RX)) else {
-            return Ok(());
-        };
-        let mut delivered = false;
-        loop {
-            if !queue.has_available(io.mem)? {
+        events: &mut dyn Registry,
+        accepts: impl Fn(&[u8]) -> bool,
+    ) -> Result<Filled, DeviceError> {
+        let mut filled = Filled::default();
+        for _ in 0..BURST {
+            if !queue.has_available(mem)? {
                 // Notifications are asked for only when they are waited for.
-                if queue.enable_notification(io.mem)? {
+                if queue.enable_notification(mem)? {
                     continue;
                 }
-                break;
+                backend.hold(events);
+                return Ok(filled);
             }
-            let Some(packet) = backend.receive(io.events) else {
-                queue.disable_notification(io.mem)?;
-                break;
+            let Some(packet) = backend.receive(events) else {
+                queue.disable_notification(mem)?;
+                return Ok(filled);
             };
-            match self.deliver(queue, io.mem, packet)? {
+            if !accepts(packet.frame) {
+                backend.received();
+                continue;
+            }
+            match self.deliver(queue, mem, packet)? {
                 Outcome::Delivered => {
-                    delivered = true;
+                    filled.delivered = true;
                     backend.received();
                 }
                 Outcome::TooLong => {
@@ -69,13 +86,14 @@ impl RxQueue {
                     );
                     backend.received();
                 }
-                Outcome::NoRoom => break,
+                Outcome::NoRoom => {
+                    backend.hold(events);
+                    return Ok(filled);
+                }
             }
         }
-        if delivered {
-            io.notify_used(RX)?;
-        }
-        Ok(())
+        filled.more = true;
+        Ok(filled)
     }
 
     /// Copies one packet into the next buffers and gives them back.

@@ -1,15 +1,24 @@
 //! The device as its driver sees it.
 
+mod control;
+
 use std::collections::VecDeque;
 use std::io;
 use std::sync::{Arc, Mutex};
 
+use super::pair::TX_BURST;
 use super::*;
-use crate::backend::net::{F_CSUM, F_GUEST_CSUM, HDR_F_NEEDS_CSUM, Packet, UserSpec};
+use crate::backend::net::{
+    F_CSUM, F_CTRL_GUEST_OFFLOADS, F_GUEST_CSUM, F_GUEST_TSO4, F_GUEST_TSO6, HDR_F_NEEDS_CSUM,
+    HEADER_LEN, Packet, PacketHeader, UserSpec,
+};
 use crate::lock;
 use crate::virtio::device::Registry;
 use crate::virtio::queue::Reader;
 use crate::virtio::testing::Driver;
+
+const RX: u16 = 0;
+const TX: u16 = 1;
 
 const MAC: [u8; 6] = [2, 0, 0, 10, 0xcb, 1];
 
@@ -20,6 +29,9 @@ struct Shared {
     fetched: usize,
     flushes: usize,
     started: Option<u64>,
+    offloads: Option<u64>,
+    down: bool,
+    held: usize,
 }
 
 /// A back end that keeps what it gets and gives what it is told to.
@@ -28,7 +40,7 @@ struct Fake(Arc<Mutex<Shared>>, Vec<u8>);
 
 impl NetBackend for Fake {
     fn features(&self) -> u64 {
-        F_CSUM | F_GUEST_CSUM
+        F_CSUM | F_GUEST_CSUM | F_GUEST_TSO4 | F_GUEST_TSO6 | F_CTRL_GUEST_OFFLOADS
     }
 
     fn mtu(&self) -> u16 {
@@ -75,6 +87,19 @@ impl NetBackend for Fake {
 
     fn received(&mut self) {
         lock(&self.0).waiting.pop_front();
+    }
+
+    fn hold(&mut self, _: &mut dyn Registry) {
+        lock(&self.0).held += 1;
+    }
+
+    fn set_offloads(&mut self, offloads: u64) -> io::Result<()> {
+        lock(&self.0).offloads = Some(offloads);
+        Ok(())
+    }
+
+    fn link_is_up(&self) -> bool {
+        !lock(&self.0).down
     }
 }
 

@@ -5,6 +5,8 @@
 )]
 
 pub mod fs;
+pub mod held;
+pub mod uring;
 
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd};

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use devices::GuestRam;
-use devices::backend::block::RawImage;
+use devices::backend::block::Disk;
 use devices::backend::console::{Console, ConsoleError, ConsoleHandle, ConsolePump};
 use devices::bus::{Bus, Overlap};
 use devices::event_loop::EventLoop;
@@ -25,7 +25,7 @@ use vm_memory::GuestAddress;
 
 use crate::acpi::{AcpiSpec, AcpiTables};
 use crate::boot::{BootSpec, EntryState, Images};
-use crate::config::{ConsoleSpec, DeviceSpec, VmSpec};
+use crate::config::{BlkSpec, ConsoleSpec, DeviceSpec, VmSpec};
 use crate::error::Error;
 use crate::event::{self, EventSender};
 use crate::kvm::{Vcpu, Vm, address_bits};
@@ -38,6 +38,8 @@ use crate::vcpu::{CoalescedSerial, VcpuContext, VcpuThreads};
 
 /// The first PCI slot of a device; slot 0 is the host bridge.
 const FIRST_SLOT: u8 = 1;
+/// The most queues of a disk for which no number was asked.
+const BLK_QUEUES: u16 = 4;
 
 /// Builds the machine that `spec` describes and lets its vCPUs run.
 ///
@@ -52,7 +54,8 @@ pub(crate) fn build(spec: &VmSpec, started: Instant) -> Result<Machine, Error> {
     let serial = consoles
         .open("ttyS0", &spec.serial)
         .map_err(|source| Error::device("serial port", source))?;
-    let devices = make_devices(spec, &mut consoles)?;
+    let mut disks = Vec::new();
+    let devices = make_devices(spec, &mut consoles, &mut disks)?;
 
     let ram = map_ram(&layout)?;
     let vm = Vm::new(&ram)?;
@@ -81,6 +84,7 @@ pub(crate) fn build(spec: &VmSpec, started: Instant) -> Result<Machine, Error> {
         io,
         platform,
         consoles: consoles.handles,
+        disks,
         events: receiver,
         started,
         _pci: pci,
@@ -146,7 +150,11 @@ impl Consoles {
 type Named = (String, Box<dyn VirtioDevice>);
 
 /// Makes every device of the list, in slot order.
-fn make_devices(spec: &VmSpec, consoles: &mut Consoles) -> Result<Vec<Named>, Error> {
+fn make_devices(
+    spec: &VmSpec,
+    consoles: &mut Consoles,
+    disks: &mut Vec<Disk>,
+) -> Result<Vec<Named>, Error> {
     let mut devices = Vec::with_capacity(spec.devices.len());
     for device in &spec.devices {
         let kind = device.kind();
@@ -155,7 +163,7 @@ fn make_devices(spec: &VmSpec, consoles: &mut Consoles) -> Result<Vec<Named>, Er
             .filter(|(name, _): &&Named| name.starts_with(kind))
             .count();
         let name = format!("{kind}{number}");
-        let device = make_device(device, number, consoles)
+        let device = make_device(device, number, spec.cpus, consoles, disks)
             .map_err(|source| Error::device(&*name, source))?;
         devices.push((name, device));
     }
@@ -166,7 +174,9 @@ fn make_devices(spec: &VmSpec, consoles: &mut Consoles) -> Result<Vec<Named>, Er
 fn make_device(
     spec: &DeviceSpec,
     number: usize,
+    cpus: u8,
     consoles: &mut Consoles,
+    disks: &mut Vec<Disk>,
 ) -> Result<Box<dyn VirtioDevice>, Box<dyn StdError + Send + Sync>> {
     Ok(match spec {
         DeviceSpec::Console(console) => Box::new(VirtioConsole::new(
@@ -174,9 +184,22 @@ fn make_device(
         )?),
         DeviceSpec::Net(net) => Box::new(Net::new(net)?),
         DeviceSpec::Fs(share) => Box::new(Fs::new(number, share)?),
-        DeviceSpec::Blk(disk) => Box::new(VirtioBlk::new(number, RawImage::open(disk)?)?),
+        DeviceSpec::Blk(blk) => make_disk(blk, number, cpus, disks)?,
         DeviceSpec::Rng => Box::new(Rng),
     })
+}
+
+/// Makes disk number `number`, and keeps it for the end of the run.
+fn make_disk(
+    spec: &BlkSpec,
+    number: usize,
+    cpus: u8,
+    disks: &mut Vec<Disk>,
+) -> Result<Box<dyn VirtioDevice>, Box<dyn StdError + Send + Sync>> {
+    let disk = Disk::open(spec)?;
+    let queues = spec.queues.unwrap_or(u16::from(cpus).min(BLK_QUEUES));
+    disks.push(disk.clone());
+    Ok(Box::new(VirtioBlk::new(number, disk, queues)?))
 }
 
 /// The PCI bus with every virtio device in its slot.

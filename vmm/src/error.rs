@@ -3,6 +3,8 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use devices::backend::block::BlockError;
+
 use crate::kvm::KvmError;
 use crate::layout::LayoutError;
 
@@ -60,6 +62,15 @@ impl Error {
         Self::Device {
             device: device.into(),
             source: source.into(),
+        }
+    }
+
+    /// What to do about it, where the cause itself knows.
+    #[must_use]
+    pub fn hint(&self) -> Option<&'static str> {
+        match self {
+            Self::Device { source, .. } => source.downcast_ref().map(BlockError::hint),
+            _ => None,
         }
     }
 

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use devices::GuestRam;
+use devices::backend::block::Disk;
 use devices::backend::console::ConsoleHandle;
 use devices::event_loop::EventLoop;
 use devices::lock;
@@ -23,6 +24,7 @@ pub(crate) struct Machine {
     pub(crate) io: EventLoop,
     pub(crate) platform: Platform,
     pub(crate) consoles: Vec<ConsoleHandle>,
+    pub(crate) disks: Vec<Disk>,
     pub(crate) events: EventReceiver,
     pub(crate) started: Instant,
     // Fields drop in this order: KVM's view of the RAM goes before the RAM itself.
@@ -57,7 +59,7 @@ impl Machine {
     }
 
     /// Takes every vCPU out of the guest, then ends the event loop, which sends what the consoles
-    /// still hold and removes their sockets.
+    /// still hold and removes their sockets, and completes the disk images.
     ///
     /// What is left then (mappings, descriptors, threads that a host file system holds up) goes
     /// with the process; waiting for it here would let a slow disk delay the end of the run.
@@ -65,6 +67,11 @@ impl Machine {
         self.vcpus.stop();
         self.context.apply_kept_writes();
         self.io.stop();
+        for disk in &self.disks {
+            if let Err(error) = disk.image.settle() {
+                log::error!("disk {}: its last changes are lost: {error}", disk.name);
+            }
+        }
         mem::forget(self);
     }
 }

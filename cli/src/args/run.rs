@@ -143,8 +143,14 @@ pub(crate) struct RunArgs {
     )]
     pub(crate) share: Vec<ShareValue>,
 
-    /// Add a raw disk image or a block device. A comma in the path is doubled.
-    #[arg(long, value_name = "PATH[,ro][,serial=TEXT]", help_heading = "Devices")]
+    /// Add a disk: an image, raw unless `format=qcow2` says otherwise (it is never guessed), or a
+    /// block device. Further options: `queues=N`, `io=uring|threads`,
+    /// `cache=writeback|writethrough|unsafe`. A comma in the path is doubled.
+    #[arg(
+        long,
+        value_name = "PATH[,format=raw|qcow2][,ro][,serial=TEXT]",
+        help_heading = "Devices"
+    )]
     pub(crate) disk: Vec<DiskValue>,
 
     /// Where ttyS0 (serial, the default) or hvc0 (virtio) leads: stdio, file=PATH, unix=PATH,

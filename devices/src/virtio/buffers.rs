@@ -74,6 +74,12 @@ impl<'m> Buffers<'m> {
 pub struct Reader<'m>(pub(super) Buffers<'m>);
 
 impl<'m> Reader<'m> {
+    /// Reads from `slices`.
+    #[must_use]
+    pub fn over(slices: &[VolatileSlice<'m>]) -> Self {
+        Self(Buffers::new(slices.into()))
+    }
+
     /// Bytes not yet read.
     #[must_use]
     pub fn available(&self) -> usize {
@@ -142,6 +148,12 @@ impl io::Read for Reader<'_> {
 pub struct Writer<'m>(pub(super) Buffers<'m>);
 
 impl<'m> Writer<'m> {
+    /// Writes to `slices`.
+    #[must_use]
+    pub fn over(slices: &[VolatileSlice<'m>]) -> Self {
+        Self(Buffers::new(slices.into()))
+    }
+
     /// Bytes of room left.
     #[must_use]
     pub fn available(&self) -> usize {
@@ -197,6 +209,14 @@ impl<'m> Writer<'m> {
     #[must_use]
     pub fn split_off(&mut self, at: usize) -> Writer<'m> {
         Writer(self.0.split_off(at))
+    }
+}
+
+#[cfg(any(test, feature = "testing"))]
+impl<'m> From<&'m mut [u8]> for Writer<'m> {
+    /// Writes to host memory.
+    fn from(bytes: &'m mut [u8]) -> Self {
+        Self(Buffers::new(Slices::from_iter([bytes.into()])))
     }
 }
 

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::value::{
     ConsolePort, ConsoleValue, DiskValue, MemorySize, NetChoice, ShareValue, UserChoice,
 };
-use super::{BlkSpec, Cache, ConsoleSpec, Field, Forward, FsSpec, Protocol};
+use super::{BlkSpec, Cache, ConsoleSpec, DiskFormat, Field, Forward, FsSpec, Protocol};
 
 /// Where a value comes from.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -154,10 +154,11 @@ impl Layer {
             Root::Disk {
                 path, read_only, ..
             } => disks.push(DiskValue(BlkSpec {
-                path: bundle.resolve(path),
+                format: Some(DiskFormat::Raw),
                 read_only: *read_only,
                 // The kernel command line finds the disk by it (docs/bundle.md, "root").
                 serial: Some("root".to_owned()),
+                ..BlkSpec::new(bundle.resolve(path))
             })),
             Root::Initrd => {}
         }

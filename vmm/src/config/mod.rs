@@ -11,7 +11,7 @@ pub mod value;
 use std::fmt;
 use std::path::PathBuf;
 
-pub use devices::backend::block::BlkSpec;
+pub use devices::backend::block::{BlkSpec, CacheMode, DiskFormat, IoMode};
 pub use devices::backend::console::{ConsoleSpec, ConsoleSpecError};
 pub use devices::backend::net::{
     Forward, ForwardError, NetBackendSpec, NetSpec, Protocol, UserSpec,

@@ -5,7 +5,8 @@ use std::path::PathBuf;
 use super::layer::{Layer, Origin, Setting};
 use super::value::{ConsolePort, MemorySize, NetChoice, UserChoice};
 use super::{
-    ConsoleSpec, DeviceSpec, Field, Forward, NetBackendSpec, NetSpec, Problem, UserSpec, VmSpec,
+    ConsoleSpec, DeviceSpec, DiskFormat, Field, Forward, NetBackendSpec, NetSpec, Problem,
+    UserSpec, VmSpec,
 };
 
 /// A spec and the origins of its values.
@@ -289,11 +290,9 @@ impl<'a> Merge<'a> {
             for disk in &layer.disk {
                 let spec = disk.0.clone();
                 let mode = if spec.read_only { "ro" } else { "rw" };
-                self.note(
-                    Field::Disk,
-                    format!("{},{mode}", spec.path.display()),
-                    origin,
-                );
+                let format = spec.format.unwrap_or(DiskFormat::Raw);
+                let text = format!("{},{format},{mode}", spec.path.display());
+                self.note(Field::Disk, text, origin);
                 devices.push(DeviceSpec::Blk(spec));
             }
         }

@@ -5,6 +5,7 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::path::Path;
 
+use devices::virtio::blk::MAX_QUEUES;
 use serde::Serialize;
 
 use super::value::MemorySize;
@@ -291,7 +292,7 @@ impl Rules {
             Ok(meta) if meta.is_dir() => self.add(
                 Field::Disk,
                 format!("disk `{shown}` is a folder"),
-                "name a raw image or a block device; a folder is shared with `--share`",
+                "name an image or a block device; a folder is shared with `--share`",
             ),
             Ok(_) => {}
             Err(e) => self.add(
@@ -299,6 +300,15 @@ impl Rules {
                 format!("cannot find disk `{shown}`: {}", describe(&e)),
                 "check the path, or make an image with `truncate -s 1G FILE`",
             ),
+        }
+        if let Some(queues) = blk.queues
+            && !(1..=MAX_QUEUES).contains(&queues)
+        {
+            self.add(
+                Field::Disk,
+                format!("disk `{shown}` cannot have {queues} queues"),
+                format!("give 1 to {MAX_QUEUES}"),
+            );
         }
         if let Some(serial) = &blk.serial
             && (serial.len() > MAX_SERIAL || !serial.is_ascii())

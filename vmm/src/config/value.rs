@@ -266,13 +266,17 @@ impl FromStr for ShareValue {
     }
 }
 
-/// A disk: `PATH[,ro|rw][,serial=TEXT]`.
+/// A disk: `PATH[,format=raw|qcow2][,ro|rw][,serial=TEXT][,queues=N][,io=…][,cache=…]`.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "String")]
 pub struct DiskValue(
     /// The disk.
     pub BlkSpec,
 );
+
+/// What can follow a disk's path.
+const DISK_OPTIONS: &str = "format=raw|qcow2, ro, rw, serial=TEXT, queues=N, io=uring|threads, \
+    cache=writeback|writethrough|unsafe";
 
 impl FromStr for DiskValue {
     type Err = ValueError;
@@ -281,19 +285,27 @@ impl FromStr for DiskValue {
         let mut pieces = pieces(text).into_iter();
         let path = pieces.next().unwrap_or_default();
         if path.is_empty() {
-            return Err(form(text, "a disk: PATH[,ro][,serial=TEXT]"));
+            return Err(form(
+                text,
+                "a disk: PATH[,format=raw|qcow2][,ro][,serial=TEXT]",
+            ));
         }
-        let mut spec = BlkSpec {
-            path: PathBuf::from(path),
-            read_only: false,
-            serial: None,
-        };
+        let mut spec = BlkSpec::new(path);
         for option in pieces {
             match (option.as_str(), option.split_once('=')) {
                 ("ro", _) => spec.read_only = true,
                 ("rw", _) => spec.read_only = false,
                 (_, Some(("serial", serial))) => spec.serial = Some(serial.to_owned()),
-                _ => return Err(unknown(option, "ro, rw, serial=TEXT")),
+                (_, Some(("format", format))) => spec.format = Some(format.parse().map_err(part)?),
+                (_, Some(("io", mode))) => spec.io = mode.parse().map_err(part)?,
+                (_, Some(("cache", mode))) => spec.cache = mode.parse().map_err(part)?,
+                (_, Some(("queues", count))) => {
+                    let count = count
+                        .parse()
+                        .map_err(|_| form(count, "a number of queues"))?;
+                    spec.queues = Some(count);
+                }
+                _ => return Err(unknown(option, DISK_OPTIONS)),
             }
         }
         Ok(Self(spec))
@@ -326,6 +338,7 @@ from_string!(MemorySize, NetChoice, ConsoleValue, ShareValue, DiskValue);
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::{CacheMode, DiskFormat, IoMode};
 
     #[test]
     fn sizes_have_units_of_1024_and_default_to_mebibytes() {
@@ -424,7 +437,24 @@ mod tests {
         let disk: DiskValue = "a.img,serial=d0,ro".parse().unwrap();
         assert!(disk.0.read_only);
         assert_eq!(disk.0.serial.as_deref(), Some("d0"));
-        for text in ["", ",ro", "a.img,size=3"] {
+        let text = "b,format=qcow2,queues=2,io=threads,cache=unsafe";
+        let disk: DiskValue = text.parse().unwrap();
+        let spec = BlkSpec {
+            format: Some(DiskFormat::Qcow2),
+            queues: Some(2),
+            io: IoMode::Threads,
+            cache: CacheMode::Unsafe,
+            ..BlkSpec::new("b")
+        };
+        assert_eq!(disk.0, spec);
+        for text in [
+            "",
+            ",ro",
+            "a.img,size=3",
+            "a,format=auto",
+            "a,queues=x",
+            "a,io=",
+        ] {
             assert!(text.parse::<DiskValue>().is_err(), "{text}");
         }
     }

@@ -271,7 +271,7 @@ fn not_started(plan: &Plan, error: &Error) -> Diagnostic {
             .hint("`pcp-vmm doctor` checks this machine"),
         Error::Device { .. } => failure("device", message)
             .because(error)
-            .hint(device_hint(error)),
+            .hint(error.hint().unwrap_or_else(|| device_hint(error))),
         Error::Start { .. } | Error::Supervisor(_) => failure("start", message)
             .because(error)
             .hint("`pcp-vmm doctor` checks this machine's limits"),

@@ -182,9 +182,9 @@ fn shares_have_a_tag_and_a_folder() {
 fn disks_exist_and_have_short_serial_numbers() {
     let with = |path: &str, serial: Option<&str>| {
         let blk = BlkSpec {
-            path: path.into(),
             read_only: true,
             serial: serial.map(Into::into),
+            ..BlkSpec::new(path)
         };
         problems(|s| s.devices = vec![DeviceSpec::Blk(blk)])
     };

@@ -6,6 +6,7 @@
 
 pub mod fs;
 pub mod held;
+pub mod net;
 pub mod uring;
 
 use std::io;
@@ -17,7 +18,7 @@ use vm_memory::VolatileSlice;
 /// The most buffers that one call takes (Linux `UIO_MAXIOV`).
 pub(crate) const IOV_MAX: usize = 1024;
 
-type Iovecs = SmallVec<[libc::iovec; 16]>;
+type Iovecs = SmallVec<[libc::iovec; 24]>;
 
 fn iovecs(slices: &[VolatileSlice<'_>], limit: usize) -> Iovecs {
     let mut left = limit;

@@ -4,6 +4,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use devices::backend::block::BlockError;
+use devices::backend::net::NetError;
 
 use crate::kvm::KvmError;
 use crate::layout::LayoutError;
@@ -65,21 +66,23 @@ impl Error {
         }
     }
 
-    /// What to do about it, where the cause itself knows.
-    #[must_use]
-    pub fn hint(&self) -> Option<&'static str> {
-        match self {
-            Self::Device { source, .. } => source.downcast_ref().map(BlockError::hint),
-            _ => None,
-        }
-    }
-
     /// The kernel could not be loaded.
     pub fn boot(path: &Path, source: impl Into<Source>) -> Self {
         Self::Boot {
             path: path.to_owned(),
             source: source.into(),
         }
+    }
+
+    /// What the user can do about a device that cannot be made, where the device knows.
+    #[must_use]
+    pub fn hint(&self) -> Option<String> {
+        let Self::Device { source, .. } = self else {
+            return None;
+        };
+        let disk = || Some(source.downcast_ref::<BlockError>()?.hint().to_owned());
+        let net = || source.downcast_ref::<NetError>()?.hint();
+        disk().or_else(net)
     }
 
     /// Something of the machine could not be started.

@@ -100,7 +100,11 @@ pub(crate) struct RunArgs {
 
     /// The network: none, or user (in the VMM, no privilege needed). `restrict=on`: the guest reaches nothing, forwards
     /// still reach it; `host=off`: 10.0.2.2 does not lead to the host's loopback address; `ipv6=off`: IPv4 alone.
-    #[arg(long, value_name = "KIND[,OPTION=on|off]", env = env::NET, hide_env_values = true, help_heading = "Devices")]
+    ///
+    /// Or tap, a TAP of the host's, pcptap0 unless `ifname=NAME` says another. One that exists is used as it is, with
+    /// a queue for each vCPU if it has several (`queues=N`: so many); else it is made, brought up, put into
+    /// `bridge=NAME`, and gone when the VM ends, which needs root. `fd=N[:N]` takes descriptors that the caller opened.
+    #[arg(long, value_name = "KIND[,OPTION=VALUE]", env = env::NET, hide_env_values = true, help_heading = "Devices")]
     pub(crate) net: Option<NetChoice>,
 
     /// Lead a host port into the guest; also replaces a port of the bundle.

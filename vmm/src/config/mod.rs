@@ -14,7 +14,7 @@ use std::path::PathBuf;
 pub use devices::backend::block::{BlkSpec, CacheMode, DiskFormat, IoMode};
 pub use devices::backend::console::{ConsoleSpec, ConsoleSpecError};
 pub use devices::backend::net::{
-    Forward, ForwardError, NetBackendSpec, NetSpec, Protocol, UserSpec,
+    Forward, ForwardError, NetBackendSpec, NetSpec, Protocol, TapSource, TapSpec, UserSpec,
 };
 pub use devices::virtio::fs::{Cache, FsSpec};
 pub use layer::{Layer, Origin, Setting};

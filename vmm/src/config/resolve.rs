@@ -82,7 +82,7 @@ impl<'a> Merge<'a> {
         if virtio != ConsoleSpec::None {
             devices.push(DeviceSpec::Console(virtio));
         }
-        devices.extend(self.net(&name).map(DeviceSpec::Net));
+        devices.extend(self.net(&name, cpus).map(DeviceSpec::Net));
         self.shares(&mut devices);
         self.disks(&mut devices);
         if self.last(|l| l.rng).is_some_and(|(rng, _)| rng) {
@@ -208,8 +208,8 @@ impl<'a> Merge<'a> {
         })
     }
 
-    fn net(&mut self, name: &str) -> Option<NetSpec> {
-        let (mut choice, origin) = self.last(|l| l.net)?;
+    fn net(&mut self, name: &str, cpus: u8) -> Option<NetSpec> {
+        let (mut choice, origin) = self.last(|l| l.net.clone())?;
         let forwards = self.forwards();
         let asked = self.layers.iter().any(|(_, l)| !l.forward.is_empty());
         if choice == NetChoice::None && *origin == Origin::Default && asked {
@@ -217,29 +217,34 @@ impl<'a> Merge<'a> {
             choice = NetChoice::User(UserChoice::default());
         }
         self.note(Field::Net, choice.to_string(), origin);
-        let user = match choice {
-            NetChoice::User(user) => user,
+        let backend = match choice {
+            NetChoice::User(user) => {
+                for (forward, origin) in &forwards {
+                    self.note(Field::Forward, forward.to_string(), origin);
+                }
+                NetBackendSpec::User(UserSpec {
+                    forwards: forwards.into_iter().map(|(forward, _)| forward).collect(),
+                    hostname: Some(name.to_owned()),
+                    restrict: user.restrict,
+                    host: user.host,
+                    ipv6: user.ipv6,
+                })
+            }
+            NetChoice::Tap(tap) => {
+                self.reject_forwards_without_net(&forwards);
+                NetBackendSpec::Tap(tap.spec(cpus))
+            }
             NetChoice::None => {
                 self.reject_forwards_without_net(&forwards);
                 return None;
             }
         };
-        for (forward, origin) in &forwards {
-            self.note(Field::Forward, forward.to_string(), origin);
-        }
         let (mac, _) = self.last(|l| l.mac)?;
         let mtu = self.last(|l| l.mtu).map(|(mtu, _)| mtu);
-        let forwards = forwards.into_iter().map(|(forward, _)| forward).collect();
         Some(NetSpec {
             mac: mac.octets(),
             mtu,
-            backend: NetBackendSpec::User(UserSpec {
-                forwards,
-                hostname: Some(name.to_owned()),
-                restrict: user.restrict,
-                host: user.host,
-                ipv6: user.ipv6,
-            }),
+            backend,
         })
     }
 
@@ -247,7 +252,7 @@ impl<'a> Merge<'a> {
         if forwards.iter().any(|(_, origin)| **origin == Origin::Flags) {
             self.problems.push(Problem {
                 field: Field::Forward,
-                message: "a forward needs a network".to_owned(),
+                message: "a forward needs the user network".to_owned(),
                 hint: "use `--net user`, or leave the forwards out".to_owned(),
             });
         }

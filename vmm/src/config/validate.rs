@@ -222,8 +222,11 @@ impl Rules {
                 format!("give at least {MIN_MTU}; 1500 is usual"),
             );
         }
-        let NetBackendSpec::User(user) = &net.backend;
-        for forward in &user.forwards {
+        let forwards = match &net.backend {
+            NetBackendSpec::User(user) => user.forwards.as_slice(),
+            NetBackendSpec::Tap(_) => &[],
+        };
+        for forward in forwards {
             if forward.host.port() == 0 || forward.guest_port == 0 {
                 self.add(
                     Field::Forward,

@@ -1,11 +1,14 @@
 //! Values as users write them, on the command line and in configuration files alike.
 
+mod tap;
+
 use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
 
 use serde::Deserialize;
 
+pub use self::tap::TapChoice;
 use super::{BlkSpec, Cache, ConsoleSpec, FsSpec};
 
 /// Why a text is no such value.
@@ -106,13 +109,15 @@ impl fmt::Display for MemorySize {
 }
 
 /// What the guest's network card is plugged into.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "String")]
 pub enum NetChoice {
     /// There is no card.
     None,
     /// The user-mode network of the VMM.
     User(UserChoice),
+    /// A TAP of the host's.
+    Tap(TapChoice),
 }
 
 /// What the guest reaches through the user-mode network.
@@ -164,12 +169,15 @@ impl FromStr for NetChoice {
         match text {
             "none" => Ok(Self::None),
             "user" => Ok(Self::User(UserChoice::default())),
+            _ if text == "tap" || text.starts_with("tap,") => {
+                TapChoice::parse(text.get(4..).unwrap_or_default()).map(Self::Tap)
+            }
             _ => text
                 .strip_prefix("user,")
                 .and_then(UserChoice::parse)
                 .map(Self::User)
                 .ok_or_else(|| {
-                    let want = "a network: none or user[,restrict=on][,host=off][,ipv6=off]";
+                    let want = "a network: none, user[,restrict=on][,host=off][,ipv6=off] or tap[,ifname=NAME]";
                     form(text, want)
                 }),
         }
@@ -181,6 +189,7 @@ impl fmt::Display for NetChoice {
         let user = match self {
             Self::None => return f.write_str("none"),
             Self::User(user) => user,
+            Self::Tap(tap) => return write!(f, "tap{tap}"),
         };
         f.write_str("user")?;
         for (differs, text) in [

@@ -269,9 +269,11 @@ fn not_started(plan: &Plan, error: &Error) -> Diagnostic {
         Error::Kvm(_) => failure("kvm", message)
             .because(error)
             .hint("`pcp-vmm doctor` checks this machine"),
-        Error::Device { .. } => failure("device", message)
-            .because(error)
-            .hint(error.hint().unwrap_or_else(|| device_hint(error))),
+        Error::Device { .. } => failure("device", message).because(error).hint(
+            error
+                .hint()
+                .unwrap_or_else(|| device_hint(error).to_owned()),
+        ),
         Error::Start { .. } | Error::Supervisor(_) => failure("start", message)
             .because(error)
             .hint("`pcp-vmm doctor` checks this machine's limits"),

@@ -199,10 +199,10 @@ fn consoles(spec: &VmSpec) -> impl Iterator<Item = (&'static str, &ConsoleSpec)>
 
 fn forwards(spec: &VmSpec) -> impl Iterator<Item = &Forward> {
     spec.devices.iter().flat_map(|device| match device {
-        DeviceSpec::Net(net) => {
-            let NetBackendSpec::User(user) = &net.backend;
-            user.forwards.as_slice()
-        }
+        DeviceSpec::Net(net) => match &net.backend {
+            NetBackendSpec::User(user) => user.forwards.as_slice(),
+            NetBackendSpec::Tap(_) => &[],
+        },
         _ => &[],
     })
 }

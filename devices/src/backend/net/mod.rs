@@ -6,6 +6,7 @@
 
 mod offload;
 mod spec;
+pub mod tap;
 pub mod user;
 
 use std::fmt::Debug;
@@ -13,7 +14,9 @@ use std::io;
 use std::net::SocketAddr;
 
 pub use self::offload::*;
-pub use self::spec::{Forward, ForwardError, NetBackendSpec, NetSpec, Protocol, UserSpec};
+pub use self::spec::{
+    Forward, ForwardError, NetBackendSpec, NetSpec, Protocol, TapSource, TapSpec, UserSpec,
+};
 use crate::backend::port_owner::PortOwner;
 use crate::virtio::device::{Registry, Token};
 use crate::virtio::queue::Reader;
@@ -123,6 +126,9 @@ pub enum NetError {
     /// The host name is none.
     #[error("`{0}` is no host name")]
     Hostname(String),
+    /// A TAP cannot be used.
+    #[error(transparent)]
+    Tap(#[from] tap::TapError),
     /// A descriptor of the back end's own cannot be made.
     #[error("cannot open the network's {what}")]
     Open {
@@ -131,6 +137,17 @@ pub enum NetError {
         /// What the system said.
         source: io::Error,
     },
+}
+
+impl NetError {
+    /// What the user can do about it, where that is not plain.
+    #[must_use]
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::Tap(error) => Some(error.hint()),
+            _ => None,
+        }
+    }
 }
 
 fn by(owner: Option<&PortOwner>) -> String {

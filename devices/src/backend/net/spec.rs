@@ -24,6 +24,32 @@ pub struct NetSpec {
 pub enum NetBackendSpec {
     /// The user-mode network.
     User(UserSpec),
+    /// A TAP of the host's.
+    Tap(TapSpec),
+}
+
+/// A TAP of the host's.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TapSpec {
+    /// Which one.
+    pub source: TapSource,
+    /// How many queues to use, if the user has a wish: else [`TapSpec::most_queues`] of a TAP that
+    /// has several, or one.
+    pub queues: Option<u16>,
+    /// As many queues as a card can make use of.
+    pub most_queues: u16,
+    /// The bridge for a TAP that we make.
+    pub bridge: Option<String>,
+}
+
+/// Where a TAP comes from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TapSource {
+    /// A name: of one that exists, or for one that we make and that goes with us.
+    Name(String),
+    /// Descriptors that this process inherited, one for each queue.
+    Fds(Vec<i32>),
 }
 
 /// The user-mode network.

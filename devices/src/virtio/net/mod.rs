@@ -26,6 +26,7 @@ use self::filter::Filter;
 use self::pair::Pair;
 use self::rx::RxQueue;
 use self::state::NetStateV1;
+use crate::backend::net::tap::Tap;
 use crate::backend::net::user::UserNet;
 use crate::backend::net::{
     self as backend, F_MRG_RXBUF, GUEST_OFFLOADS, NetBackend, NetBackendSpec, NetError, NetSpec,
@@ -73,10 +74,18 @@ impl Net {
     /// # Errors
     /// The back end cannot be made.
     pub fn new(spec: &NetSpec) -> Result<Self, NetError> {
-        let backend: Box<dyn NetBackend> = match &spec.backend {
-            NetBackendSpec::User(user) => Box::new(UserNet::new(spec.mac, spec.mtu, user)?),
-        };
-        Ok(Self::with_backend(spec.mac, backend))
+        Ok(match &spec.backend {
+            NetBackendSpec::User(user) => {
+                let backend = UserNet::new(spec.mac, spec.mtu, user)?;
+                Self::with_backend(spec.mac, Box::new(backend))
+            }
+            NetBackendSpec::Tap(tap) => {
+                let queues = Tap::open(tap, spec.mtu)?;
+                let boxed = |tap| Box::new(tap) as Box<dyn NetBackend>;
+                let backends = queues.into_iter().map(boxed).collect();
+                Self::with_backends(spec.mac, backends, EventLoop::Own("net0"))
+            }
+        })
     }
 
     /// Makes the device for a back end.

@@ -152,6 +152,29 @@ fn a_forward_brings_the_network_with_it_unless_that_is_unwanted() {
 }
 
 #[test]
+fn a_tap_has_up_to_a_queue_for_each_vcpu_and_no_forwards() {
+    let flags = |forward: &[&str]| {
+        let layer = Layer {
+            net: Some("tap,ifname=t0".parse().unwrap()),
+            cpus: Some(3),
+            forward: forward.iter().map(|f| f.parse().unwrap()).collect(),
+            ..Layer::default()
+        };
+        Resolved::from_layers(&[(Origin::Default, Layer::bare()), (Origin::Flags, layer)])
+    };
+    let resolved = flags(&[]);
+    let Some(DeviceSpec::Net(net)) = resolved.spec.devices.first() else {
+        panic!("{:?}", resolved.spec.devices);
+    };
+    let NetBackendSpec::Tap(tap) = &net.backend else {
+        panic!("{net:?}");
+    };
+    assert_eq!((tap.queues, tap.most_queues), (None, 3));
+    let problems = flags(&["2222:22"]).validate().unwrap_err();
+    assert!(problems.iter().any(|p| p.field == Field::Forward));
+}
+
+#[test]
 fn the_command_lines_of_configuration_files_refuse_unknown_keys() {
     let unknown = serde_json::from_str::<Layer>(r#"{"memroy": "1G"}"#).unwrap_err();
     assert!(unknown.to_string().contains("memroy"), "{unknown}");

@@ -64,6 +64,7 @@ complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand run" -l mtu -d 'The netw
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand run" -s s -l share -d 'Share a folder over virtio-fs (`mount -t virtiofs TAG /mnt`). A comma in the path is doubled' -r
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand run" -l disk -d 'Add a disk: an image, raw unless `format=qcow2` says otherwise (it is never guessed), or a block device. Further options: `queues=N`, `io=uring|threads`, `cache=writeback|writethrough|unsafe`. A comma in the path is doubled' -r
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand run" -l console -d 'Where ttyS0 (serial, the default) or hvc0 (virtio) leads: stdio, file=PATH, unix=PATH, tcp=[ADDR:]PORT or none' -r
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand run" -l vsock -d 'Have a socket device (vsock). The Unix socket PATH leads into the guest: write `CONNECT PORT` and an end of line first. The guest reaches the Unix socket PATH_P as port P of context 2' -r
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand run" -l rng -d 'Have an entropy device [default: with a bundle]' -r -f -a "true\t''
 false\t''"
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand run" -l process-name -d 'Call the process `microvm@NAME`, for scripts that look for it' -r

@@ -21,17 +21,18 @@ use devices::virtio::fs::Fs;
 use devices::virtio::net::Net;
 use devices::virtio::rng::Rng;
 use devices::virtio::transport::VirtioContext;
+use devices::virtio::vsock::Vsock;
 use vm_memory::GuestAddress;
 
 use crate::acpi::{AcpiSpec, AcpiTables};
 use crate::boot::{BootSpec, EntryState, Images};
-use crate::config::{BlkSpec, ConsoleSpec, DeviceSpec, VmSpec};
+use crate::config::{ConsoleSpec, DeviceSpec, VmSpec};
 use crate::error::Error;
 use crate::event::{self, EventSender};
 use crate::kvm::{Vcpu, Vm, address_bits};
 use crate::landmark::LandmarkScanner;
 use crate::layout::Layout;
-use crate::machine::Machine;
+use crate::machine::{Kept, Machine};
 use crate::memory;
 use crate::platform::{self, Platform};
 use crate::vcpu::{CoalescedSerial, VcpuContext, VcpuThreads};
@@ -54,8 +55,8 @@ pub(crate) fn build(spec: &VmSpec, started: Instant) -> Result<Machine, Error> {
     let serial = consoles
         .open("ttyS0", &spec.serial)
         .map_err(|source| Error::device("serial port", source))?;
-    let mut disks = Vec::new();
-    let devices = make_devices(spec, &mut consoles, &mut disks)?;
+    let mut kept = Kept::default();
+    let devices = make_devices(spec, &mut consoles, &mut kept)?;
 
     let ram = map_ram(&layout)?;
     let vm = Vm::new(&ram)?;
@@ -84,7 +85,7 @@ pub(crate) fn build(spec: &VmSpec, started: Instant) -> Result<Machine, Error> {
         io,
         platform,
         consoles: consoles.handles,
-        disks,
+        kept,
         events: receiver,
         started,
         _pci: pci,
@@ -153,7 +154,7 @@ type Named = (String, Box<dyn VirtioDevice>);
 fn make_devices(
     spec: &VmSpec,
     consoles: &mut Consoles,
-    disks: &mut Vec<Disk>,
+    kept: &mut Kept,
 ) -> Result<Vec<Named>, Error> {
     let mut devices = Vec::with_capacity(spec.devices.len());
     for device in &spec.devices {
@@ -163,7 +164,7 @@ fn make_devices(
             .filter(|(name, _): &&Named| name.starts_with(kind))
             .count();
         let name = format!("{kind}{number}");
-        let device = make_device(device, number, spec.cpus, consoles, disks)
+        let device = make_device(device, number, spec.cpus, consoles, kept)
             .map_err(|source| Error::device(&*name, source))?;
         devices.push((name, device));
     }
@@ -176,7 +177,7 @@ fn make_device(
     number: usize,
     cpus: u8,
     consoles: &mut Consoles,
-    disks: &mut Vec<Disk>,
+    kept: &mut Kept,
 ) -> Result<Box<dyn VirtioDevice>, Box<dyn StdError + Send + Sync>> {
     Ok(match spec {
         DeviceSpec::Console(console) => Box::new(VirtioConsole::new(
@@ -184,22 +185,19 @@ fn make_device(
         )?),
         DeviceSpec::Net(net) => Box::new(Net::new(net)?),
         DeviceSpec::Fs(share) => Box::new(Fs::new(number, share)?),
-        DeviceSpec::Blk(blk) => make_disk(blk, number, cpus, disks)?,
+        DeviceSpec::Blk(blk) => {
+            let disk = Disk::open(blk)?;
+            kept.disks.push(disk.clone());
+            let queues = blk.queues.unwrap_or(u16::from(cpus).min(BLK_QUEUES));
+            Box::new(VirtioBlk::new(number, disk, queues)?)
+        }
+        DeviceSpec::Vsock(vsock) => {
+            let vsock = Vsock::new(vsock)?;
+            kept.sockets.push(vsock.place());
+            Box::new(vsock)
+        }
         DeviceSpec::Rng => Box::new(Rng),
     })
-}
-
-/// Makes disk number `number`, and keeps it for the end of the run.
-fn make_disk(
-    spec: &BlkSpec,
-    number: usize,
-    cpus: u8,
-    disks: &mut Vec<Disk>,
-) -> Result<Box<dyn VirtioDevice>, Box<dyn StdError + Send + Sync>> {
-    let disk = Disk::open(spec)?;
-    let queues = spec.queues.unwrap_or(u16::from(cpus).min(BLK_QUEUES));
-    disks.push(disk.clone());
-    Ok(Box::new(VirtioBlk::new(number, disk, queues)?))
 }
 
 /// The PCI bus with every virtio device in its slot.

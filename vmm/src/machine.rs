@@ -7,6 +7,7 @@ use std::time::Instant;
 use devices::GuestRam;
 use devices::backend::block::Disk;
 use devices::backend::console::ConsoleHandle;
+use devices::backend::unix_socket::SocketPlace;
 use devices::event_loop::EventLoop;
 use devices::lock;
 use devices::pci::PciBus;
@@ -16,6 +17,27 @@ use crate::kvm::Vm;
 use crate::platform::Platform;
 use crate::vcpu::{VcpuContext, VcpuThreads};
 
+/// What of the devices has to be seen to as a run ends.
+#[derive(Debug, Default)]
+pub(crate) struct Kept {
+    pub(crate) disks: Vec<Disk>,
+    pub(crate) sockets: Vec<Arc<SocketPlace>>,
+}
+
+impl Kept {
+    /// Completes disk images and removes the names of sockets.
+    fn finish(&self) {
+        for disk in &self.disks {
+            if let Err(error) = disk.image.settle() {
+                log::error!("disk {}: its last changes are lost: {error}", disk.name);
+            }
+        }
+        for socket in &self.sockets {
+            socket.remove();
+        }
+    }
+}
+
 /// A running machine. Dropping it stops the vCPUs, then the devices, then gives back the RAM.
 #[derive(Debug)]
 pub(crate) struct Machine {
@@ -24,7 +46,7 @@ pub(crate) struct Machine {
     pub(crate) io: EventLoop,
     pub(crate) platform: Platform,
     pub(crate) consoles: Vec<ConsoleHandle>,
-    pub(crate) disks: Vec<Disk>,
+    pub(crate) kept: Kept,
     pub(crate) events: EventReceiver,
     pub(crate) started: Instant,
     // Fields drop in this order: KVM's view of the RAM goes before the RAM itself.
@@ -67,11 +89,7 @@ impl Machine {
         self.vcpus.stop();
         self.context.apply_kept_writes();
         self.io.stop();
-        for disk in &self.disks {
-            if let Err(error) = disk.image.settle() {
-                log::error!("disk {}: its last changes are lost: {error}", disk.name);
-            }
-        }
+        self.kept.finish();
         mem::forget(self);
     }
 }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 use guest::MacAddress;
 use vmm::config::Forward;
-use vmm::config::value::{ConsoleValue, DiskValue, MemorySize, NetChoice, ShareValue};
+use vmm::config::value::{ConsoleValue, DiskValue, MemorySize, NetChoice, ShareValue, VsockValue};
 
 use super::TEMPLATE;
 use crate::env;
@@ -161,6 +161,11 @@ pub(crate) struct RunArgs {
     /// tcp=[ADDR:]PORT or none.
     #[arg(long, value_name = "[serial=|virtio=]PLACE", help_heading = "Devices")]
     pub(crate) console: Vec<ConsoleValue>,
+
+    /// Have a socket device (vsock). The Unix socket PATH leads into the guest: write `CONNECT PORT`
+    /// and an end of line first. The guest reaches the Unix socket PATH_P as port P of context 2.
+    #[arg(long, value_name = "cid=N,socket=PATH", help_heading = "Devices")]
+    pub(crate) vsock: Option<VsockValue>,
 
     /// Have an entropy device [default: with a bundle].
     #[arg(

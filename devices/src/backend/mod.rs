@@ -5,3 +5,4 @@ pub mod console;
 pub mod fs;
 pub mod net;
 pub mod port_owner;
+pub mod unix_socket;

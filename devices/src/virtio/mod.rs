@@ -13,3 +13,4 @@ pub(crate) mod runner;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
 pub mod transport;
+pub mod vsock;

@@ -177,6 +177,12 @@ impl VirtQueue {
         self.ring.go_to_previous_position();
     }
 
+    /// Puts the chain that was popped last back, untouched.
+    pub fn push_back(&mut self) {
+        let previous = self.ring.next_avail().wrapping_sub(1);
+        self.ring.set_next_avail(previous);
+    }
+
     /// Whether the available ring holds a chain.
     ///
     /// # Errors

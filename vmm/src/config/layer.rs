@@ -9,7 +9,7 @@ use guest::bundle::{self, Bundle, ConsoleDevice, Root};
 use serde::{Deserialize, Serialize};
 
 use super::value::{
-    ConsolePort, ConsoleValue, DiskValue, MemorySize, NetChoice, ShareValue, UserChoice,
+    ConsolePort, ConsoleValue, DiskValue, MemorySize, NetChoice, ShareValue, UserChoice, VsockValue,
 };
 use super::{BlkSpec, Cache, ConsoleSpec, DiskFormat, Field, Forward, FsSpec, Protocol};
 
@@ -85,6 +85,8 @@ pub struct Layer {
     pub share: Vec<ShareValue>,
     /// Disks.
     pub disk: Vec<DiskValue>,
+    /// The socket device.
+    pub vsock: Option<VsockValue>,
 }
 
 fn forwards<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Vec<Forward>, D::Error> {

@@ -17,6 +17,7 @@ pub use devices::backend::net::{
     Forward, ForwardError, NetBackendSpec, NetSpec, Protocol, TapSource, TapSpec, UserSpec,
 };
 pub use devices::virtio::fs::{Cache, FsSpec};
+pub use devices::virtio::vsock::VsockSpec;
 pub use layer::{Layer, Origin, Setting};
 pub use resolve::Resolved;
 use serde::{Deserialize, Serialize};
@@ -72,6 +73,8 @@ pub enum DeviceSpec {
     Blk(BlkSpec),
     /// A virtio entropy source.
     Rng,
+    /// A virtio socket device.
+    Vsock(VsockSpec),
 }
 
 impl DeviceSpec {
@@ -84,6 +87,7 @@ impl DeviceSpec {
             Self::Fs(_) => "fs",
             Self::Blk(_) => "blk",
             Self::Rng => "rng",
+            Self::Vsock(_) => "vsock",
         }
     }
 }
@@ -116,6 +120,8 @@ pub enum Field {
     Share,
     /// The disks.
     Disk,
+    /// The socket device.
+    Vsock,
 }
 
 impl Field {
@@ -135,6 +141,7 @@ impl Field {
             Self::Forward => "forward",
             Self::Share => "share",
             Self::Disk => "disk",
+            Self::Vsock => "vsock",
         }
     }
 }

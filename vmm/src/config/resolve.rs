@@ -88,6 +88,10 @@ impl<'a> Merge<'a> {
         if self.last(|l| l.rng).is_some_and(|(rng, _)| rng) {
             devices.push(DeviceSpec::Rng);
         }
+        if let Some((vsock, origin)) = self.last(|l| l.vsock.clone()) {
+            self.note(Field::Vsock, vsock.to_string(), origin);
+            devices.push(DeviceSpec::Vsock(vsock.0));
+        }
         VmSpec {
             name,
             process_name,

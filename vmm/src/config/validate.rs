@@ -11,7 +11,7 @@ use serde::Serialize;
 use super::value::MemorySize;
 use super::{
     BlkSpec, ConsoleSpec, DeviceSpec, Field, FsSpec, MAX_CMDLINE, MAX_CPUS, MAX_MEMORY, MIN_MEMORY,
-    NetBackendSpec, NetSpec, Protocol, VmSpec,
+    NetBackendSpec, NetSpec, Protocol, VmSpec, VsockSpec,
 };
 
 /// The longest name of a VM: that of a host name's label (RFC 1035 §2.3.4).
@@ -57,6 +57,7 @@ impl VmSpec {
                 DeviceSpec::Net(net) => rules.net(net),
                 DeviceSpec::Fs(fs) => rules.share(fs),
                 DeviceSpec::Blk(blk) => rules.disk(blk),
+                DeviceSpec::Vsock(vsock) => rules.vsock(vsock),
                 DeviceSpec::Console(_) | DeviceSpec::Rng => {}
             }
         }
@@ -320,6 +321,24 @@ impl Rules {
                 Field::Disk,
                 format!("`{serial}` is no serial number of a disk"),
                 format!("use at most {MAX_SERIAL} ASCII characters"),
+            );
+        }
+    }
+
+    fn vsock(&mut self, vsock: &VsockSpec) {
+        if !(VsockSpec::MIN_CID..=VsockSpec::MAX_CID).contains(&vsock.cid) {
+            self.add(
+                Field::Vsock,
+                format!("`{}` is no context identifier of a guest", vsock.cid),
+                format!("give {} to {}", VsockSpec::MIN_CID, VsockSpec::MAX_CID),
+            );
+        }
+        let length = vsock.socket.as_os_str().len();
+        if length > VsockSpec::MAX_PATH {
+            self.add(
+                Field::Vsock,
+                format!("the socket's path has {length} bytes"),
+                format!("choose one of at most {}", VsockSpec::MAX_PATH),
             );
         }
     }

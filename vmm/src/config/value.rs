@@ -9,7 +9,7 @@ use std::str::FromStr;
 use serde::Deserialize;
 
 pub use self::tap::TapChoice;
-use super::{BlkSpec, Cache, ConsoleSpec, FsSpec};
+use super::{BlkSpec, Cache, ConsoleSpec, FsSpec, VsockSpec};
 
 /// Why a text is no such value.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -321,6 +321,40 @@ impl FromStr for DiskValue {
     }
 }
 
+/// A socket device: `cid=N,socket=PATH`.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub struct VsockValue(
+    /// The device.
+    pub VsockSpec,
+);
+
+impl FromStr for VsockValue {
+    type Err = ValueError;
+
+    fn from_str(text: &str) -> Result<Self, ValueError> {
+        let fail = || form(text, "a socket device: cid=N,socket=PATH");
+        let (mut cid, mut socket) = (None, None);
+        for option in pieces(text) {
+            match option.split_once('=') {
+                Some(("cid", number)) => cid = Some(number.parse().map_err(|_| fail())?),
+                Some(("socket", path)) if !path.is_empty() => socket = Some(path.into()),
+                _ => return Err(unknown(option, "cid=N, socket=PATH")),
+            }
+        }
+        Ok(Self(VsockSpec {
+            cid: cid.ok_or_else(fail)?,
+            socket: socket.ok_or_else(fail)?,
+        }))
+    }
+}
+
+impl fmt::Display for VsockValue {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "cid={},socket={}", self.0.cid, self.0.socket.display())
+    }
+}
+
 fn part(error: impl fmt::Display) -> ValueError {
     ValueError::Part(error.to_string())
 }
@@ -342,10 +376,19 @@ macro_rules! from_string {
     )*};
 }
 
-from_string!(MemorySize, NetChoice, ConsoleValue, ShareValue, DiskValue);
+from_string!(
+    MemorySize,
+    NetChoice,
+    ConsoleValue,
+    ShareValue,
+    DiskValue,
+    VsockValue
+);
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use super::*;
     use crate::config::{CacheMode, DiskFormat, IoMode};
 
@@ -438,6 +481,23 @@ mod tests {
             "src=/a,",
         ] {
             assert!(text.parse::<ShareValue>().is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_socket_device_has_an_identifier_and_a_socket() {
+        let vsock: VsockValue = "cid=3,socket=/run/v,,m".parse().unwrap();
+        let (cid, socket) = (vsock.0.cid, vsock.0.socket.as_path());
+        assert_eq!((cid, socket), (3, Path::new("/run/v,m")));
+        for text in [
+            "",
+            "cid=3",
+            "socket=/s",
+            "cid=x,socket=/s",
+            "cid=3,socket=",
+            "3,/s",
+        ] {
+            assert!(text.parse::<VsockValue>().is_err(), "{text}");
         }
     }
 

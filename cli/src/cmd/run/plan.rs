@@ -160,6 +160,7 @@ fn split(args: &RunArgs, matches: &ArgMatches) -> (Layer, Layer) {
         forward: args.forward.clone(),
         share: args.share.clone(),
         disk: args.disk.clone(),
+        vsock: args.vsock.clone(),
         ..Layer::default()
     };
     let mut layer_of = |id: &str, set: &dyn Fn(&mut Layer)| {

@@ -193,3 +193,17 @@ fn disks_exist_and_have_short_serial_numbers() {
     assert_eq!(with("/nonexistent", None).len(), 1);
     assert_eq!(with("/etc/passwd", Some(&"x".repeat(21))).len(), 1);
 }
+
+#[test]
+fn a_socket_device_has_a_guests_identifier_and_a_path_that_fits() {
+    let with = |cid: u32, socket: &str| {
+        let socket = socket.into();
+        let vsock = VsockSpec { cid, socket };
+        problems(|s| s.devices = vec![DeviceSpec::Vsock(vsock)]).len()
+    };
+    assert_eq!(with(3, "/run/vm.sock"), 0);
+    for cid in [0, 1, 2, u32::MAX] {
+        assert_eq!(with(cid, "/run/vm.sock"), 1, "{cid}");
+    }
+    assert_eq!(with(3, &"x".repeat(VsockSpec::MAX_PATH + 1)), 1);
+}

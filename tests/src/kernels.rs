@@ -47,15 +47,23 @@ impl Kernel {
         self.folder.join("vmlinux")
     }
 
+    /// The initramfs with the modules and busybox, to which programs can be added.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be read.
+    pub fn initrd(&self) -> Result<Vec<u8>> {
+        let base = self.folder.join("initrd");
+        fs::read(&base).with_context(|| format!("cannot read {}", base.display()))
+    }
+
     /// Writes an initramfs that runs `script` (for busybox's shell) to `path`.
     ///
     /// # Errors
     ///
     /// When a file cannot be read or written.
     pub fn write_initrd(&self, script: &str, path: &Path) -> Result<()> {
-        let base = self.folder.join("initrd");
-        let base = fs::read(&base).with_context(|| format!("cannot read {}", base.display()))?;
-        fs::write(path, initrd::with_job(&base, script)?)
+        fs::write(path, initrd::with_job(&self.initrd()?, script)?)
             .with_context(|| format!("cannot write {}", path.display()))
     }
 }

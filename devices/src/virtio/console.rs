@@ -13,6 +13,7 @@ use super::device::{
     ActiveIo, ConfigSpace, ConstConfig, DeviceError, DeviceInfo, EventLoop, Interest, Token,
     VirtioDevice,
 };
+use super::linger::Linger;
 use super::queue::{Reader, Writer};
 use crate::backend::console::ConsoleHandle;
 use crate::persist::{Payload, PersistError};
@@ -48,6 +49,7 @@ pub struct VirtioConsole {
     wake: Arc<OwnedFd>,
     /// Bytes of the first available transmit chain that are sent already.
     sent: usize,
+    linger: Linger,
 }
 
 impl VirtioConsole {
@@ -65,6 +67,7 @@ impl VirtioConsole {
             size: None,
             wake,
             sent: 0,
+            linger: Linger::new(),
         })
     }
 
@@ -114,8 +117,16 @@ impl VirtioConsole {
             return Ok(());
         };
         let (mut left, mut answered) = (TURN, false);
+        let stay = self.linger.begin();
         loop {
             let Some(mut chain) = queue.pop(io.mem)? else {
+                if answered && self.linger.wait(&stay, queue, io.mem)? {
+                    continue;
+                }
+                if answered && stay.is_over() {
+                    signal(&self.wake);
+                    break;
+                }
                 if queue.enable_notification(io.mem)? {
                     continue;
                 }
@@ -127,7 +138,11 @@ impl VirtioConsole {
             if chain.reader.available() == 0 {
                 self.sent = 0;
                 queue.add_used(io.mem, chain.head, 0)?;
-                answered = true;
+                if !answered {
+                    // The next chains are looked for here, for a while.
+                    queue.disable_notification(io.mem)?;
+                    answered = true;
+                }
             } else {
                 self.sent += sent;
                 queue.unpop();

@@ -6,6 +6,7 @@ pub mod console;
 pub mod core;
 pub mod device;
 pub mod fs;
+mod linger;
 pub mod net;
 pub mod queue;
 pub mod rng;

@@ -144,9 +144,9 @@ pub(super) fn run(options: &Options) -> Result<()> {
     )?;
     // With every device ours, against QEMU without any.
     let mut bare = rows[0].clone();
-    bare.group = "bare";
+    bare.group = "bare".into();
     let mut full = rows[5].clone();
-    full.group = "bare";
+    full.group = "bare".into();
     full.name = "pcp-vmm, vmlinux, all devices, to QEMU bare".into();
     rows.extend([bare, full]);
     let lab = env::var_os("PCP_VMM_LAB").is_some();

@@ -61,8 +61,17 @@ impl Contestant {
             .with_context(|| format!("cannot start {}", self.name))
     }
 
-    /// Runs the program to its end.
+    /// Runs the program to its good end; returns what it said.
+    pub(super) fn said(&self, limit: Duration) -> Result<String> {
+        self.attend(limit).map(|(_, said)| said)
+    }
+
+    /// Runs the program to its good end.
     pub(super) fn run(&self, limit: Duration) -> Result<Run> {
+        self.attend(limit).map(|(run, _)| run)
+    }
+
+    fn attend(&self, limit: Duration) -> Result<(Run, String)> {
         let begin = Instant::now();
         let mut child = self.spawn()?;
         let mut out = child.stdout.take().context("no standard output")?;
@@ -76,9 +85,10 @@ impl Contestant {
         let status = child.wait().context("cannot wait for a program")?;
         let end = begin.elapsed();
         drop(watched);
+        rest.splice(..0, first.into_iter().take(got));
+        let mut said = String::from_utf8_lossy(&rest).into_owned();
         let good = status.code().is_some_and(|code| self.codes.contains(&code));
         if !good || got == 0 {
-            let mut said = String::from_utf8_lossy(&rest).into_owned();
             let mut errors = String::new();
             if let Some(mut pipe) = child.stderr.take() {
                 let _ = pipe.read_to_string(&mut errors);
@@ -90,7 +100,7 @@ impl Contestant {
                 self.name
             );
         }
-        Ok(Run { first_byte, end })
+        Ok((Run { first_byte, end }, said))
     }
 }
 

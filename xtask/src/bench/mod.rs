@@ -6,10 +6,12 @@
 mod boot;
 mod contestant;
 mod init;
+mod loads;
 mod mem;
 mod ready;
 mod start;
 mod table;
+mod user_exits;
 
 use std::path::PathBuf;
 use std::process::{Command, ExitCode};
@@ -17,6 +19,7 @@ use std::{env, fs};
 
 use anyhow::{Context, Result, bail};
 use clap::{Args, Subcommand};
+use loads::Subject;
 
 use crate::{apt, command, lab, place, release};
 
@@ -35,6 +38,12 @@ enum What {
     Boot(Options),
     /// The base guest from start to an answering pmcd; in the lab
     Ready(Options),
+    /// A shared folder, over virtio-fs and 9p; in the lab
+    Fs(Options),
+    /// A disk; in the lab
+    Blk(Options),
+    /// 64 MiB through hvc0, and the cost of a byte on ttyS0; in the lab
+    Console(Options),
     /// The program's own memory beyond its guest's; on /dev/kvm itself
     Mem(Options),
 }
@@ -59,6 +68,9 @@ struct Options {
     /// The base guest with an EROFS disk as its root (for `ready`) [default: built first]
     #[arg(long, value_name = "DIR")]
     bundle: Option<PathBuf>,
+    /// The program of the load (for `fs`, `blk` and `console`) [default: built first]
+    #[arg(long, value_name = "FILE", hide = true)]
+    load: Option<PathBuf>,
 }
 
 impl Options {
@@ -102,7 +114,18 @@ pub(crate) fn main(args: &BenchArgs) -> Result<ExitCode> {
             }
             ready::run(options)?;
         }
+        What::Fs(options) => return load(Subject::Fs, "fs", options),
+        What::Blk(options) => return load(Subject::Blk, "blk", options),
+        What::Console(options) => return load(Subject::Console, "console", options),
     }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn load(subject: Subject, name: &str, options: &Options) -> Result<ExitCode> {
+    if !lab::has_hardware_kvm() && env::var_os("PCP_VMM_LAB").is_none() {
+        return in_lab(name, options);
+    }
+    loads::run(subject, options)?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -115,8 +138,8 @@ fn in_lab(name: &str, options: &Options) -> Result<ExitCode> {
     let xtask = env::current_exe().context("cannot find this program")?;
     let mut call = Command::new(&xtask);
     call.args(["lab", "--force-lab", "--timeout", "3000"]);
-    // Boots are measured on one processor; the base guest has two.
-    call.args(["--smp", if name == "ready" { "2" } else { "1" }]);
+    // Boots are measured on one processor; elsewhere the guest and its devices have one each.
+    call.args(["--smp", if name == "boot" { "1" } else { "2" }]);
     if options.icount {
         call.arg("--icount");
     }
@@ -130,6 +153,10 @@ fn in_lab(name: &str, options: &Options) -> Result<ExitCode> {
     call.arg("--qemu").arg(options.qemu()?);
     if options.json {
         call.arg("--json");
+    }
+    if matches!(name, "fs" | "blk" | "console") {
+        let load = options.load.clone().map_or_else(loads::prepare, Ok)?;
+        call.arg("--load").arg(load);
     }
     if name == "ready" {
         let bundle = options.bundle.clone().map_or_else(ready::prepare, Ok)?;

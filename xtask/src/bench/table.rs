@@ -11,7 +11,7 @@ pub(super) struct Row {
     /// What was measured.
     pub(super) name: String,
     /// What its median is compared with: the first row's of the same group.
-    pub(super) group: &'static str,
+    pub(super) group: String,
     /// The numbers, in the table's unit.
     pub(super) samples: Vec<f64>,
 }
@@ -37,10 +37,10 @@ struct Summary<'a> {
 }
 
 impl Row {
-    pub(super) fn new(name: impl Into<String>, group: &'static str) -> Self {
+    pub(super) fn new(name: impl Into<String>, group: impl Into<String>) -> Self {
         Self {
             name: name.into(),
-            group,
+            group: group.into(),
             samples: Vec::new(),
         }
     }
@@ -79,12 +79,12 @@ impl Table {
         }
         println!("{} ({})", self.title, self.unit);
         println!(
-            "{:44} {:>5} {:>9} {:>9} {:>9} {:>6}",
+            "{:52} {:>5} {:>9} {:>9} {:>9} {:>6}",
             "", "runs", "median", "10 %", "90 %", "ratio"
         );
         for row in self.summaries() {
             println!(
-                "{:44} {:5} {:9.2} {:9.2} {:9.2} {:6.2}",
+                "{:52} {:5} {:9.2} {:9.2} {:9.2} {:6.2}",
                 row.name, row.runs, row.median, row.low, row.high, row.ratio
             );
         }
@@ -100,7 +100,7 @@ impl Table {
                 .unwrap_or(row);
             Summary {
                 name: &row.name,
-                group: row.group,
+                group: &row.group,
                 unit: self.unit,
                 runs: row.samples.len(),
                 median: row.median(),
@@ -133,9 +133,9 @@ mod tests {
 
     #[test]
     fn the_first_row_of_a_group_is_what_others_are_compared_with() {
-        let row = |name: &str, group, sample| Row {
+        let row = |name: &str, group: &str, sample| Row {
             name: name.into(),
-            group,
+            group: group.into(),
             samples: vec![sample],
         };
         let rows = vec![row("a", "x", 4.0), row("b", "x", 1.0), row("c", "y", 7.0)];

@@ -61,7 +61,7 @@ complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand run" -s f -l forward -d 
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand run" -l port-offset -d 'Add a number to every host port of the bundle, to run a guest twice' -r
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand run" -l mac -d 'The network card\'s address' -r
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand run" -l mtu -d 'The network card\'s largest packet in bytes' -r
-complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand run" -s s -l share -d 'Share a folder over virtio-fs (`mount -t virtiofs TAG /mnt`). A comma in the path is doubled' -r
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand run" -s s -l share -d 'Share a folder over virtio-fs (`mount -t virtiofs TAG /mnt`) or, with `proto=9p`, over 9p (`mount -t 9p -o trans=virtio,version=9p2000.L TAG /mnt`). A comma in the path is doubled' -r
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand run" -l disk -d 'Add a disk: an image, raw unless `format=qcow2` says otherwise (it is never guessed), or a block device. Further options: `queues=N`, `io=uring|threads`, `cache=writeback|writethrough|unsafe`. A comma in the path is doubled' -r
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand run" -l console -d 'Where ttyS0 (serial, the default) or hvc0 (virtio) leads: stdio, file=PATH, unix=PATH, tcp=[ADDR:]PORT or none' -r
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand run" -l vsock -d 'Have a socket device (vsock). The Unix socket PATH leads into the guest: write `CONNECT PORT` and an end of line first. The guest reaches the Unix socket PATH_P as port P of context 2' -r

@@ -1,4 +1,4 @@
-//! Folders of the host in the guest, over virtio-fs.
+//! Folders of the host in the guest, over virtio-fs and 9p.
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
@@ -9,13 +9,38 @@ use pcp_vmm_tests::time::wait_until;
 
 use super::{boot, guest, output};
 
+/// How a guest mounts a share.
+#[derive(Clone, Copy)]
+enum Over {
+    VirtioFs,
+    P9,
+}
+
+impl Over {
+    /// The mount command up to tag and folder.
+    fn mount(self) -> &'static str {
+        match self {
+            Self::VirtioFs => "mount -t virtiofs",
+            Self::P9 => "mount -t 9p -o trans=virtio,version=9p2000.L,msize=512000",
+        }
+    }
+
+    /// What `--share` says of it, besides tag and path.
+    fn option(self) -> &'static str {
+        match self {
+            Self::VirtioFs => "",
+            Self::P9 => ",proto=9p",
+        }
+    }
+}
+
 /// Says `ok NAME` for each check that passes.
 const SCRIPT: &str = r#"
 check() { name=$1; shift; if "$@"; then echo "ok $name"; else echo "failed $name"; fi; }
 not() { ! "$@"; }
 mkdir /w /r /o /t
-check mounted mount -t virtiofs w /w
-check mounted-read-only mount -t virtiofs r /r
+check mounted MOUNT w /w
+check mounted-read-only MOUNT r /r
 cd /w
 check reads grep -q "from the host" hello
 check writes sh -c 'echo "from the guest" > answer'
@@ -39,7 +64,7 @@ cd /o
 check changes sh -c 'echo new > hello && rm -r many && mv dir moved && grep -q new hello'
 check merged sh -c 'test ! -e many && test -e moved/file && test -e /r/many/1'
 cd /; umount /o; umount /r
-check remounts mount -t virtiofs r /r
+check remounts MOUNT r /r
 check still grep -q "from the host" /r/hello
 umount /w /r
 "#;
@@ -54,21 +79,26 @@ fn fill(share: &Path) {
     }
 }
 
-fn shares(name: &str) {
+fn shares(name: &str, over: Over) {
     let kernel = Kernel::named(name).unwrap();
     let (writable, read_only) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     fill(writable.path());
     fill(read_only.path());
     let shares = [
-        format!("w={}", writable.path().display()),
-        format!("r={},ro,cache=always", read_only.path().display()),
+        format!("w={}{}", writable.path().display(), over.option()),
+        format!(
+            "r={},ro,cache=always{}",
+            read_only.path().display(),
+            over.option()
+        ),
     ];
     let mut arguments = vec!["--net", "none", "--cpus", "1"];
     for share in &shares {
         arguments.extend(["--share", share]);
     }
-    let vm = boot(&kernel, false, SCRIPT, &arguments);
-    let ended = vm.wait(120).unwrap();
+    let script = SCRIPT.replace("MOUNT", over.mount());
+    let vm = boot(&kernel, false, &script, &arguments);
+    let ended = vm.wait(240).unwrap();
     assert_eq!(ended.code, 0, "{ended:?}");
     let said = |word: &str| -> Vec<String> {
         let lines = ended.out.lines().filter_map(|line| line.strip_prefix(word));
@@ -101,17 +131,32 @@ fn shares(name: &str) {
 
 #[test]
 fn folders_of_the_host_on_6_1() {
-    shares("6.1-cloud");
+    shares("6.1-cloud", Over::VirtioFs);
+}
+
+#[test]
+fn folders_over_9p_on_6_1() {
+    shares("6.1-standard", Over::P9);
 }
 
 #[test]
 fn folders_of_the_host_on_6_12() {
-    shares("6.12-cloud");
+    shares("6.12-cloud", Over::VirtioFs);
+}
+
+#[test]
+fn folders_over_9p_on_6_12() {
+    shares("6.12-standard", Over::P9);
 }
 
 #[test]
 fn folders_of_the_host_on_7() {
-    shares("7-cloud");
+    shares("7-cloud", Over::VirtioFs);
+}
+
+#[test]
+fn folders_over_9p_on_7() {
+    shares("7-standard", Over::P9);
 }
 
 #[test]

@@ -19,6 +19,7 @@ use devices::virtio::console::VirtioConsole;
 use devices::virtio::device::VirtioDevice;
 use devices::virtio::fs::Fs;
 use devices::virtio::net::Net;
+use devices::virtio::p9::P9;
 use devices::virtio::rng::Rng;
 use devices::virtio::transport::VirtioContext;
 use devices::virtio::vsock::Vsock;
@@ -26,6 +27,7 @@ use vm_memory::GuestAddress;
 
 use crate::acpi::{AcpiSpec, AcpiTables};
 use crate::boot::{BootSpec, EntryState, Images};
+use crate::config::ShareProtocol;
 use crate::config::{ConsoleSpec, DeviceSpec, VmSpec};
 use crate::error::Error;
 use crate::event::{self, EventSender};
@@ -184,7 +186,10 @@ fn make_device(
             consoles.open(&format!("hvc{number}"), console)?,
         )?),
         DeviceSpec::Net(net) => Box::new(Net::new(net)?),
-        DeviceSpec::Fs(share) => Box::new(Fs::new(number, share)?),
+        DeviceSpec::Fs(share) => match share.protocol {
+            ShareProtocol::VirtioFs => Box::new(Fs::new(number, share)?),
+            ShareProtocol::P9 => Box::new(P9::new(number, share)?),
+        },
         DeviceSpec::Blk(blk) => {
             let disk = Disk::open(blk)?;
             kept.disks.push(disk.clone());

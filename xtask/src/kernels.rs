@@ -85,13 +85,16 @@ const MODULES: [&str; 8] = [
     "ext4",
 ];
 
+/// More of them, which the cloud flavour does not have.
+const STANDARD_MODULES: [&str; 2] = ["9p", "9pnet_virtio"];
+
 /// The folder with all kernels, each in a folder of its name; fetched first if it is missing.
 pub(crate) fn ensure() -> Result<PathBuf> {
     let base = place::cache()?.join("debian-kernels");
     let init = place::top().join("tests/stock/init");
     let init = fs::read(&init).with_context(|| format!("cannot read {}", init.display()))?;
     let names = SOURCES.map(|it| (it.name, it.suite));
-    let dir = base.join(digest(&(RECIPE, names, MODULES, &init)));
+    let dir = base.join(digest(&(RECIPE, names, MODULES, STANDARD_MODULES, &init)));
     let missing = SOURCES
         .iter()
         .filter(|source| !dir.join(source.name).exists());
@@ -128,10 +131,14 @@ fn fill(source: &Source, base: &Path, dir: &Path, busybox: &Path, init: &[u8]) -
     // What is unpacked is needed no more; an interrupted set-up finds what it has fetched.
     fs::remove_dir_all(&debs).context("cannot remove the packages")?;
     let kernel = KernelTree::index(&tree)?;
+    let mut wanted = MODULES.to_vec();
+    if source.name.ends_with("-standard") {
+        wanted.extend(STANDARD_MODULES);
+    }
     let recipe = Recipe {
         busybox,
         modules: &kernel.modules,
-        wanted: &MODULES,
+        wanted: &wanted,
         init,
         job_folder: false,
     };

@@ -138,11 +138,12 @@ pub(crate) struct RunArgs {
     )]
     pub(crate) mtu: Option<u16>,
 
-    /// Share a folder over virtio-fs (`mount -t virtiofs TAG /mnt`). A comma in the path is doubled.
+    /// Share a folder over virtio-fs (`mount -t virtiofs TAG /mnt`) or, with `proto=9p`, over 9p
+    /// (`mount -t 9p -o trans=virtio,version=9p2000.L TAG /mnt`). A comma in the path is doubled.
     #[arg(
         short,
         long,
-        value_name = "TAG=PATH[,ro][,cache=never|auto|always]",
+        value_name = "TAG=PATH[,ro][,OPTION]...",
         help_heading = "Devices"
     )]
     pub(crate) share: Vec<ShareValue>,

@@ -8,6 +8,7 @@ pub mod device;
 pub mod fs;
 mod linger;
 pub mod net;
+pub mod p9;
 pub mod queue;
 pub mod rng;
 pub(crate) mod runner;

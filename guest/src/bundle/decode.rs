@@ -9,7 +9,7 @@ use serde_json::Value;
 use super::fields::Fields;
 use super::types::{
     BuildInfo, Bundle, Console, ConsoleDevice, ConsoleLogin, DiskFormat, Forward, HttpCheck,
-    Logins, Protocol, Root, Share, SshLogin,
+    Logins, Protocol, Root, Share, ShareProtocol, SshLogin,
 };
 use super::{Problem, SCHEMA_VERSION};
 use crate::MacAddress;
@@ -137,10 +137,18 @@ fn share(fields: &mut Fields<'_>) -> Option<Share> {
     });
     let path = fields.file("path");
     let read_only = fields.flag("read_only");
+    let proto = fields.optional_word(
+        "proto",
+        &[
+            ("virtiofs", ShareProtocol::VirtioFs),
+            ("9p", ShareProtocol::P9),
+        ],
+    );
     Some(Share {
         tag: tag?,
         path: path?,
         read_only: read_only?,
+        proto: proto?,
     })
 }
 

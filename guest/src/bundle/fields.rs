@@ -157,10 +157,26 @@ impl Fields<'_> {
     /// One of a few words, each of which stands for a value.
     pub(super) fn word<T: Copy>(&mut self, name: &'static str, words: &[(&str, T)]) -> Option<T> {
         let value = self.required(name)?;
+        self.meaning(name, &value, words)
+    }
+
+    /// The like, that may be left out.
+    pub(super) fn optional_word<T: Copy + Default>(
+        &mut self,
+        name: &'static str,
+        words: &[(&str, T)],
+    ) -> Option<T> {
+        match self.optional(name) {
+            None => Some(T::default()),
+            Some(value) => self.meaning(name, &value, words),
+        }
+    }
+
+    fn meaning<T: Copy>(&mut self, name: &str, value: &Value, words: &[(&str, T)]) -> Option<T> {
         let found = words.iter().find(|(word, _)| value.as_str() == Some(word));
         found.map(|(_, meaning)| *meaning).or_else(|| {
             let all: Vec<_> = words.iter().map(|(word, _)| format!("`{word}`")).collect();
-            self.expected(name, &all.join(" or "), &value)
+            self.expected(name, &all.join(" or "), value)
         })
     }
 

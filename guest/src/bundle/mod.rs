@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 
 pub use types::{
     BuildInfo, Bundle, Console, ConsoleDevice, ConsoleLogin, DiskFormat, Forward, HttpCheck,
-    Logins, Protocol, Root, Share, SshLogin,
+    Logins, Protocol, Root, Share, ShareProtocol, SshLogin,
 };
 
 /// The version of the manifest's format that this program reads and writes.

@@ -88,6 +88,7 @@ fn a_written_bundle_loads_as_it_was() {
         tag: "more".into(),
         path: "root".into(),
         read_only: false,
+        proto: ShareProtocol::P9,
     });
     bundle.write().unwrap();
     assert_eq!(Bundle::load(dir.path()).unwrap(), bundle);

@@ -98,12 +98,37 @@ impl DiskFormat {
 /// A folder of the host that the guest mounts by its tag.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Share {
-    /// The virtio-fs tag.
+    /// The tag by which the guest mounts it.
     pub tag: String,
     /// The folder.
     pub path: PathBuf,
     /// Whether the guest may only read it; enforced by the VMM.
     pub read_only: bool,
+    /// The protocol by which the guest mounts it.
+    #[serde(skip_serializing_if = "ShareProtocol::is_default")]
+    pub proto: ShareProtocol,
+}
+
+/// How a guest mounts a share.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub enum ShareProtocol {
+    /// virtio-fs.
+    #[default]
+    #[serde(rename = "virtiofs")]
+    VirtioFs,
+    /// 9P2000.L over virtio.
+    #[serde(rename = "9p")]
+    P9,
+}
+
+impl ShareProtocol {
+    #[expect(
+        clippy::trivially_copy_pass_by_ref,
+        reason = "serde passes a reference"
+    )]
+    fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
 }
 
 /// The transport of a forward.

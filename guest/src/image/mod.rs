@@ -296,6 +296,7 @@ fn manifest(spec: &ImageSpec, folder: &Path, cmdline: String, build: BuildInfo) 
                 tag: ROOT_TAG.to_owned(),
                 path: "root".into(),
                 read_only: true,
+                proto: bundle::ShareProtocol::VirtioFs,
             }),
             RootForm::Disk(format) => Root::Disk {
                 path: root::disk_name(format).into(),

@@ -11,7 +11,9 @@ use serde::{Deserialize, Serialize};
 use super::value::{
     ConsolePort, ConsoleValue, DiskValue, MemorySize, NetChoice, ShareValue, UserChoice, VsockValue,
 };
-use super::{BlkSpec, Cache, ConsoleSpec, DiskFormat, Field, Forward, FsSpec, Protocol};
+use super::{
+    BlkSpec, Cache, ConsoleSpec, DiskFormat, Field, Forward, FsSpec, Protocol, ShareProtocol,
+};
 
 /// Where a value comes from.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -138,15 +140,18 @@ impl Layer {
     pub fn from_bundle(bundle: &Bundle) -> Self {
         let share = |share: &bundle::Share| {
             ShareValue(FsSpec {
-                tag: share.tag.clone(),
-                path: bundle.resolve(&share.path),
                 read_only: share.read_only,
+                protocol: match share.proto {
+                    bundle::ShareProtocol::VirtioFs => ShareProtocol::VirtioFs,
+                    bundle::ShareProtocol::P9 => ShareProtocol::P9,
+                },
                 // Nobody changes a read-only share of a bundle while a guest uses it.
                 cache: if share.read_only {
                     Cache::Always
                 } else {
                     Cache::Auto
                 },
+                ..FsSpec::new(share.tag.clone(), bundle.resolve(&share.path))
             })
         };
         let mut shares = Vec::new();

@@ -13,10 +13,10 @@ use std::path::PathBuf;
 
 pub use devices::backend::block::{BlkSpec, CacheMode, DiskFormat, IoMode};
 pub use devices::backend::console::{ConsoleSpec, ConsoleSpecError};
+pub use devices::backend::fs::{Cache, FsSpec, Protocol as ShareProtocol, Security};
 pub use devices::backend::net::{
     Forward, ForwardError, NetBackendSpec, NetSpec, Protocol, TapSource, TapSpec, UserSpec,
 };
-pub use devices::virtio::fs::{Cache, FsSpec};
 pub use devices::virtio::vsock::VsockSpec;
 pub use layer::{Layer, Origin, Setting};
 pub use resolve::Resolved;
@@ -67,7 +67,7 @@ pub enum DeviceSpec {
     Console(ConsoleSpec),
     /// A virtio network card.
     Net(NetSpec),
-    /// A shared folder over virtio-fs.
+    /// A shared folder, over virtio-fs or 9p.
     Fs(FsSpec),
     /// A virtio disk.
     Blk(BlkSpec),

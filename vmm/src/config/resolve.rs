@@ -6,7 +6,7 @@ use super::layer::{Layer, Origin, Setting};
 use super::value::{ConsolePort, MemorySize, NetChoice, UserChoice};
 use super::{
     ConsoleSpec, DeviceSpec, DiskFormat, Field, Forward, NetBackendSpec, NetSpec, Problem,
-    UserSpec, VmSpec,
+    ShareProtocol, UserSpec, VmSpec,
 };
 
 /// A spec and the origins of its values.
@@ -287,7 +287,11 @@ impl<'a> Merge<'a> {
                 let spec = share.0.clone();
                 let mode = if spec.read_only { "ro" } else { "rw" };
                 let path = spec.path.display();
-                let text = format!("{}={path},{mode},cache={}", spec.tag, spec.cache);
+                let how = match spec.protocol {
+                    ShareProtocol::VirtioFs => format!("cache={}", spec.cache),
+                    ShareProtocol::P9 => "proto=9p".to_owned(),
+                };
+                let text = format!("{}={path},{mode},{how}", spec.tag);
                 self.note(Field::Share, text, origin);
                 devices.push(DeviceSpec::Fs(spec));
             }

@@ -13,6 +13,7 @@ use super::{
     BlkSpec, ConsoleSpec, DeviceSpec, Field, FsSpec, MAX_CMDLINE, MAX_CPUS, MAX_MEMORY, MIN_MEMORY,
     NetBackendSpec, NetSpec, Protocol, VmSpec, VsockSpec,
 };
+use super::{Security, ShareProtocol};
 
 /// The longest name of a VM: that of a host name's label (RFC 1035 §2.3.4).
 const MAX_NAME: usize = 63;
@@ -272,6 +273,13 @@ impl Rules {
                 Field::Share,
                 format!("two shares have the tag `{tag}`"),
                 "give each share its own",
+            );
+        }
+        if fs.protocol != ShareProtocol::P9 && fs.security != Security::None {
+            self.add(
+                Field::Share,
+                format!("share `{tag}`: `security` is of 9p alone"),
+                "add `proto=9p`, or leave `security` out",
             );
         }
         let shown = fs.path.display();

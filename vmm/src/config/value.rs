@@ -3,13 +3,12 @@
 mod tap;
 
 use std::fmt;
-use std::path::PathBuf;
 use std::str::FromStr;
 
 use serde::Deserialize;
 
 pub use self::tap::TapChoice;
-use super::{BlkSpec, Cache, ConsoleSpec, FsSpec, VsockSpec};
+use super::{BlkSpec, ConsoleSpec, FsSpec, VsockSpec};
 
 /// Why a text is no such value.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -238,7 +237,10 @@ impl FromStr for ConsoleValue {
     }
 }
 
-/// A shared folder: `TAG=PATH[,ro|rw][,cache=never|auto|always]`.
+/// What may follow the path of a shared folder.
+const SHARE_OPTIONS: &str = "ro, rw, proto=virtiofs|9p, cache=never|auto|always";
+
+/// A shared folder: `TAG=PATH[,OPTION]…`.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "String")]
 pub struct ShareValue(
@@ -250,25 +252,21 @@ impl FromStr for ShareValue {
     type Err = ValueError;
 
     fn from_str(text: &str) -> Result<Self, ValueError> {
-        const FORM: &str = "a share: TAG=PATH[,ro][,cache=never|auto|always]";
+        const FORM: &str = "a share: TAG=PATH[,ro][,proto=virtiofs|9p][,OPTION]";
         let mut pieces = pieces(text).into_iter();
         let first = pieces.next().unwrap_or_default();
         let (tag, path) = first.split_once('=').ok_or_else(|| form(text, FORM))?;
         if tag.is_empty() || path.is_empty() {
             return Err(form(text, FORM));
         }
-        let mut spec = FsSpec {
-            tag: tag.to_owned(),
-            path: PathBuf::from(path),
-            read_only: false,
-            cache: Cache::default(),
-        };
+        let mut spec = FsSpec::new(tag, path);
         for option in pieces {
             match (option.as_str(), option.split_once('=')) {
                 ("ro", _) => spec.read_only = true,
                 ("rw", _) => spec.read_only = false,
                 (_, Some(("cache", policy))) => spec.cache = policy.parse().map_err(part)?,
-                _ => return Err(unknown(option, "ro, rw, cache=never|auto|always")),
+                (_, Some(("proto", protocol))) => spec.protocol = protocol.parse().map_err(part)?,
+                _ => return Err(unknown(option, SHARE_OPTIONS)),
             }
         }
         Ok(Self(spec))
@@ -389,6 +387,7 @@ from_string!(
 mod tests {
     use std::path::Path;
 
+    use super::super::{Cache, ShareProtocol};
     use super::*;
     use crate::config::{CacheMode, DiskFormat, IoMode};
 
@@ -465,10 +464,15 @@ mod tests {
     fn a_share_has_a_tag_a_path_and_options() {
         let share: ShareValue = "src=/a,,b,ro,cache=always".parse().unwrap();
         let want = FsSpec {
-            tag: "src".into(),
-            path: "/a,b".into(),
             read_only: true,
             cache: Cache::Always,
+            ..FsSpec::new("src", "/a,b")
+        };
+        assert_eq!(share.0, want);
+        let share: ShareValue = "s=/,proto=9p".parse().unwrap();
+        let want = FsSpec {
+            protocol: ShareProtocol::P9,
+            ..FsSpec::new("s", "/")
         };
         assert_eq!(share.0, want);
         for text in [
@@ -478,6 +482,7 @@ mod tests {
             "src=",
             "src=/a,w",
             "src=/a,cache=x",
+            "src=/a,proto=nfs",
             "src=/a,",
         ] {
             assert!(text.parse::<ShareValue>().is_err(), "{text}");

@@ -201,6 +201,12 @@ impl Share {
         }
     }
 
+    /// Whether `owner` holds a byte range of `node`.
+    #[must_use]
+    pub fn holds_lock(&self, node: NodeId, owner: u64) -> bool {
+        self.locks.owners.contains_key(&(node, owner))
+    }
+
     /// Gives up all byte ranges of `node`, whose last handle was closed.
     pub(super) fn release_all_locks(&mut self, node: NodeId) {
         if self.locks.owners.is_empty() {

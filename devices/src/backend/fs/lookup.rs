@@ -1,6 +1,6 @@
 //! Names to files: look-up, attributes, links, and the guest's count of what it remembers.
 
-use std::ffi::CStr;
+use std::ffi::{CStr, CString};
 
 use rustix::fs::{Access, FileType, Stat, StatVfs, fstatvfs, readlinkat_raw, statat};
 use rustix::io::Errno;
@@ -53,6 +53,7 @@ impl Share {
         name: &CStr,
         stat: Stat,
     ) -> Result<Found, Errno> {
+        self.note_device(stat.st_dev);
         let node = self.nodes.intern(Some((parent, name.to_bytes())), &stat)?;
         self.close_freed();
         Ok(Found { node, stat })
@@ -141,16 +142,85 @@ impl Share {
         fstatvfs(&fd)
     }
 
-    /// The inode number to show for `ino` of device `dev`: its own on the device of the root; on
-    /// others, mounted beneath, one that keeps clear of those.
+    /// The inode number to show for `ino` of device `dev`, one that no other file of the share has.
+    ///
+    /// Numbers of the root's device stay as they are. Those of file systems mounted beneath get the
+    /// place of their device above bit 56. What does not fit is mixed to a number above bit 63.
     #[must_use]
     pub fn shown_ino(&self, dev: u64, ino: u64) -> u64 {
-        if dev == self.root_stat.st_dev {
-            return ino;
+        let place = self.devices.iter().position(|known| *known == dev);
+        match place {
+            Some(place) if place < MAX_DEVICES && ino >> 56 == 0 => (place as u64) << 56 | ino,
+            Some(0) if ino >> 63 == 0 && ino >> 56 >= MAX_DEVICES as u64 => ino,
+            _ => mixed(dev, ino) | 1 << 63,
         }
-        // A mount's numbers move to a range of its own, chosen by the device number.
-        ino ^ dev.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1 << 63
     }
+
+    /// Gives the device `dev` its place.
+    fn note_device(&mut self, dev: u64) {
+        if !self.devices.contains(&dev) && self.devices.len() < MAX_DEVICES {
+            self.devices.push(dev);
+        }
+    }
+
+    /// Counts one more look-up of `node`.
+    ///
+    /// # Errors
+    /// There is no such node.
+    pub fn remember(&mut self, node: NodeId) -> Result<(), Errno> {
+        let node = self.nodes.get_mut(node)?;
+        node.lookups = node.lookups.saturating_add(1);
+        Ok(())
+    }
+
+    /// The directory that holds the directory `node`, the root's being the root itself: counted as
+    /// looked up.
+    ///
+    /// # Errors
+    /// `node` is no directory, or gone.
+    pub fn parent(&mut self, node: NodeId) -> Result<Found, Errno> {
+        self.dir_fd(node)?;
+        let place = self.nodes.get(node)?.place.as_ref();
+        let parent = match place {
+            Some(place) => place.parent,
+            None if node == NodeId::ROOT => node,
+            None => return Err(Errno::NOENT),
+        };
+        let stat = self.stat_node(parent)?;
+        self.remember(parent)?;
+        Ok(Found { node: parent, stat })
+    }
+
+    /// The directory entry by which `node` was seen last.
+    ///
+    /// # Errors
+    /// It has none, or is gone.
+    pub fn entry_of(&mut self, node: NodeId) -> Result<(NodeId, CString), Errno> {
+        self.stat_node(node)?;
+        let place = self.nodes.get(node)?.place.as_ref().ok_or(Errno::NOENT)?;
+        let name = CString::new(&*place.name).map_err(|_| Errno::INVAL)?;
+        Ok((place.parent, name))
+    }
+
+    /// Whether `node` is a directory.
+    ///
+    /// # Errors
+    /// There is no such node.
+    pub fn is_dir(&self, node: NodeId) -> Result<bool, Errno> {
+        Ok(self.nodes.get(node)?.kind == FileType::Directory)
+    }
+}
+
+/// The most devices whose inode numbers are told apart by their place.
+const MAX_DEVICES: usize = 64;
+
+/// A number that differs for different files with all likelihood (SplitMix64's mixing).
+fn mixed(dev: u64, ino: u64) -> u64 {
+    let mut sum = ino ^ dev.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    for factor in [0xbf58_476d_1ce4_e5b9, 0x94d0_49bb_1331_11eb] {
+        sum = (sum ^ sum >> 29).wrapping_mul(factor);
+    }
+    sum ^ sum >> 32
 }
 
 /// A number that changes with a file's data: of the times of its last change and its size.

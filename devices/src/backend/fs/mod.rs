@@ -26,12 +26,13 @@ mod place;
 mod remove;
 mod resolve;
 mod setattr;
+mod spec;
 mod state;
 mod xattr;
 
 use std::io;
 use std::os::fd::OwnedFd;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use rustix::fs::{CWD, Mode, OFlags, PROC_SUPER_MAGIC, Stat, fstat, fstatfs, openat};
@@ -51,6 +52,7 @@ pub use lookup::Found;
 pub use node::NodeId;
 use node::Nodes;
 pub use setattr::{Change, Time};
+pub use spec::{Cache, FsSpec, Protocol, Security};
 pub use state::{ShareState, StateError};
 
 /// Why a directory cannot be shared.
@@ -94,15 +96,19 @@ pub struct Share {
     orphans: FdCache,
     readers: FdCache,
     listings: Vec<Listing>,
+    /// The devices of the files known so far, the root's first: their places tell inode numbers
+    /// apart.
+    devices: Vec<u64>,
     _permit: Permit,
 }
 
 impl Share {
-    /// Shares the directory at `path`; nothing in it is ever changed if `read_only`.
+    /// Shares the directory that `spec` names.
     ///
     /// # Errors
     /// See [`ShareError`].
-    pub fn open(path: &Path, read_only: bool) -> Result<Self, ShareError> {
+    pub fn open(spec: &FsSpec) -> Result<Self, ShareError> {
+        let path = spec.path.as_path();
         let failed = |error: Errno| match error {
             Errno::NOTDIR if path.exists() => ShareError::NotADirectory {
                 path: path.to_owned(),
@@ -124,7 +130,7 @@ impl Share {
             root_stat,
             proc_fds: open_proc_fds(),
             openat2: resolve::has_openat2(&root),
-            read_only,
+            read_only: spec.read_only,
             privileged: geteuid().is_root(),
             handles: Handles::default(),
             locks: Locks::default(),
@@ -132,6 +138,7 @@ impl Share {
             orphans: FdCache::new(sizes.orphans),
             readers: FdCache::new(sizes.readers),
             listings: Vec::new(),
+            devices: vec![root_stat.st_dev],
             root: Arc::new(root),
             _permit: permit,
         })

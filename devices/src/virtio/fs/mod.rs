@@ -16,78 +16,20 @@ mod locks;
 mod names;
 mod protocol;
 mod request;
+pub(in crate::virtio) mod requests;
 mod server;
 mod xattrs;
 
 #[cfg(test)]
 mod tests;
 
-use std::fmt;
-use std::path::PathBuf;
-use std::str::FromStr;
-
-use serde::{Deserialize, Serialize};
-
 use crate::backend::fs::ShareError;
+pub use crate::backend::fs::{Cache, FsSpec};
 
 pub use device::Fs;
 
 /// The longest tag in bytes (VIRTIO 1.3 §5.11.4).
-const TAG_MAX: usize = 36;
-
-/// How far the guest may rely on what it has seen of the share.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Cache {
-    /// Not at all: each access asks the host.
-    Never,
-    /// For a second, and what it has read of a file for as long as the file does not change. What
-    /// the host changes shows in the guest within that second.
-    #[default]
-    Auto,
-    /// For good: nobody but this guest changes the tree (or nobody at all, for a read-only share).
-    /// By far the quickest, and right for the root of an image.
-    Always,
-}
-
-impl FromStr for Cache {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        match text {
-            "never" => Ok(Self::Never),
-            "auto" => Ok(Self::Auto),
-            "always" => Ok(Self::Always),
-            _ => Err(format!("`{text}` is none of never, auto, always")),
-        }
-    }
-}
-
-impl fmt::Display for Cache {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Never => "never",
-            Self::Auto => "auto",
-            Self::Always => "always",
-        })
-    }
-}
-
-/// A directory to share.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct FsSpec {
-    /// The name by which the guest mounts it, 1 to 36 bytes.
-    pub tag: String,
-    /// The directory on the host.
-    pub path: PathBuf,
-    /// Whether the guest may change nothing.
-    #[serde(default)]
-    pub read_only: bool,
-    /// How far the guest may cache.
-    #[serde(default)]
-    pub cache: Cache,
-}
+pub(in crate::virtio) const TAG_MAX: usize = 36;
 
 /// Why a directory cannot be shared.
 #[derive(Debug, thiserror::Error)]

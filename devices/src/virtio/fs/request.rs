@@ -10,23 +10,6 @@ use crate::backend::fs::{HandleId, NodeId};
 use crate::virtio::device::DeviceError;
 use crate::virtio::queue::{Reader, Writer};
 
-/// What is to be done with the request's chain.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Outcome {
-    /// Give it back: with its answer, or without one where the protocol has none.
-    Done,
-    /// Keep it: the request waits for a lock.
-    Wait {
-        /// The request's number.
-        unique: u64,
-    },
-    /// Give it back, and the waiting request `unique` too, interrupted.
-    Interrupt {
-        /// That request's number.
-        unique: u64,
-    },
-}
-
 /// How a request that did not fail ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Ended {

@@ -6,7 +6,8 @@ use serde::{Deserialize, Serialize};
 
 use super::Cache;
 use super::protocol::{Attr, AttrOut, EntryOut, InHeader, InitFlags, OutHeader, opcode};
-use super::request::{Answer, Ended, Outcome, Request, close, open};
+use super::request::{Answer, Ended, Request, close, open};
+use super::requests::{FileServer, GivenUp, Outcome};
 use crate::backend::fs::{Found, Share};
 use crate::virtio::device::DeviceError;
 use crate::virtio::queue::{Reader, Writer};
@@ -59,47 +60,8 @@ impl Server {
         self.share.clear();
     }
 
-    /// Whether a lock may have been given up since the last call.
-    pub(super) fn take_freed(&mut self) -> bool {
-        std::mem::take(&mut self.freed)
-    }
-
     pub(super) fn agreed(&self, flag: InitFlags) -> bool {
         self.session.is_some_and(|session| session.has(flag))
-    }
-
-    /// Answers one request; what to do with its chain, and how many bytes were written to it.
-    pub(super) fn serve<'m>(
-        &mut self,
-        input: &mut Reader<'m>,
-        output: &mut Writer<'m>,
-    ) -> Result<(Outcome, u32), DeviceError> {
-        let (header, sound) = open(input)?;
-        let unique = header.unique;
-        let body = output.split_off(size_of::<OutHeader>());
-        let mut text = std::mem::take(&mut self.text);
-        let mut request = Request {
-            header,
-            input,
-            output: body,
-            text: &mut text,
-        };
-        let ended = sound.and_then(|()| self.dispatch(&mut request));
-        let len = request.output.written();
-        self.text = text;
-        let result = match ended {
-            Ok(Ended::Wait) => return Ok((Outcome::Wait { unique }, 0)),
-            Ok(Ended::Interrupt(unique)) => return Ok((Outcome::Interrupt { unique }, 0)),
-            Ok(Ended::Silence) => return Ok((Outcome::Done, 0)),
-            Err(_) if is_silent(&header) => return Ok((Outcome::Done, 0)),
-            Ok(Ended::Answer) => Ok(len),
-            Err(errno) => Err(errno),
-        };
-        close(output, unique, result)?;
-        Ok((
-            Outcome::Done,
-            output.written().saturating_add(result.unwrap_or(0)),
-        ))
     }
 
     fn dispatch(&mut self, request: &mut Request<'_, '_>) -> Answer {
@@ -206,6 +168,54 @@ impl Server {
             dummy: 0,
             attr: self.attr(&Found { node, stat }),
         }
+    }
+}
+
+impl FileServer for Server {
+    fn serve<'m>(
+        &mut self,
+        input: &mut Reader<'m>,
+        output: &mut Writer<'m>,
+    ) -> Result<(Outcome, u32), DeviceError> {
+        let (header, sound) = open(input)?;
+        let unique = header.unique;
+        let body = output.split_off(size_of::<OutHeader>());
+        let mut text = std::mem::take(&mut self.text);
+        let mut request = Request {
+            header,
+            input,
+            output: body,
+            text: &mut text,
+        };
+        let ended = sound.and_then(|()| self.dispatch(&mut request));
+        let len = request.output.written();
+        self.text = text;
+        let result = match ended {
+            Ok(Ended::Wait) => return Ok((Outcome::Wait { unique }, 0)),
+            Ok(Ended::Interrupt(unique)) => return Ok((Outcome::Interrupt { unique }, 0)),
+            Ok(Ended::Silence) => return Ok((Outcome::Done, 0)),
+            Err(_) if is_silent(&header) => return Ok((Outcome::Done, 0)),
+            Ok(Ended::Answer) => Ok(len),
+            Err(errno) => Err(errno),
+        };
+        close(output, unique, result)?;
+        Ok((
+            Outcome::Done,
+            output.written().saturating_add(result.unwrap_or(0)),
+        ))
+    }
+
+    fn give_up(
+        &mut self,
+        output: &mut Writer<'_>,
+        unique: u64,
+        _why: GivenUp,
+    ) -> Result<(), DeviceError> {
+        close(output, unique, Err(Errno::INTR))
+    }
+
+    fn take_freed(&mut self) -> bool {
+        std::mem::take(&mut self.freed)
     }
 }
 

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use super::*;
-use crate::config::{Cache, Forward, UserSpec};
+use crate::config::{Forward, UserSpec};
 
 /// A spec without fault, whose kernel is this source file.
 fn good() -> VmSpec {
@@ -42,10 +42,8 @@ fn net(forwards: &[&str]) -> NetSpec {
 
 fn share(tag: &str, path: &str) -> DeviceSpec {
     DeviceSpec::Fs(FsSpec {
-        tag: tag.into(),
-        path: path.into(),
         read_only: true,
-        cache: Cache::Auto,
+        ..FsSpec::new(tag, path)
     })
 }
 
@@ -173,6 +171,15 @@ fn shares_have_a_tag_and_a_folder() {
     assert_eq!(with(vec![share("a", "/"), share("b", "/")]).len(), 0);
     assert_eq!(with(vec![share("a", "/"), share("a", "/")]).len(), 1);
     assert_eq!(with(vec![share("a", "/nonexistent")]).len(), 1);
+    let mapped = |protocol| {
+        DeviceSpec::Fs(FsSpec {
+            protocol,
+            security: Security::MappedXattr,
+            ..FsSpec::new("a", "/")
+        })
+    };
+    assert_eq!(with(vec![mapped(ShareProtocol::P9)]).len(), 0);
+    assert_eq!(with(vec![mapped(ShareProtocol::VirtioFs)]).len(), 1);
     assert_eq!(with(vec![share("a", "/etc/passwd")]).len(), 1);
     assert_eq!(with(vec![share(&"x".repeat(37), "/")]).len(), 1);
     assert_eq!(with(vec![share("", "/")]).len(), 1);

@@ -28,10 +28,9 @@ pub(super) struct Client {
 
 pub(super) fn spec(path: &Path, read_only: bool, cache: Cache) -> FsSpec {
     FsSpec {
-        tag: "share".into(),
-        path: path.to_owned(),
         read_only,
         cache,
+        ..FsSpec::new("share", path)
     }
 }
 

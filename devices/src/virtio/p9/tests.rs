@@ -1,0 +1,9 @@
+//! The device driven by 9P messages in a virtqueue, over real directories.
+
+mod client;
+mod files;
+mod hostile;
+mod locks;
+mod names;
+mod session;
+mod xattrs;

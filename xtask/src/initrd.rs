@@ -1,12 +1,13 @@
 //! Initramfs archives of the lab and of the stock kernels under test: busybox, a few modules, and an init script.
 
+use std::collections::HashSet;
 use std::fs;
 use std::io::Write;
 use std::path::Path;
 
 use anyhow::{Context, Result};
 use cpio::newc;
-use guest::modules::ModuleTree;
+use guest::modules::{ModuleError, ModuleTree};
 
 /// The empty folders that init mounts things on.
 const FOLDERS: [&str; 10] = [
@@ -22,6 +23,8 @@ pub(crate) struct Recipe<'a> {
     pub(crate) modules: &'a Path,
     /// The modules that init loads, without those that they need.
     pub(crate) wanted: &'a [&'a str],
+    /// Modules that init can load besides, where the kernel has them.
+    pub(crate) more: &'a [&'a str],
     /// The script.
     pub(crate) init: &'a [u8],
     /// Whether the archive has a folder `/job`; without one, a file of that name may follow in another archive.
@@ -29,7 +32,8 @@ pub(crate) struct Recipe<'a> {
 }
 
 impl Recipe<'_> {
-    /// The archive: `/init`, `/bin/busybox`, the modules as `/m/NAME.ko`, and their names in load order in `/modules`.
+    /// The archive: `/init`, `/bin/busybox`, the modules as `/m/NAME.ko`, their names in load order in `/modules`, and
+    /// for each of the others what it takes in `/m/NAME.list`.
     pub(crate) fn build(&self) -> Result<Vec<u8>> {
         let mut archive = Archive::default();
         for name in FOLDERS
@@ -43,10 +47,28 @@ impl Recipe<'_> {
         archive.add("bin/busybox", 0o100_755, &busybox)?;
         archive.add("init", 0o100_755, self.init)?;
         let mut names = String::new();
-        for module in ModuleTree::open(self.modules)?.resolve(self.wanted)? {
+        let tree = ModuleTree::open(self.modules)?;
+        let mut there = HashSet::new();
+        for module in tree.resolve(self.wanted)? {
             archive.add(&format!("m/{}.ko", module.name), 0o100_644, &module.read()?)?;
             names.push_str(&module.name);
             names.push('\n');
+            there.insert(module.name);
+        }
+        for wanted in self.more {
+            let modules = match tree.resolve(&[wanted]) {
+                Err(ModuleError::Missing { .. }) => continue,
+                other => other?,
+            };
+            let mut list = String::new();
+            for module in modules {
+                list.push_str(&module.name);
+                list.push('\n');
+                if there.insert(module.name.clone()) {
+                    archive.add(&format!("m/{}.ko", module.name), 0o100_644, &module.read()?)?;
+                }
+            }
+            archive.add(&format!("m/{wanted}.list"), 0o100_644, list.as_bytes())?;
         }
         archive.add("modules", 0o100_644, names.as_bytes())?;
         archive.finish()
@@ -96,6 +118,7 @@ mod tests {
             busybox: &folder.path().join("busybox"),
             modules: folder.path(),
             wanted: &["a"],
+            more: &[],
             init: b"#!/bin/busybox sh\n",
             job_folder: false,
         };

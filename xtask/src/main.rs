@@ -42,6 +42,8 @@ enum Task {
     Bench(bench::BenchArgs),
     /// Runs a command where /dev/kvm can run stock kernels
     Lab(lab::LabArgs),
+    /// Fetches the stock kernels that tests boot, and prints their folder
+    Kernels,
 }
 
 fn main() -> ExitCode {
@@ -51,6 +53,7 @@ fn main() -> ExitCode {
         Task::Test(args) => test::main(&args),
         Task::Bench(args) => bench::main(&args),
         Task::Lab(args) => lab::main(&args),
+        Task::Kernels => kernels::main(),
     };
     result.unwrap_or_else(|error| {
         eprintln!("error: {error}");

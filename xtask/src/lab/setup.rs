@@ -71,6 +71,7 @@ pub(crate) fn ensure() -> Result<Parts> {
             busybox: &parts.busybox,
             modules: &debs::only_entry(&parts.modules)?,
             wanted: &MODULES,
+            more: &[],
             init: &init,
             job_folder: true,
         };

@@ -40,6 +40,15 @@ pub trait InterruptLine: Send + Sync + Debug {
     }
 }
 
+/// The guest's writes that ring a doorbell.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct DoorbellPlace {
+    /// Guest-physical address.
+    pub address: u64,
+    /// The 32 bits that are to be written; `None` for any length and value.
+    pub value: Option<u32>,
+}
+
 /// The hypervisor as transports see it.
 pub trait Platform: Send + Sync + Debug {
     /// Allocates a message-signalled interrupt. Cheap: host resources are taken when the driver
@@ -49,16 +58,15 @@ pub trait Platform: Send + Sync + Debug {
     /// No vector is left.
     fn allocate_msi(&self) -> io::Result<Box<dyn Msi>>;
 
-    /// Makes guest writes to `address` (guest-physical, any length and value) signal `doorbell`
-    /// without a return to user space.
+    /// Makes guest writes to `at` signal `doorbell` without a return to user space.
     ///
     /// # Errors
     /// The hypervisor refused the registration.
-    fn add_doorbell(&self, address: u64, doorbell: &EventFd) -> io::Result<()>;
+    fn add_doorbell(&self, at: DoorbellPlace, doorbell: &EventFd) -> io::Result<()>;
 
     /// Undoes [`Platform::add_doorbell`].
     ///
     /// # Errors
     /// No such doorbell is registered.
-    fn remove_doorbell(&self, address: u64, doorbell: &EventFd) -> io::Result<()>;
+    fn remove_doorbell(&self, at: DoorbellPlace, doorbell: &EventFd) -> io::Result<()>;
 }

@@ -56,6 +56,7 @@ complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand run" -l append -d 'More 
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand run" -l name -d 'The VM\'s name [default: the guest\'s host name]' -r
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand run" -s m -l memory -d 'Guest memory: a number with K, M, G or T; M by default [default: 1G]' -r
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand run" -s c -l cpus -d 'The number of vCPUs, 1 to 64 [default: 4]' -r
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand run" -l transport -d 'How the guest reaches its devices: by PCI, or by virtio-mmio registers that ACPI or (for kernels that look there) the kernel command line tells of' -r
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand run" -l net -d 'The network: none, or user (in the VMM, no privilege needed). `restrict=on`: the guest reaches nothing, forwards still reach it; `host=off`: 10.0.2.2 does not lead to the host\'s loopback address; `ipv6=off`: IPv4 alone' -r
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand run" -s f -l forward -d 'Lead a host port into the guest; also replaces a port of the bundle' -r
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand run" -l port-offset -d 'Add a number to every host port of the bundle, to run a guest twice' -r

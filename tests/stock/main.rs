@@ -11,6 +11,7 @@ mod end;
 mod kernels;
 mod network;
 mod shares;
+mod transports;
 
 use pcp_vmm_tests::TestVm;
 use pcp_vmm_tests::kernels::Kernel;

@@ -13,7 +13,6 @@ use devices::backend::block::Disk;
 use devices::backend::console::{Console, ConsoleError, ConsoleHandle, ConsolePump};
 use devices::bus::{Bus, Overlap};
 use devices::event_loop::EventLoop;
-use devices::pci::PciBus;
 use devices::virtio::blk::VirtioBlk;
 use devices::virtio::console::VirtioConsole;
 use devices::virtio::device::VirtioDevice;
@@ -28,7 +27,7 @@ use vm_memory::GuestAddress;
 use crate::acpi::{AcpiSpec, AcpiTables};
 use crate::boot::{BootSpec, EntryState, Images};
 use crate::config::ShareProtocol;
-use crate::config::{ConsoleSpec, DeviceSpec, VmSpec};
+use crate::config::{ConsoleSpec, DeviceSpec, Transport, VmSpec};
 use crate::error::Error;
 use crate::event::{self, EventSender};
 use crate::kvm::{Vcpu, Vm, address_bits};
@@ -36,11 +35,10 @@ use crate::landmark::LandmarkScanner;
 use crate::layout::Layout;
 use crate::machine::{Kept, Machine};
 use crate::memory;
-use crate::platform::{self, Platform};
+use crate::platform::Platform;
+use crate::transports::{Named, Transports};
 use crate::vcpu::{CoalescedSerial, VcpuContext, VcpuThreads};
 
-/// The first PCI slot of a device; slot 0 is the host bridge.
-const FIRST_SLOT: u8 = 1;
 /// The most queues of a disk for which no number was asked.
 const BLK_QUEUES: u16 = 4;
 
@@ -64,8 +62,14 @@ pub(crate) fn build(spec: &VmSpec, started: Instant) -> Result<Machine, Error> {
     let vm = Vm::new(&ram)?;
     let io = EventLoop::spawn("io").map_err(|source| Error::start("event loop", source))?;
     let platform = Platform::new(&vm, serial);
-    let pci = pci(&layout, &vm, &ram, &io, devices)?;
-    let (ports, mmio) = attach(&platform, &pci).map_err(|source| Error::device("bus", source))?;
+    let context = VirtioContext {
+        mem: ram.clone(),
+        platform: vm.platform(),
+        events: io.handle(),
+    };
+    let transports = Transports::new(spec.transport, devices, &layout, &platform, &context)?;
+    let (ports, mmio) =
+        attach(&platform, &transports).map_err(|source| Error::device("bus", source))?;
 
     let entry = load(spec, &layout, &ram, &images)?;
     let vcpus = create_vcpus(&vm, spec.cpus, &entry)?;
@@ -90,7 +94,7 @@ pub(crate) fn build(spec: &VmSpec, started: Instant) -> Result<Machine, Error> {
         kept,
         events: receiver,
         started,
-        _pci: pci,
+        _transports: transports,
         _vm: vm,
         _ram: ram,
     })
@@ -100,7 +104,7 @@ fn open_images(spec: &VmSpec, layout: &Layout) -> Result<Images, Error> {
     let boot = BootSpec {
         kernel: &spec.kernel,
         initrd: spec.initrd.as_deref(),
-        cmdline: &spec.cmdline,
+        cmdline: &spec.kernel_cmdline(),
         cache: spec.kernel_cache.as_deref(),
     };
     let images = Images::open(&boot).map_err(|source| Error::boot(&spec.kernel, source))?;
@@ -148,9 +152,6 @@ impl Consoles {
         Ok(())
     }
 }
-
-/// A virtio device with its name in messages.
-type Named = (String, Box<dyn VirtioDevice>);
 
 /// Makes every device of the list, in slot order.
 fn make_devices(
@@ -205,32 +206,25 @@ fn make_device(
     })
 }
 
-/// The PCI bus with every virtio device in its slot.
-fn pci(
-    layout: &Layout,
-    vm: &Vm,
-    ram: &GuestRam,
-    io: &EventLoop,
-    devices: Vec<Named>,
-) -> Result<PciBus, Error> {
-    let bus = platform::pci_bus(layout);
-    let context = VirtioContext {
-        mem: ram.clone(),
-        platform: vm.platform(),
-        events: io.handle(),
-    };
-    for (slot, (name, device)) in (FIRST_SLOT..).zip(devices) {
-        bus.add_virtio(&name, device, slot, &context)
-            .map_err(|source| Error::device(name, source))?;
-    }
-    Ok(bus)
-}
-
-fn attach(platform: &Platform, pci: &PciBus) -> Result<(Bus, Bus), Overlap> {
+fn attach(platform: &Platform, transports: &Transports) -> Result<(Bus, Bus), Overlap> {
     let (mut ports, mut mmio) = (Bus::new(), Bus::new());
     platform.attach(&mut ports, &mut mmio)?;
-    pci.attach(&mut mmio, &mut ports)?;
+    transports.attach(&mut ports, &mut mmio)?;
     Ok((ports, mmio))
+}
+
+/// What the ACPI tables tell of.
+fn acpi(spec: &VmSpec) -> AcpiSpec {
+    let found_by_acpi = spec.transport == Transport::Mmio;
+    AcpiSpec {
+        pci: spec.transport == Transport::Pci,
+        virtio_mmio: if found_by_acpi {
+            u32::try_from(spec.devices.len()).unwrap_or(u32::MAX)
+        } else {
+            0
+        },
+        ..AcpiSpec::default()
+    }
 }
 
 /// Fills guest RAM: kernel, initrd, command line, ACPI tables.
@@ -240,7 +234,7 @@ fn load(
     ram: &GuestRam,
     images: &Images,
 ) -> Result<EntryState, Error> {
-    let tables = AcpiTables::build(layout, &AcpiSpec::default());
+    let tables = AcpiTables::build(layout, &acpi(spec));
     let rsdp = tables
         .write(ram)
         .map_err(|source| Error::boot(&spec.kernel, source))?;

@@ -205,6 +205,30 @@ impl fmt::Display for Range {
     }
 }
 
+/// The place of a virtio-mmio transport.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct VirtioMmioPlace {
+    /// Its registers.
+    pub range: Range,
+    /// Its interrupt.
+    pub gsi: u32,
+}
+
+impl VirtioMmioPlace {
+    /// The place of transport `n`; `None` if there are not so many.
+    #[must_use]
+    pub const fn new(n: u32) -> Option<Self> {
+        if n >= gsi::VIRTIO_MMIO_COUNT {
+            return None;
+        }
+        let start = mmio::VIRTIO_MMIO.start + n as u64 * mmio::VIRTIO_MMIO_STRIDE;
+        Some(Self {
+            range: Range::new(start, mmio::VIRTIO_MMIO_STRIDE),
+            gsi: gsi::VIRTIO_MMIO + n,
+        })
+    }
+}
+
 /// What an entry of the memory map says of its range (`ACPI 6.5 §15`, address range types).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u32)]

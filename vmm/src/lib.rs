@@ -14,6 +14,7 @@ mod memory;
 mod platform;
 pub mod probe;
 mod supervisor;
+mod transports;
 mod vcpu;
 
 use std::time::Instant;

@@ -10,11 +10,11 @@ use devices::backend::console::ConsoleHandle;
 use devices::backend::unix_socket::SocketPlace;
 use devices::event_loop::EventLoop;
 use devices::lock;
-use devices::pci::PciBus;
 
 use crate::event::EventReceiver;
 use crate::kvm::Vm;
 use crate::platform::Platform;
+use crate::transports::Transports;
 use crate::vcpu::{VcpuContext, VcpuThreads};
 
 /// What of the devices has to be seen to as a run ends.
@@ -50,7 +50,7 @@ pub(crate) struct Machine {
     pub(crate) events: EventReceiver,
     pub(crate) started: Instant,
     // Fields drop in this order: KVM's view of the RAM goes before the RAM itself.
-    pub(crate) _pci: PciBus,
+    pub(crate) _transports: Transports,
     pub(crate) _vm: Vm,
     pub(crate) _ram: GuestRam,
 }

@@ -49,6 +49,12 @@ impl Platform {
         }
     }
 
+    /// The wired interrupt `gsi`.
+    #[must_use]
+    pub(crate) fn line(&self, gsi: u32) -> Box<dyn InterruptLine> {
+        Box::new(IoApicLine::new(Arc::clone(&self.ioapic), gsi as u8))
+    }
+
     /// Puts the platform devices on the buses.
     ///
     /// # Errors

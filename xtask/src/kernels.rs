@@ -109,7 +109,14 @@ pub(crate) fn ensure() -> Result<PathBuf> {
     let init = place::top().join("tests/stock/init");
     let init = fs::read(&init).with_context(|| format!("cannot read {}", init.display()))?;
     let names = SOURCES.map(|it| (it.name, it.suite));
-    let dir = base.join(digest(&(RECIPE, names, MODULES, STANDARD_MODULES, MORE, &init)));
+    let dir = base.join(digest(&(
+        RECIPE,
+        names,
+        MODULES,
+        STANDARD_MODULES,
+        MORE,
+        &init,
+    )));
     let missing = SOURCES
         .iter()
         .filter(|source| !dir.join(source.name).exists());

@@ -4,8 +4,8 @@ use std::path::PathBuf;
 
 use clap::Args;
 use guest::MacAddress;
-use vmm::config::Forward;
 use vmm::config::value::{ConsoleValue, DiskValue, MemorySize, NetChoice, ShareValue, VsockValue};
+use vmm::config::{Forward, Transport};
 
 use super::TEMPLATE;
 use crate::env;
@@ -97,6 +97,16 @@ pub(crate) struct RunArgs {
     #[arg(short, long, value_name = "N", env = env::CPUS, hide_env_values = true, value_parser = cpus,
         allow_hyphen_values = true, help_heading = "Machine")]
     pub(crate) cpus: Option<u8>,
+
+    /// How the guest reaches its devices: by PCI, or by virtio-mmio registers that ACPI or (for
+    /// kernels that look there) the kernel command line tells of.
+    #[arg(
+        long,
+        value_name = "pci|mmio|mmio-cmdline",
+        hide_short_help = true,
+        help_heading = "Machine"
+    )]
+    pub(crate) transport: Option<Transport>,
 
     /// The network: none, or user (in the VMM, no privilege needed). `restrict=on`: the guest reaches nothing, forwards
     /// still reach it; `host=off`: 10.0.2.2 does not lead to the host's loopback address; `ipv6=off`: IPv4 alone.

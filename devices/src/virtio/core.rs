@@ -99,7 +99,8 @@ impl Core {
         &self.health
     }
 
-    fn violation(&self, why: &'static str) {
+    /// The driver broke a rule: the device needs a reset.
+    pub(in crate::virtio) fn violation(&self, why: &'static str) {
         self.health.fail(self.running(), &why);
     }
 
@@ -312,6 +313,15 @@ impl Core {
             queue.enabled = true;
         } else {
             self.violation("the driver disabled a queue");
+        }
+    }
+
+    /// Takes the selected queue out of use, of a device that does not run at the moment. Where that
+    /// is for good ([`Core::running`]), its registers stay fixed until the next reset.
+    pub fn disable_queue(&mut self) {
+        let index = usize::from(self.queue_select);
+        if let Some(queue) = self.queues.get_mut(index) {
+            queue.enabled = false;
         }
     }
 

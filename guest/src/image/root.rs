@@ -16,8 +16,9 @@ const RECORD: u64 = 10240;
 
 /// The modules that the initrd loads, where the kernel has them as modules. The network card's and
 /// the random number generator's are not needed for the root; loaded here, they cost udev no time.
-const MODULES: [&str; 6] = [
+const MODULES: [&str; 7] = [
     "virtio_pci",
+    "virtio_mmio",
     "fuse",
     "virtiofs",
     "overlay",

@@ -26,7 +26,7 @@ mkdir -p "$tree/boot" "$modules" "$tree/var/lib/dpkg" "$tree/etc" "$tree/dev"
 echo kernel > "$tree/boot/vmlinuz-6.1-fake"
 echo fake > "$tree/etc/hostname"
 : > "$modules/modules.dep"
-for m in virtio_pci fuse virtiofs overlay virtio_net virtio_rng virtio_blk erofs; do
+for m in virtio_pci virtio_mmio fuse virtiofs overlay virtio_net virtio_rng virtio_blk erofs; do
     echo "kernel/$m.ko" >> "$modules/modules.builtin"
 done
 for package in pcp unrelated $(cat "$here/extra"); do

@@ -16,7 +16,7 @@ use devices::legacy::acpi_pm::{EVENT_POWER_BUTTON, SLEEP_TYPE_S5};
 
 use super::tables::LAST_BUS;
 use super::{AcpiSpec, OEM_ID, OEM_REVISION, OEM_TABLE_ID};
-use crate::layout::{Layout, Range, gsi, mmio, pio};
+use crate::layout::{Layout, Range, VirtioMmioPlace, gsi, mmio, pio};
 
 const SDT_HEADER: u32 = 36;
 /// The revision from which on integers have 64 bits.
@@ -216,12 +216,14 @@ fn keyboard(sink: &mut Vec<u8>) {
 
 /// The transports in the first `count` places.
 fn virtio_mmio(sink: &mut Vec<u8>, count: u32) {
-    for n in 0..count.min(gsi::VIRTIO_MMIO_COUNT) {
-        let place = mmio::VIRTIO_MMIO.start + u64::from(n) * mmio::VIRTIO_MMIO_STRIDE;
+    for n in 0..count {
+        let Some(place) = VirtioMmioPlace::new(n) else {
+            return;
+        };
         let hid = name("_HID", &"LNRO0005");
         let uid = name("_UID", &n);
-        let registers = fixed_memory(Range::new(place, mmio::VIRTIO_MMIO_STRIDE));
-        let irq = interrupt(gsi::VIRTIO_MMIO + n);
+        let registers = fixed_memory(place.range);
+        let irq = interrupt(place.gsi);
         let crs = resources(vec![&registers, &irq]);
         let path = Path::new(&format!("V{n:03}"));
         Device::new(path, vec![&hid, &uid, &crs]).to_aml_bytes(sink);

@@ -13,6 +13,7 @@ use super::value::{
 };
 use super::{
     BlkSpec, Cache, ConsoleSpec, DiskFormat, Field, Forward, FsSpec, Protocol, ShareProtocol,
+    Transport,
 };
 
 /// Where a value comes from.
@@ -68,6 +69,8 @@ pub struct Layer {
     pub cmdline: Option<String>,
     /// Words after the kernel command line.
     pub append: Option<String>,
+    /// How the guest reaches its virtio devices.
+    pub transport: Option<Transport>,
     /// Whether there is a network card.
     pub net: Option<NetChoice>,
     /// The card's address.

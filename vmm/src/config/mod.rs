@@ -23,6 +23,8 @@ pub use resolve::Resolved;
 use serde::{Deserialize, Serialize};
 pub use validate::Problem;
 
+use crate::layout::VirtioMmioPlace;
+
 /// The least memory that a guest gets: 128 MiB.
 pub const MIN_MEMORY: u64 = 128 << 20;
 /// The most memory that a guest gets: 512 GiB.
@@ -53,10 +55,52 @@ pub struct VmSpec {
     pub cmdline: String,
     /// Where the serial port (ttyS0) leads.
     pub serial: ConsoleSpec,
-    /// The virtio devices, in the order of their PCI slots.
+    /// How the guest reaches the virtio devices.
+    pub transport: Transport,
+    /// The virtio devices, in the order of their places on the transport.
     pub devices: Vec<DeviceSpec>,
     /// A folder where unpacked kernels are kept; without one, a kernel is unpacked at every start.
     pub kernel_cache: Option<PathBuf>,
+}
+
+impl VmSpec {
+    /// The kernel command line with what the transport adds to it.
+    #[must_use]
+    pub fn kernel_cmdline(&self) -> String {
+        let mut cmdline = self.cmdline.clone();
+        if self.transport == Transport::MmioCmdline {
+            let count = u32::try_from(self.devices.len()).unwrap_or(u32::MAX);
+            for place in (0..count).map_while(VirtioMmioPlace::new) {
+                let (len, start) = (place.range.len >> 10, place.range.start);
+                let word = format!(" virtio_mmio.device={len}K@{start:#x}:{}", place.gsi);
+                cmdline.push_str(&word);
+            }
+        }
+        cmdline
+    }
+}
+
+/// How the guest reaches the virtio devices.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Transport {
+    /// Functions of a PCI bus.
+    #[default]
+    Pci,
+    /// Pages of virtio-mmio registers, found by ACPI; there is no PCI.
+    Mmio,
+    /// The same, found by the kernel command line.
+    MmioCmdline,
+}
+
+impl fmt::Display for Transport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Pci => "pci",
+            Self::Mmio => "mmio",
+            Self::MmioCmdline => "mmio-cmdline",
+        })
+    }
 }
 
 /// One device. This enum is the only list of all devices in the program.
@@ -110,6 +154,8 @@ pub enum Field {
     Initrd,
     /// [`VmSpec::cmdline`].
     Cmdline,
+    /// [`VmSpec::transport`].
+    Transport,
     /// The serial port and the virtio consoles.
     Console,
     /// The network card.
@@ -136,6 +182,7 @@ impl Field {
             Self::Kernel => "kernel",
             Self::Initrd => "initrd",
             Self::Cmdline => "cmdline",
+            Self::Transport => "transport",
             Self::Console => "console",
             Self::Net => "net",
             Self::Forward => "forward",

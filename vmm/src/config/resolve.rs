@@ -6,7 +6,7 @@ use super::layer::{Layer, Origin, Setting};
 use super::value::{ConsolePort, MemorySize, NetChoice, UserChoice};
 use super::{
     ConsoleSpec, DeviceSpec, DiskFormat, Field, Forward, NetBackendSpec, NetSpec, Problem,
-    ShareProtocol, UserSpec, VmSpec,
+    ShareProtocol, Transport, UserSpec, VmSpec,
 };
 
 /// A spec and the origins of its values.
@@ -76,6 +76,7 @@ impl<'a> Merge<'a> {
         let kernel = self.path(Field::Kernel, |l| l.kernel.clone());
         let initrd = self.path(Field::Initrd, |l| l.initrd.clone());
         let cmdline = self.cmdline();
+        let transport = self.transport();
         let serial = self.console(ConsolePort::Serial, "serial");
         let virtio = self.console(ConsolePort::Virtio, "virtio");
         let mut devices = Vec::new();
@@ -101,6 +102,7 @@ impl<'a> Merge<'a> {
             initrd,
             cmdline,
             serial,
+            transport,
             devices,
             kernel_cache: None,
         }
@@ -159,6 +161,14 @@ impl<'a> Merge<'a> {
         };
         self.note(Field::Cpus, cpus.to_string(), origin);
         cpus
+    }
+
+    fn transport(&mut self) -> Transport {
+        let Some((transport, origin)) = self.last(|l| l.transport) else {
+            return Transport::default();
+        };
+        self.note(Field::Transport, transport.to_string(), origin);
+        transport
     }
 
     fn cmdline(&mut self) -> String {

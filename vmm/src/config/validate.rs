@@ -11,9 +11,10 @@ use serde::Serialize;
 use super::value::MemorySize;
 use super::{
     BlkSpec, ConsoleSpec, DeviceSpec, Field, FsSpec, MAX_CMDLINE, MAX_CPUS, MAX_MEMORY, MIN_MEMORY,
-    NetBackendSpec, NetSpec, Protocol, VmSpec, VsockSpec,
+    NetBackendSpec, NetSpec, Protocol, Transport, VmSpec, VsockSpec,
 };
 use super::{Security, ShareProtocol};
+use crate::layout::mmio;
 
 /// The longest name of a VM: that of a host name's label (RFC 1035 §2.3.4).
 const MAX_NAME: usize = 63;
@@ -23,6 +24,11 @@ const MAX_TAG: usize = 36;
 const MAX_SERIAL: usize = 20;
 /// The least MTU of an IPv4 host (RFC 791 §3.1).
 const MIN_MTU: u16 = 576;
+
+/// PCI slots besides that of the host bridge.
+const MAX_PCI_DEVICES: usize = 31;
+/// Places for virtio-mmio devices.
+const MAX_MMIO_DEVICES: usize = mmio::VIRTIO_MMIO_SLOTS as usize;
 
 /// One thing that is wrong with a spec.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -51,7 +57,8 @@ impl VmSpec {
         rules.names(self);
         rules.size(self);
         rules.boot_files(self);
-        rules.cmdline(&self.cmdline);
+        rules.cmdline(&self.kernel_cmdline());
+        rules.transport(self);
         rules.consoles(self);
         for device in &self.devices {
             match device {
@@ -175,6 +182,21 @@ impl Rules {
                 Field::Cmdline,
                 "the kernel command line holds a control character",
                 "keep it on one line, without tabs",
+            );
+        }
+    }
+
+    fn transport(&mut self, spec: &VmSpec) {
+        let most = match spec.transport {
+            Transport::Pci => MAX_PCI_DEVICES,
+            Transport::Mmio | Transport::MmioCmdline => MAX_MMIO_DEVICES,
+        };
+        let count = spec.devices.len();
+        if count > most {
+            self.add(
+                Field::Transport,
+                format!("{count} devices are too many for {}", spec.transport),
+                format!("leave some out: there is room for {most}"),
             );
         }
     }

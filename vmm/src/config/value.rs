@@ -8,7 +8,7 @@ use std::str::FromStr;
 use serde::Deserialize;
 
 pub use self::tap::TapChoice;
-use super::{BlkSpec, ConsoleSpec, FsSpec, VsockSpec};
+use super::{BlkSpec, ConsoleSpec, FsSpec, Transport, VsockSpec};
 
 /// Why a text is no such value.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -104,6 +104,16 @@ impl fmt::Display for MemorySize {
             None if self.0 == 1 => f.write_str("1 byte"),
             None => write!(f, "{} bytes", self.0),
         }
+    }
+}
+
+impl FromStr for Transport {
+    type Err = ValueError;
+
+    fn from_str(text: &str) -> Result<Self, ValueError> {
+        let all = [Self::Pci, Self::Mmio, Self::MmioCmdline];
+        let found = all.into_iter().find(|it| it.to_string() == text);
+        found.ok_or_else(|| form(text, "a transport: pci, mmio or mmio-cmdline"))
     }
 }
 

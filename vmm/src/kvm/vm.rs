@@ -7,7 +7,7 @@ use std::os::fd::{AsRawFd, FromRawFd, IntoRawFd};
 use std::sync::Arc;
 
 use devices::GuestRam;
-use devices::platform::{Msi, Platform};
+use devices::platform::{DoorbellPlace, Msi, Platform};
 use kvm_bindings::{
     CpuId, KVM_CAP_SPLIT_IRQCHIP, KVM_CAP_X2APIC_API, KVM_MAX_CPUID_ENTRIES,
     KVM_X2APIC_API_USE_32BIT_IDS, kvm_enable_cap, kvm_userspace_memory_region,
@@ -200,17 +200,21 @@ impl Platform for KvmPlatform {
         Ok(Box::new(SignalMsi::new(Arc::clone(&self.fd))))
     }
 
-    fn add_doorbell(&self, address: u64, doorbell: &EventFd) -> io::Result<()> {
-        let address = IoEventAddress::Mmio(address);
-        self.fd
-            .register_ioevent(doorbell, &address, NoDatamatch)
-            .map_err(io::Error::from)
+    fn add_doorbell(&self, at: DoorbellPlace, doorbell: &EventFd) -> io::Result<()> {
+        let address = IoEventAddress::Mmio(at.address);
+        let added = match at.value {
+            Some(value) => self.fd.register_ioevent(doorbell, &address, value),
+            None => self.fd.register_ioevent(doorbell, &address, NoDatamatch),
+        };
+        added.map_err(io::Error::from)
     }
 
-    fn remove_doorbell(&self, address: u64, doorbell: &EventFd) -> io::Result<()> {
-        let address = IoEventAddress::Mmio(address);
-        self.fd
-            .unregister_ioevent(doorbell, &address, NoDatamatch)
-            .map_err(io::Error::from)
+    fn remove_doorbell(&self, at: DoorbellPlace, doorbell: &EventFd) -> io::Result<()> {
+        let address = IoEventAddress::Mmio(at.address);
+        let removed = match at.value {
+            Some(value) => self.fd.unregister_ioevent(doorbell, &address, value),
+            None => self.fd.unregister_ioevent(doorbell, &address, NoDatamatch),
+        };
+        removed.map_err(io::Error::from)
     }
 }

@@ -153,6 +153,7 @@ fn split(args: &RunArgs, matches: &ArgMatches) -> (Layer, Layer) {
         initrd: args.initrd.clone(),
         cmdline: args.cmdline.clone(),
         append: args.append.clone(),
+        transport: args.transport,
         mac: args.mac,
         mtu: args.mtu,
         rng: args.rng,

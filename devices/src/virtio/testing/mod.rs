@@ -9,17 +9,23 @@
 )]
 
 mod direct;
+mod echo;
 mod fakes;
+pub mod mmio;
 pub mod pci;
 mod platform;
 mod ring;
+pub mod transport;
 
 pub use self::direct::enable;
 pub use direct::Driver;
+pub use echo::Echo;
 pub use fakes::{FakeInterrupt, FakeRegistry};
+pub use mmio::MmioDriver;
 pub use pci::PciDriver;
 pub use platform::FakePlatform;
 pub use ring::{DESC_F_INDIRECT, DESC_F_NEXT, DESC_F_WRITE, Ring, Used};
+pub use transport::TransportDriver;
 
 use vm_memory::GuestAddress;
 

@@ -16,7 +16,7 @@ use crate::virtio::transport::VirtioContext;
 
 const ECAM: u64 = 0xe000_0000;
 const SLOT: u8 = 3;
-const QUEUE_RAM: u64 = 1 << 20;
+pub(super) const QUEUE_RAM: u64 = 1 << 20;
 /// Where vector `n` is sent: this address, `MSI_DATA + n`.
 pub const MSI_ADDRESS: u64 = 0xfee0_0000;
 /// The message of vector 0.
@@ -299,7 +299,7 @@ impl PciDriver {
     /// Rings the doorbell of `queue`; `true` if the hypervisor took it without the transport.
     pub fn kick(&self, queue: u16) -> bool {
         let address = self.doorbell(queue);
-        let taken = self.platform.ring(address);
+        let taken = self.platform.ring(address, u32::from(queue));
         if !taken {
             self.write(address, &queue.to_le_bytes());
         }

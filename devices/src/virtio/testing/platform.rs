@@ -7,12 +7,12 @@ use std::sync::{Arc, Mutex};
 use vmm_sys_util::eventfd::EventFd;
 
 use crate::lock;
-use crate::platform::{Msi, Platform};
+use crate::platform::{DoorbellPlace, Msi, Platform};
 
 /// A hypervisor without a guest.
 #[derive(Debug, Default)]
 pub struct FakePlatform {
-    doorbells: Mutex<BTreeMap<u64, EventFd>>,
+    doorbells: Mutex<BTreeMap<DoorbellPlace, EventFd>>,
     messages: Arc<Mutex<BTreeMap<(u64, u32), usize>>>,
 }
 
@@ -44,17 +44,17 @@ impl Platform for FakePlatform {
         }))
     }
 
-    fn add_doorbell(&self, address: u64, doorbell: &EventFd) -> io::Result<()> {
+    fn add_doorbell(&self, at: DoorbellPlace, doorbell: &EventFd) -> io::Result<()> {
         let mut doorbells = lock(&self.doorbells);
-        if doorbells.contains_key(&address) {
+        if doorbells.contains_key(&at) {
             return Err(io::ErrorKind::AlreadyExists.into());
         }
-        doorbells.insert(address, doorbell.try_clone()?);
+        doorbells.insert(at, doorbell.try_clone()?);
         Ok(())
     }
 
-    fn remove_doorbell(&self, address: u64, _doorbell: &EventFd) -> io::Result<()> {
-        let removed = lock(&self.doorbells).remove(&address);
+    fn remove_doorbell(&self, at: DoorbellPlace, _doorbell: &EventFd) -> io::Result<()> {
+        let removed = lock(&self.doorbells).remove(&at);
         removed.map(drop).ok_or(io::ErrorKind::NotFound.into())
     }
 }
@@ -76,13 +76,14 @@ impl FakePlatform {
     /// The addresses that have a doorbell.
     #[must_use]
     pub fn doorbells(&self) -> Vec<u64> {
-        lock(&self.doorbells).keys().copied().collect()
+        lock(&self.doorbells).keys().map(|at| at.address).collect()
     }
 
-    /// A guest's write to `address`: `true` if a doorbell took it.
-    pub fn ring(&self, address: u64) -> bool {
+    /// A guest's write of the 32 bits `value` to `address`: `true` if a doorbell took it.
+    pub fn ring(&self, address: u64, value: u32) -> bool {
         let doorbells = lock(&self.doorbells);
-        let doorbell = doorbells.get(&address);
+        let at = |value| doorbells.get(&DoorbellPlace { address, value });
+        let doorbell = at(Some(value)).or_else(|| at(None));
         doorbell.is_some_and(|doorbell| doorbell.write(1).is_ok())
     }
 }

@@ -1,8 +1,11 @@
 //! Transports: how a guest reaches a virtio device. Each decodes its accesses into calls of
 //! [`Attached`], which holds all that they share.
 
+mod doorbells;
+mod mmio;
 mod pci;
 
+pub use mmio::VirtioMmio;
 pub use pci::VirtioPci;
 
 use std::fmt;

@@ -14,14 +14,14 @@ mod registers;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
+use super::doorbells::PlacedDoorbells;
 use super::{Attached, AttachedStateV1, VirtioContext};
 use crate::pci::config::{BarKind, PciConfig, PciConfigStateV1, PciIds};
 use crate::pci::msix::{MAX_VECTORS, Msix, MsixStateV1};
 use crate::pci::{PciError, PciFunction};
 use crate::persist::{Payload, PersistError};
-use crate::platform::Platform;
+use crate::platform::DoorbellPlace;
 use crate::virtio::device::VirtioDevice;
-use crate::virtio::runner::Doorbells;
 use interrupt::{InterruptStateV1, PciInterrupt};
 
 const VENDOR: u16 = 0x1af4;
@@ -73,14 +73,6 @@ fn capability(kind: u8, offset: u32, length: u32, tail: &[u8]) -> Vec<u8> {
     body
 }
 
-/// Doorbells registered with the hypervisor.
-#[derive(Debug)]
-struct Placed {
-    base: u64,
-    doorbells: Doorbells,
-    queues: Vec<u16>,
-}
-
 /// A virtio device as a PCI function.
 #[derive(Debug)]
 pub struct VirtioPci {
@@ -88,8 +80,7 @@ pub struct VirtioPci {
     msix: Msix,
     attached: Attached,
     interrupt: Arc<PciInterrupt>,
-    platform: Arc<dyn Platform>,
-    placed: Option<Placed>,
+    doorbells: PlacedDoorbells,
     /// The PCI configuration access capability.
     window: usize,
 }
@@ -138,65 +129,14 @@ impl VirtioPci {
             msix,
             attached,
             interrupt,
-            platform: Arc::clone(&ctx.platform),
-            placed: None,
+            doorbells: PlacedDoorbells::new(Arc::clone(&ctx.platform), doorbell_place),
             window,
         })
     }
 
-    /// Brings the registered doorbells in line with the device and the BAR: they exist while the
-    /// device runs and the BAR is decoded, and move with it.
     fn sync_doorbells(&mut self) {
-        let base = self.config.bar_address(BAR);
-        let wanted = self.attached.doorbells().zip(base);
-        let current = self.placed.as_ref();
-        let same = match (&wanted, current) {
-            (Some((doorbells, base)), Some(placed)) => {
-                placed.base == *base && Arc::ptr_eq(doorbells, &placed.doorbells)
-            }
-            (None, None) => true,
-            _ => false,
-        };
-        if same {
-            return;
-        }
-        let wanted = wanted.map(|(doorbells, base)| (Arc::clone(doorbells), base));
-        self.remove_doorbells();
-        self.placed = wanted.map(|(doorbells, base)| self.place(doorbells, base));
-    }
-
-    fn place(&self, doorbells: Doorbells, base: u64) -> Placed {
-        let mut queues = Vec::new();
-        for (index, doorbell) in (0..).zip(doorbells.iter()) {
-            if !self.attached.core.queue_enabled(index) {
-                continue;
-            }
-            match self.platform.add_doorbell(address(base, index), doorbell) {
-                Ok(()) => queues.push(index),
-                // The driver's writes then reach the vCPU thread, which rings the same doorbell.
-                Err(error) => log::debug!("doorbell of queue {index}: {error}"),
-            }
-        }
-        Placed {
-            base,
-            doorbells,
-            queues,
-        }
-    }
-
-    fn remove_doorbells(&mut self) {
-        let Some(placed) = self.placed.take() else {
-            return;
-        };
-        for &index in &placed.queues {
-            let Some(doorbell) = placed.doorbells.get(usize::from(index)) else {
-                continue;
-            };
-            let at = address(placed.base, index);
-            if let Err(error) = self.platform.remove_doorbell(at, doorbell) {
-                log::debug!("doorbell of queue {index}: {error}");
-            }
-        }
+        self.doorbells
+            .sync(&self.attached, self.config.bar_address(BAR));
     }
 
     fn read_at(&mut self, offset: u64, data: &mut [u8]) {
@@ -259,8 +199,12 @@ impl VirtioPci {
     }
 }
 
-fn address(base: u64, index: u16) -> u64 {
-    base + u64::from(NOTIFY) + u64::from(index) * u64::from(NOTIFY_MULTIPLIER)
+/// A doorbell of its own for each queue; what is written does not matter.
+fn doorbell_place(base: u64, index: u16) -> DoorbellPlace {
+    DoorbellPlace {
+        address: base + u64::from(NOTIFY) + u64::from(index) * u64::from(NOTIFY_MULTIPLIER),
+        value: None,
+    }
 }
 
 /// Adds the vendor capabilities; where the last one is, for access through configuration space.

@@ -21,8 +21,44 @@ fn good() -> VmSpec {
             DeviceSpec::Net(net(&["22022:22", "udp:22022:53"])),
             DeviceSpec::Rng,
         ],
+        transport: Transport::Pci,
         kernel_cache: None,
     }
+}
+
+#[test]
+fn a_transport_has_room_for_so_many_devices() {
+    let crowd = |count| move |spec: &mut VmSpec| spec.devices = vec![DeviceSpec::Rng; count];
+    assert!(problems(crowd(31)).is_empty());
+    assert_eq!(
+        problems(crowd(32)),
+        ["transport: 32 devices are too many for pci"]
+    );
+    for transport in [Transport::Mmio, Transport::MmioCmdline] {
+        let crowd = |count| {
+            move |spec: &mut VmSpec| {
+                spec.transport = transport;
+                spec.devices = vec![DeviceSpec::Rng; count];
+            }
+        };
+        assert!(problems(crowd(18)).is_empty());
+        let told = format!("transport: 19 devices are too many for {transport}");
+        assert_eq!(problems(crowd(19)), [told]);
+    }
+}
+
+#[test]
+fn the_kernel_command_line_names_virtio_mmio_devices_by_choice() {
+    let mut spec = good();
+    assert_eq!(spec.kernel_cmdline(), "console=ttyS0");
+    spec.transport = Transport::Mmio;
+    assert_eq!(spec.kernel_cmdline(), "console=ttyS0");
+    spec.transport = Transport::MmioCmdline;
+    spec.devices.truncate(2);
+    assert_eq!(
+        spec.kernel_cmdline(),
+        "console=ttyS0 virtio_mmio.device=4K@0xf0000000:6 virtio_mmio.device=4K@0xf0001000:7"
+    );
 }
 
 fn net(forwards: &[&str]) -> NetSpec {

@@ -1,86 +1,18 @@
 use std::io;
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 
 use proptest::prelude::*;
 
 use super::*;
 use crate::lock;
+use crate::platform::Platform;
 use crate::virtio::core::{F_RING_EVENT_IDX, F_VERSION_1};
-use crate::virtio::device::{ActiveIo, ConfigSpace, DeviceError, DeviceInfo, EventLoop};
-use crate::virtio::testing::PciDriver;
+use crate::virtio::device::{ActiveIo, DeviceError, DeviceInfo, EventLoop};
 use crate::virtio::testing::pci::{common, wait};
+use crate::virtio::testing::{Echo, PciDriver};
 
 const NEEDS_RESET: u8 = 64;
-
-/// Answers each request with the bytes it was sent; its configuration can be changed.
-#[derive(Debug, Default, Clone)]
-struct Echo {
-    config: Arc<Mutex<Vec<u8>>>,
-    reset: Arc<AtomicBool>,
-    count: u32,
-}
-
-impl ConfigSpace for Mutex<Vec<u8>> {
-    fn read(&self, offset: u64, data: &mut [u8]) {
-        let bytes = lock(self);
-        for (i, byte) in data.iter_mut().enumerate() {
-            *byte = bytes.get(offset as usize + i).copied().unwrap_or(0);
-        }
-    }
-
-    fn write(&self, offset: u64, data: &[u8]) {
-        let mut bytes = lock(self);
-        for (i, &byte) in data.iter().enumerate() {
-            if let Some(to) = bytes.get_mut(offset as usize + i) {
-                *to = byte;
-            }
-        }
-    }
-}
-
-impl VirtioDevice for Echo {
-    fn info(&self) -> DeviceInfo {
-        DeviceInfo {
-            id: 3,
-            features: 1 << 2,
-            queue_sizes: vec![16, 8],
-            runs_on: EventLoop::Shared,
-        }
-    }
-
-    fn config(&self) -> Arc<dyn ConfigSpace> {
-        self.config.clone()
-    }
-
-    fn process_queue(&mut self, io: &mut ActiveIo<'_>, index: u16) -> Result<(), DeviceError> {
-        let queue = &mut io.queues[usize::from(index)];
-        let mut any = false;
-        while let Some(mut chain) = queue.pop(io.mem)? {
-            let mut bytes = vec![0; chain.reader.available().min(1 << 16)];
-            chain.reader.read(&mut bytes);
-            chain.writer.write(&bytes);
-            queue.add_used(io.mem, chain.head, chain.writer.written())?;
-            self.count += 1;
-            any = true;
-        }
-        if any { io.notify_used(index) } else { Ok(()) }
-    }
-
-    fn reset(&mut self) {
-        self.count = 0;
-        self.reset.store(true, Ordering::SeqCst);
-    }
-
-    fn save(&self) -> Result<Option<Payload>, PersistError> {
-        Payload::pack("echo", 1, &self.count).map(Some)
-    }
-
-    fn restore(&mut self, state: Payload) -> Result<(), PersistError> {
-        self.count = state.unpack("echo", 1)?;
-        Ok(())
-    }
-}
 
 fn echo() -> (Echo, PciDriver) {
     let device = Echo {
@@ -509,10 +441,18 @@ fn a_hypervisor_without_vectors_is_an_error() {
         fn allocate_msi(&self) -> io::Result<Box<dyn crate::platform::Msi>> {
             Err(io::ErrorKind::OutOfMemory.into())
         }
-        fn add_doorbell(&self, _: u64, _: &vmm_sys_util::eventfd::EventFd) -> io::Result<()> {
+        fn add_doorbell(
+            &self,
+            _: DoorbellPlace,
+            _: &vmm_sys_util::eventfd::EventFd,
+        ) -> io::Result<()> {
             Ok(())
         }
-        fn remove_doorbell(&self, _: u64, _: &vmm_sys_util::eventfd::EventFd) -> io::Result<()> {
+        fn remove_doorbell(
+            &self,
+            _: DoorbellPlace,
+            _: &vmm_sys_util::eventfd::EventFd,
+        ) -> io::Result<()> {
             Ok(())
         }
     }

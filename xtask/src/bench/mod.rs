@@ -8,6 +8,7 @@ mod contestant;
 mod init;
 mod loads;
 mod mem;
+mod net;
 mod ready;
 mod start;
 mod table;
@@ -44,6 +45,8 @@ enum What {
     Blk(Options),
     /// 64 MiB through hvc0, and the cost of a byte on ttyS0; in the lab
     Console(Options),
+    /// TCP between a guest and the host; in the lab
+    Net(Options),
     /// The program's own memory beyond its guest's; on /dev/kvm itself
     Mem(Options),
 }
@@ -117,6 +120,12 @@ pub(crate) fn main(args: &BenchArgs) -> Result<ExitCode> {
         What::Fs(options) => return load(Subject::Fs, "fs", options),
         What::Blk(options) => return load(Subject::Blk, "blk", options),
         What::Console(options) => return load(Subject::Console, "console", options),
+        What::Net(options) => {
+            if options.icount || !lab::has_hardware_kvm() && env::var_os("PCP_VMM_LAB").is_none() {
+                return in_lab("net", options);
+            }
+            net::run(options)?;
+        }
     }
     Ok(ExitCode::SUCCESS)
 }

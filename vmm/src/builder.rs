@@ -186,7 +186,11 @@ fn make_device(
         DeviceSpec::Console(console) => Box::new(VirtioConsole::new(
             consoles.open(&format!("hvc{number}"), console)?,
         )?),
-        DeviceSpec::Net(net) => Box::new(Net::new(net)?),
+        DeviceSpec::Net(net) => {
+            let net = Net::new(net)?;
+            kept.forwards.extend(net.forwards());
+            Box::new(net)
+        }
         DeviceSpec::Fs(share) => match share.protocol {
             ShareProtocol::VirtioFs => Box::new(Fs::new(number, share)?),
             ShareProtocol::P9 => Box::new(P9::new(number, share)?),

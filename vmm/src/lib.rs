@@ -19,6 +19,7 @@ mod vcpu;
 
 use std::time::Instant;
 
+pub use devices::backend::net::user::ForwardControl;
 pub use error::Error;
 pub use event::{Landmark, ResetCause};
 pub use supervisor::{ExitReason, Limits, Observer, Outcome};

@@ -7,6 +7,7 @@ use std::time::Instant;
 use devices::GuestRam;
 use devices::backend::block::Disk;
 use devices::backend::console::ConsoleHandle;
+use devices::backend::net::user::ForwardControl;
 use devices::backend::unix_socket::SocketPlace;
 use devices::event_loop::EventLoop;
 use devices::lock;
@@ -17,11 +18,12 @@ use crate::platform::Platform;
 use crate::transports::Transports;
 use crate::vcpu::{VcpuContext, VcpuThreads};
 
-/// What of the devices has to be seen to as a run ends.
+/// What of the devices is changed during a run or has to be seen to as it ends.
 #[derive(Debug, Default)]
 pub(crate) struct Kept {
     pub(crate) disks: Vec<Disk>,
     pub(crate) sockets: Vec<Arc<SocketPlace>>,
+    pub(crate) forwards: Vec<ForwardControl>,
 }
 
 impl Kept {

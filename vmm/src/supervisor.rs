@@ -11,6 +11,8 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM};
 use signal_hook::{flag, low_level::pipe};
 
+use devices::backend::net::user::ForwardControl;
+
 use crate::error::Error;
 use crate::event::{EventReceiver, Landmark, MachineEvent, ResetCause};
 use crate::kvm::Failure;
@@ -74,6 +76,12 @@ pub struct Outcome {
 
 /// Somebody who wants to know how a run goes.
 pub trait Observer {
+    /// The machine runs: `forwards` change the host ports that lead into it, one for each card with a
+    /// user-mode network.
+    fn started(&mut self, forwards: &[ForwardControl]) {
+        let _ = forwards;
+    }
+
     /// The guest came to `landmark`, `after` the start of the run.
     fn landmark(&mut self, landmark: Landmark, after: Duration) {
         let _ = (landmark, after);
@@ -160,6 +168,7 @@ pub(crate) fn supervise(
         interrupted: 0,
         instruction_pointer: None,
     };
+    run.observer.started(&machine.kept.forwards);
     let reason = run.wait(&mut signals)?;
     let (phases, instruction_pointer) = (run.phases, run.instruction_pointer);
     let duration = started.elapsed();

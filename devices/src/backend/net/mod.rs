@@ -32,8 +32,18 @@ pub const FRAME_MAX: usize = 65550;
 pub struct Packet<'a> {
     /// What the driver is told about it.
     pub header: PacketHeader,
-    /// The frame.
+    /// The frame, or its first bytes: all headers at least.
     pub frame: &'a [u8],
+    /// What follows.
+    pub body: [&'a [u8]; 2],
+}
+
+impl Packet<'_> {
+    /// The frame's length.
+    #[must_use]
+    pub fn size(&self) -> usize {
+        self.frame.len() + self.body.iter().map(|part| part.len()).sum::<usize>()
+    }
 }
 
 /// What a pair of a network card's queues is plugged into.
@@ -120,6 +130,17 @@ pub enum NetError {
         /// What the system said.
         source: io::Error,
     },
+    /// There is no forward from a host port.
+    #[error("no forward from {protocol} port {host}")]
+    NoForward {
+        /// The protocol.
+        protocol: Protocol,
+        /// The host's address and port.
+        host: SocketAddr,
+    },
+    /// There are as many forwards as there can be.
+    #[error("no room for forward {0}")]
+    TooManyForwards(Forward),
     /// The MTU is out of bounds.
     #[error("mtu {0} is not between 576 and 65535")]
     Mtu(u16),

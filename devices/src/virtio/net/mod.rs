@@ -27,7 +27,7 @@ use self::pair::Pair;
 use self::rx::RxQueue;
 use self::state::NetStateV1;
 use crate::backend::net::tap::Tap;
-use crate::backend::net::user::UserNet;
+use crate::backend::net::user::{ForwardControl, UserNet};
 use crate::backend::net::{
     self as backend, F_MRG_RXBUF, GUEST_OFFLOADS, NetBackend, NetBackendSpec, NetError, NetSpec,
 };
@@ -66,6 +66,7 @@ pub struct Net {
     filter: Filter,
     /// The offloads that the driver chose since, if it did.
     offloads: Option<u64>,
+    forwards: Option<ForwardControl>,
 }
 
 impl Net {
@@ -77,7 +78,11 @@ impl Net {
         Ok(match &spec.backend {
             NetBackendSpec::User(user) => {
                 let backend = UserNet::new(spec.mac, spec.mtu, user)?;
-                Self::with_backend(spec.mac, Box::new(backend))
+                let forwards = Some(backend.control());
+                Self {
+                    forwards,
+                    ..Self::with_backend(spec.mac, Box::new(backend))
+                }
             }
             NetBackendSpec::Tap(tap) => {
                 let queues = Tap::open(tap, spec.mtu)?;
@@ -117,7 +122,14 @@ impl Net {
             used: 1,
             filter: Filter::default(),
             offloads: None,
+            forwards: None,
         }
+    }
+
+    /// The way to change the forwards of a user-mode network.
+    #[must_use]
+    pub fn forwards(&self) -> Option<ForwardControl> {
+        self.forwards.clone()
     }
 
     /// The control queue's index (VIRTIO 1.3 §5.1.2): it follows the pairs that the driver knows of.

@@ -82,7 +82,7 @@ impl RxQueue {
                 Outcome::TooLong => {
                     log::debug!(
                         "packet of {} bytes is too long for the driver",
-                        packet.frame.len()
+                        packet.size()
                     );
                     backend.received();
                 }
@@ -114,15 +114,18 @@ impl RxQueue {
                 "receive buffer without room for a header",
             ));
         }
-        if !self.merge && body.available() < packet.frame.len() {
+        if !self.merge && body.available() < packet.size() {
             queue.unpop();
             return Ok(Outcome::TooLong);
         }
-        let mut rest = packet.frame;
+        let [second, third] = packet.body;
+        let mut rest = [packet.frame, second, third];
         let mut head = first.head;
         loop {
-            let n = body.write(rest);
-            rest = rest.get(n..).unwrap_or_default();
+            for part in &mut rest {
+                let n = body.write(part);
+                *part = part.get(n..).unwrap_or_default();
+            }
             let len = body.written()
                 + if self.used.is_empty() {
                     HEADER_LEN as u32
@@ -130,7 +133,7 @@ impl RxQueue {
                     0
                 };
             self.used.push((head, len));
-            if rest.is_empty() {
+            if rest.iter().all(|part| part.is_empty()) {
                 break;
             }
             let Some(next) = self.next(queue, mem)? else {

@@ -230,6 +230,7 @@ impl NetBackend for Tap {
         Some(Packet {
             header: PacketHeader::from_bytes(*header),
             frame,
+            body: [&[], &[]],
         })
     }
 

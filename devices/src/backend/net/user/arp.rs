@@ -2,9 +2,9 @@
 
 use std::net::Ipv4Addr;
 
-use super::outbox::{OUR_MAC, Outbox};
+use super::addresses::{GATEWAY, GUEST, OUR_MAC, is_ours};
+use super::outbox::Outbox;
 use super::wire::{BROADCAST_MAC, ETHERTYPE_ARP, Mac, address, be16, put};
-use super::{GATEWAY, GUEST, is_ours};
 use crate::backend::net::PacketHeader;
 
 const REQUEST: u16 = 1;

@@ -1,11 +1,11 @@
 //! The DHCP server (RFC 2131, RFC 2132): one address, for the first card that asks.
 
-use std::net::{Ipv4Addr, SocketAddrV4};
+use std::net::{Ipv4Addr, SocketAddr};
 
+use super::addresses::{DNS, GATEWAY, GUEST, NETMASK, is_ours};
 use super::datagram::send_datagram_to;
 use super::outbox::Outbox;
 use super::wire::{BROADCAST_MAC, IPV4_LEN, Mac, UDP_LEN, Udp, address, put};
-use super::{DNS, GATEWAY, GUEST, NETMASK, is_ours};
 
 /// The port that servers listen on.
 pub(super) const SERVER_PORT: u16 = 67;
@@ -196,8 +196,8 @@ impl Dhcp {
             IPV4_LEN + UDP_LEN,
             message.get(..len).unwrap_or_default(),
         );
-        let from = SocketAddrV4::new(GATEWAY, SERVER_PORT);
-        let to = SocketAddrV4::new(to, CLIENT_PORT);
+        let from = SocketAddr::from((GATEWAY, SERVER_PORT));
+        let to = SocketAddr::from((to, CLIENT_PORT));
         send_datagram_to(mac, from, to, len, out);
     }
 }

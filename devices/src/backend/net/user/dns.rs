@@ -1,7 +1,7 @@
 //! The host's name servers: where datagrams and connections to [`super::DNS`] go.
 //!
-//! Queries are passed on unread. A server that answers nothing for a while, or refuses, gives way to
-//! the next.
+//! A server that leaves a query unanswered for a while, or refuses, gives way to the next, which gets
+//! the query at once.
 
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -14,7 +14,7 @@ pub(super) const PORT: u16 = 53;
 
 /// How often the list is looked at for changes.
 const CHECK_EVERY: Duration = Duration::from_secs(1);
-/// How long a server may leave queries unanswered while others are known.
+/// How long a server may leave a query unanswered while others are known.
 const PATIENCE: Duration = Duration::from_secs(2);
 /// resolv.conf(5) allows three; a few more do no harm.
 const SERVERS_MAX: usize = 8;
@@ -28,7 +28,6 @@ pub(super) struct Resolver {
     current: usize,
     checked: Option<Instant>,
     version: Option<(u64, i64, i64, u64)>,
-    waiting_since: Option<Instant>,
 }
 
 impl Resolver {
@@ -46,7 +45,6 @@ impl Resolver {
             current: 0,
             checked: None,
             version: None,
-            waiting_since: None,
         }
     }
 
@@ -56,22 +54,17 @@ impl Resolver {
             self.checked = Some(now);
             self.reread();
         }
-        match self.waiting_since {
-            Some(since) if now - since > PATIENCE => self.advance(),
-            Some(_) => {}
-            None => self.waiting_since = Some(now),
-        }
         let local = SocketAddr::new(Ipv4Addr::LOCALHOST.into(), self.port);
         self.servers.get(self.current).copied().unwrap_or(local)
     }
 
-    /// `server` answered.
-    pub(super) fn answered(&mut self) {
-        self.waiting_since = None;
+    /// How many servers there are to be asked.
+    fn count(&self) -> usize {
+        self.servers.len().max(1)
     }
 
-    /// `server` refused.
-    pub(super) fn refused(&mut self, server: SocketAddr) {
+    /// `server` refused or said nothing.
+    pub(super) fn failed(&mut self, server: SocketAddr) {
         if self.servers.get(self.current) == Some(&server) {
             self.advance();
         }
@@ -81,7 +74,6 @@ impl Resolver {
         self.current = (self.current + 1)
             .checked_rem(self.servers.len())
             .unwrap_or(0);
-        self.waiting_since = None;
     }
 
     fn reread(&mut self) {
@@ -101,8 +93,84 @@ impl Resolver {
             log::debug!("name servers: {servers:?}");
             self.servers = servers;
             self.current = 0;
-            self.waiting_since = None;
         }
+    }
+}
+
+/// Queries of one flow that are kept until they are answered: a resolver asks for both versions'
+/// addresses at once.
+const QUERIES_MAX: usize = 2;
+/// A query that is longer is not kept.
+const QUERY_MAX: usize = 1232;
+
+/// What a flow asked a name server and was not told yet.
+#[derive(Debug)]
+pub(super) struct Asked {
+    /// The server.
+    pub(super) server: SocketAddr,
+    since: Option<Instant>,
+    queries: [Vec<u8>; QUERIES_MAX],
+    servers: usize,
+}
+
+impl Asked {
+    /// Nothing yet; it will be `server`.
+    pub(super) fn new(server: SocketAddr) -> Self {
+        Self {
+            server,
+            since: None,
+            queries: Default::default(),
+            servers: 1,
+        }
+    }
+
+    /// Keeps `query`, which the server got.
+    pub(super) fn ask(&mut self, query: &[u8], now: Instant) {
+        let place = self.queries.iter_mut().find(|kept| kept.is_empty());
+        if let Some(place) = place
+            && query.len() <= QUERY_MAX
+        {
+            place.extend_from_slice(query);
+            self.since.get_or_insert(now);
+            self.servers = 1;
+        }
+    }
+
+    /// Forgets the query that `answer` is for: it has the same number (RFC 1035 §4.1.1).
+    pub(super) fn answered(&mut self, answer: &[u8]) {
+        for query in &mut self.queries {
+            if query.get(..2) == answer.get(..2) {
+                query.clear();
+            }
+        }
+        if self.queries.iter().all(Vec::is_empty) {
+            self.since = None;
+        }
+    }
+
+    /// When the next server is to be asked.
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        self.since.map(|since| since + PATIENCE)
+    }
+
+    /// The server failed: the next one, which is to get [`Asked::queries`], if there is one.
+    pub(super) fn next(&mut self, resolver: &mut Resolver, now: Instant) -> Option<SocketAddr> {
+        resolver.failed(self.server);
+        self.since?;
+        if self.servers >= resolver.count() {
+            self.since = None;
+            return None;
+        }
+        self.servers += 1;
+        self.since = Some(now);
+        self.server = resolver.server(now);
+        Some(self.server)
+    }
+
+    /// What is unanswered.
+    pub(super) fn queries(&self) -> impl Iterator<Item = &[u8]> {
+        let kept = self.queries.iter().map(Vec::as_slice);
+        kept.filter(|query| !query.is_empty())
     }
 }
 
@@ -147,7 +215,7 @@ mod tests {
     }
 
     #[test]
-    fn a_silent_or_refusing_server_gives_way_to_the_next() {
+    fn a_query_goes_to_each_server_once() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("resolv.conf");
         fs::write(&path, "nameserver 127.0.0.1\nnameserver 127.0.0.2\n").unwrap();
@@ -155,13 +223,20 @@ mod tests {
         let mut resolver = Resolver::new(path, PORT);
         let now = Instant::now();
         assert_eq!(resolver.server(now), first);
-        resolver.answered();
-        assert_eq!(resolver.server(now + PATIENCE), first);
-        assert_eq!(resolver.server(now + PATIENCE + CHECK_EVERY), first);
-        assert_eq!(resolver.server(now + PATIENCE * 3), second);
-        resolver.refused(first);
-        assert_eq!(resolver.server(now + PATIENCE * 3), second);
-        resolver.refused(second);
-        assert_eq!(resolver.server(now + PATIENCE * 3), first);
+        let mut asked = Asked::new(first);
+        assert_eq!(asked.deadline(), None);
+        asked.ask(b"\x12\x34 what", now);
+        asked.ask(b"\x12\x35 what else", now);
+        asked.ask(&[7; QUERY_MAX + 1], now);
+        assert_eq!(asked.queries().count(), 2);
+        assert_eq!(asked.deadline(), Some(now + PATIENCE));
+        asked.answered(b"\x12\x34 that");
+        let later = now + PATIENCE;
+        assert_eq!(asked.next(&mut resolver, later), Some(second));
+        assert_eq!(asked.queries().next(), Some(&b"\x12\x35 what else"[..]));
+        assert_eq!(resolver.server(later), second);
+        assert_eq!(asked.next(&mut resolver, later), None);
+        asked.answered(b"\x12\x35 that");
+        assert_eq!(asked.deadline(), None);
     }
 }

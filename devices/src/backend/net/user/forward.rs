@@ -6,6 +6,7 @@ use std::os::fd::OwnedFd;
 use rustix::io::Errno;
 use rustix::net::{self, AddressFamily, SocketFlags, SocketType, sockopt};
 
+use super::slots::Slots;
 use super::token::{Kind, token};
 use super::watched::Watched;
 use crate::backend::net::{Forward, NetError, Protocol};
@@ -14,6 +15,8 @@ use crate::virtio::device::{Interest, Registry};
 
 /// Connections that wait to be accepted.
 const BACKLOG: i32 = 1024;
+/// The most forwards of one network.
+pub(super) const FORWARDS_MAX: u32 = 4096;
 
 /// A socket on the host that leads into the guest.
 #[derive(Debug)]
@@ -24,28 +27,40 @@ pub(super) struct Listener {
     pub(super) socket: Watched,
 }
 
-impl Listener {
-    /// Takes the host port of `forward`, the `index`th.
-    pub(super) fn open(forward: Forward, index: u32) -> Result<Self, NetError> {
-        let address = forward.host;
-        match socket(forward.protocol, address) {
-            Ok(fd) => Ok(Self {
-                forward,
-                socket: Watched::new(fd, token(Kind::Forward, index)),
-            }),
-            Err(Errno::ADDRINUSE) => Err(NetError::PortTaken {
-                forward,
-                owner: port_owner(transport(forward.protocol), address),
-                source: Errno::ADDRINUSE.into(),
-            }),
-            Err(error) => Err(NetError::Listen {
-                forward,
-                address,
-                source: error.into(),
-            }),
-        }
-    }
+/// The forwards by index.
+pub(super) type Forwards = Slots<Listener>;
 
+/// No forwards yet.
+pub(super) fn none() -> Forwards {
+    Slots::new(FORWARDS_MAX)
+}
+
+/// Opens the host port of `forward`.
+pub(super) fn open(forward: Forward) -> Result<OwnedFd, NetError> {
+    let address = forward.host;
+    match socket(forward.protocol, address) {
+        Ok(fd) => Ok(fd),
+        Err(Errno::ADDRINUSE) => Err(NetError::PortTaken {
+            forward,
+            owner: port_owner(transport(forward.protocol), address),
+            source: Errno::ADDRINUSE.into(),
+        }),
+        Err(error) => Err(NetError::Listen {
+            forward,
+            address,
+            source: error.into(),
+        }),
+    }
+}
+
+/// Adds a forward whose port is open; its index, if there is room.
+pub(super) fn add(forwards: &mut Forwards, forward: Forward, fd: OwnedFd) -> Option<u32> {
+    let index = forwards.vacant()?;
+    let socket = Watched::new(fd, token(Kind::Forward, index));
+    forwards.insert(Listener { forward, socket })
+}
+
+impl Listener {
     /// Waits for clients, or leaves them waiting.
     pub(super) fn listen(&mut self, on: bool, events: &mut dyn Registry) {
         let interest = if on { Interest::Read } else { Interest::None };

@@ -1,9 +1,9 @@
-//! IPv4 fragments from the guest (RFC 791 §3.2): put together before anybody looks at them.
+//! Fragments from the guest (RFC 791 §3.2, RFC 8200 §4.5): put together before anybody looks at them.
 
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
-use super::wire::{Fragment, IPV4_LEN, Ipv4, put_ipv4};
+use super::wire::{Fragment, IPV4_LEN, IpPacket, ip_len, put_ip};
 
 /// Packets that are put together at the same time; the oldest gives way.
 const PACKETS_MAX: usize = 8;
@@ -17,17 +17,17 @@ const PAYLOAD_MAX: usize = u16::MAX as usize - IPV4_LEN;
 
 #[derive(Debug, PartialEq, Eq, Clone, Copy)]
 struct Key {
-    source: Ipv4Addr,
-    destination: Ipv4Addr,
+    source: IpAddr,
+    destination: IpAddr,
     protocol: u8,
-    id: u16,
+    id: u32,
 }
 
 #[derive(Debug)]
 struct Partial {
     key: Key,
     since: Instant,
-    /// Room for an IPv4 header, then the payload as far as it is known.
+    /// Room for an IP header, then the payload as far as it is known.
     packet: Vec<u8>,
     /// Which bytes of the payload are known: ascending, without overlap.
     pieces: Vec<(usize, usize)>,
@@ -44,7 +44,7 @@ impl Reassembly {
     /// Takes a fragment; the whole packet, if this completes it.
     pub(super) fn receive(
         &mut self,
-        part: &Ipv4<'_>,
+        part: &IpPacket<'_>,
         fragment: Fragment,
         now: Instant,
     ) -> Option<Vec<u8>> {
@@ -117,11 +117,12 @@ impl Partial {
             return None;
         }
         self.pieces.insert(at, (start, end));
-        if self.packet.len() < IPV4_LEN + end {
-            self.packet.resize(IPV4_LEN + end, 0);
+        let header = ip_len(self.key.source);
+        if self.packet.len() < header + end {
+            self.packet.resize(header + end, 0);
         }
         self.packet
-            .get_mut(IPV4_LEN + start..IPV4_LEN + end)?
+            .get_mut(header + start..header + end)?
             .copy_from_slice(payload);
         let known: usize = self.pieces.iter().map(|piece| piece.1 - piece.0).sum();
         Some(self.end == Some(known))
@@ -134,28 +135,30 @@ impl Partial {
             protocol,
             ..
         } = self.key;
-        let len = u16::try_from(self.packet.len()).unwrap_or(u16::MAX);
-        put_ipv4(&mut self.packet, protocol, source, destination, len);
+        let payload = self.packet.len() - ip_len(source);
+        put_ip(&mut self.packet, protocol, source, destination, payload);
         self.packet
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::net::Ipv4Addr;
+
     use super::super::wire::PROTOCOL_UDP;
     use super::*;
 
-    const A: Ipv4Addr = Ipv4Addr::new(10, 0, 2, 15);
-    const B: Ipv4Addr = Ipv4Addr::new(10, 0, 2, 2);
+    const A: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 0, 2, 15));
+    const B: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 0, 2, 2));
 
     fn give(
         reassembly: &mut Reassembly,
-        id: u16,
+        id: u32,
         offset: usize,
         more: bool,
         payload: &[u8],
     ) -> Option<Vec<u8>> {
-        let part = Ipv4 {
+        let part = IpPacket {
             source: A,
             destination: B,
             protocol: PROTOCOL_UDP,
@@ -177,7 +180,7 @@ mod tests {
                 whole = give(&mut reassembly, 7, i * 8, i != 2, payload);
             }
             let whole = whole.unwrap();
-            let packet = Ipv4::parse(&whole).unwrap();
+            let packet = IpPacket::parse(&whole).unwrap();
             assert_eq!(
                 packet.payload,
                 [[0; 8].as_slice(), &[1; 8], &[2; 5]].concat()

@@ -1,21 +1,28 @@
 //! The user-mode network: a router, a DHCP server and a name server in this process, and host
 //! sockets behind them. It needs no privilege and no helper.
 //!
-//! | address    | what it is                                                            |
-//! |------------|-----------------------------------------------------------------------|
-//! | 10.0.2.2   | the router; connections to it go to the host's loopback address       |
-//! | 10.0.2.3   | the name server: queries go to the host's                             |
-//! | 10.0.2.15  | the guest                                                             |
+//! | IPv4      | IPv6           | what it is                                                       |
+//! |-----------|----------------|------------------------------------------------------------------|
+//! | 10.0.2.2  | fd10:0:2::2    | the router; connections to it go to the host's loopback address  |
+//! | 10.0.2.3  | fd10:0:2::3    | the name server: queries go to the host's                        |
+//! | 10.0.2.15 | by the prefix  | the guest                                                        |
 //!
-//! Runs on the network card's event loop.
+//! Runs on the network card's event loop. Each VM has a network of its own.
 
+mod addresses;
 mod arp;
+mod checksum;
+mod clients;
+mod control;
 mod datagram;
 mod dhcp;
+mod dhcpv6;
 mod dns;
 mod forward;
 mod fragments;
 mod icmp;
+mod input;
+mod ndp;
 mod outbox;
 mod route;
 mod slots;
@@ -29,46 +36,40 @@ mod watched;
 mod wire;
 
 use std::io;
-use std::net::Ipv4Addr;
+use std::net::Ipv6Addr;
+use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
-use rustix::io::Errno;
 use rustix::process::{Resource, getrlimit};
 
+pub use self::addresses::{DNS, DNS6, GATEWAY, GATEWAY6, GUEST, NETMASK, PREFIX6};
+pub use self::control::ForwardControl;
 use self::dhcp::Dhcp;
 use self::dns::Resolver;
-use self::forward::Listener;
+use self::forward::Forwards;
 use self::fragments::Reassembly;
 use self::outbox::Outbox;
-use self::route::{Env, Key, Policy, Route, is_broadcast, is_local, is_ours};
-use self::tcp::TcpFlows;
+use self::route::{Env, GuestState, Key, Policy, Route};
+use self::tcp::{Link, TcpFlows};
 use self::timer::Timer;
 use self::token::{INDEX_MAX, Kind};
 use self::udp::UdpFlows;
-use self::wire::{
-    ETHERTYPE_ARP, ETHERTYPE_IPV4, Frame, Ipv4, Mac, PROTOCOL_ICMP, PROTOCOL_TCP, PROTOCOL_UDP, Udp,
-};
+use self::watched::Watched;
+use self::wire::Mac;
 use super::{
-    F_CSUM, F_GUEST_CSUM, F_GUEST_TSO4, F_HOST_TSO4, F_MTU, FRAME_MAX, NetBackend, NetError,
-    Packet, PacketHeader, Protocol, UserSpec,
+    F_CSUM, F_GUEST_CSUM, F_GUEST_TSO4, F_GUEST_TSO6, F_HOST_TSO4, F_HOST_TSO6, F_MTU, FRAME_MAX,
+    NetBackend, NetError, Packet, PacketHeader, UserSpec,
 };
-use crate::virtio::device::{Registry, Token};
+use crate::virtio::device::{Interest, Registry, Token};
 use crate::virtio::queue::Reader;
-
-/// The router.
-pub const GATEWAY: Ipv4Addr = Ipv4Addr::new(10, 0, 2, 2);
-/// The name server.
-pub const DNS: Ipv4Addr = Ipv4Addr::new(10, 0, 2, 3);
-/// The guest.
-pub const GUEST: Ipv4Addr = Ipv4Addr::new(10, 0, 2, 15);
-/// The network's mask.
-pub const NETMASK: Ipv4Addr = Ipv4Addr::new(255, 255, 255, 0);
 
 /// The largest packet, unless configured. Large frames come from segmentation offload: with a large
 /// MTU, Linux's initial receive window is one segment, and closes with each.
 pub const MTU: u16 = 1500;
 /// Every IPv4 host takes packets of this size (RFC 791 §3.1).
 const MTU_MIN: u16 = 576;
+/// Every IPv6 link takes packets of this size (RFC 8200 §5).
+const MTU_MIN_V6: u16 = 1280;
 /// What a driver that does not take our MTU uses.
 const MTU_ETHERNET: u16 = 1500;
 
@@ -77,8 +78,8 @@ const FLOWS_MAX: u32 = 8192;
 /// Open files left for the rest of the process.
 const FILES_RESERVED: u64 = 512;
 
-/// How often the guest is looked for while clients wait for it.
-const ASK_EVERY: Duration = Duration::from_millis(250);
+/// How often the router advertises itself without being asked.
+const ADVERTISE_EVERY: Duration = Duration::from_secs(1800);
 /// How often idle flows are looked for.
 const SWEEP_EVERY: Duration = Duration::from_secs(5);
 /// Clients accepted before others get their turn.
@@ -88,19 +89,25 @@ const ACCEPT_BURST: usize = 32;
 pub struct UserNet {
     mtu: u16,
     mac: Mac,
-    guest_is_up: bool,
+    guest: GuestState,
+    /// An IPv6 address that the guest meant to take.
+    tried_v6: Option<Ipv6Addr>,
     frame: Box<[u8]>,
     out: Outbox,
     dhcp: Dhcp,
     fragments: Reassembly,
     resolver: Resolver,
     policy: Policy,
-    forwards: Vec<Listener>,
+    forwards: Forwards,
+    control: ForwardControl,
+    /// Tells of changes that [`UserNet::control`] has.
+    changes: Watched,
     tcp: TcpFlows,
     udp: UdpFlows,
     udp_first: bool,
     timer: Timer,
     ask_at: Option<Instant>,
+    advertise_at: Option<Instant>,
     sweep_at: Option<Instant>,
 }
 
@@ -130,38 +137,60 @@ impl UserNet {
         {
             return Err(NetError::Hostname(name.clone()));
         }
-        let forwards = (0..)
-            .zip(&spec.forwards)
-            .map(|(index, &forward)| Listener::open(forward, index))
-            .collect::<Result<Vec<_>, _>>()?;
+        let mut forwards = forward::none();
+        for &forward in &spec.forwards {
+            let fd = forward::open(forward)?;
+            let added = forward::add(&mut forwards, forward, fd);
+            added.ok_or(NetError::TooManyForwards(forward))?;
+        }
         let timer = Timer::new().map_err(|source| NetError::Open {
             what: "timer",
             source,
         })?;
-        let mut out = Outbox::new(mac);
-        let capabilities = tcp::capabilities(mtu.min(MTU_ETHERNET), false, false);
-        let tcp = TcpFlows::new(flows_max(), capabilities, &mut out);
+        let (control, changes) = ForwardControl::new(&spec.forwards)?;
+        let link = Link {
+            mtu,
+            large_v4: false,
+            large_v6: false,
+        };
         Ok(Self {
             mtu,
             mac,
-            guest_is_up: false,
+            guest: GuestState::default(),
+            tried_v6: None,
             frame: vec![0; FRAME_MAX].into_boxed_slice(),
-            out,
+            out: Outbox::new(mac),
             dhcp: Dhcp::new(spec.hostname.clone(), mtu),
             fragments: Reassembly::default(),
             resolver: Resolver::system(),
             policy: Policy {
                 restrict: spec.restrict,
                 host: spec.host,
+                ipv6: spec.ipv6 && mtu >= MTU_MIN_V6,
             },
             forwards,
-            tcp,
+            control,
+            changes: changed(changes),
+            tcp: TcpFlows::new(flows_max(), link),
             udp: UdpFlows::new(),
             udp_first: false,
             timer,
             ask_at: None,
+            advertise_at: None,
             sweep_at: None,
         })
+    }
+
+    /// The network's forwards, to be changed while it runs.
+    #[must_use]
+    pub fn control(&self) -> ForwardControl {
+        self.control.clone()
+    }
+
+    /// The memory that TCP flows hold for what is under way.
+    #[must_use]
+    pub fn flow_memory(&self) -> usize {
+        self.tcp.memory()
     }
 
     /// How many TCP and UDP flows there are.
@@ -181,145 +210,25 @@ impl UserNet {
             resolver: &mut self.resolver,
             policy: self.policy,
             forwards: &mut self.forwards,
-            guest_is_up: self.guest_is_up,
+            guest: self.guest,
             now: Instant::now(),
         };
         (env, &mut self.tcp, &mut self.udp)
     }
 
-    fn handle(&mut self, frame: &[u8], events: &mut dyn Registry) {
-        let Some(frame) = Frame::parse(frame) else {
-            return;
-        };
-        match frame.ethertype {
-            ETHERTYPE_ARP => {
-                if let Some(mac) = arp::receive(frame.payload, &mut self.out) {
-                    self.meet_guest(mac, events);
-                }
-            }
-            ETHERTYPE_IPV4 => {
-                if let Some(packet) = Ipv4::parse(frame.payload) {
-                    self.handle_ipv4(frame.source, &packet, events);
-                }
-            }
-            _ => {}
-        }
-    }
-
-    fn handle_ipv4(&mut self, source: Mac, packet: &Ipv4<'_>, events: &mut dyn Registry) {
-        if packet.protocol == PROTOCOL_UDP
-            && packet.fragment.is_none()
-            && let Some(datagram) = Udp::parse(packet.payload)
-            && datagram.destination == dhcp::SERVER_PORT
-            && (packet.destination.is_broadcast() || is_ours(packet.destination))
-        {
-            return self.dhcp.receive(&datagram, &mut self.out);
-        }
-        let is_guest = is_local(packet.source) && !is_ours(packet.source) && source[0] & 1 == 0;
-        if !is_guest {
-            return;
-        }
-        if packet.source == GUEST {
-            self.meet_guest(source, events);
-        }
-        match packet.fragment {
-            None => self.deliver(packet, events),
-            Some(fragment) => {
-                let whole = self.fragments.receive(packet, fragment, Instant::now());
-                if let Some(packet) = whole.as_deref().and_then(Ipv4::parse) {
-                    self.deliver(&packet, events);
-                }
-            }
-        }
-    }
-
-    /// Hands a whole packet to its protocol.
-    fn deliver(&mut self, packet: &Ipv4<'_>, events: &mut dyn Registry) {
-        let (mut env, tcp, udp) = self.parts(events);
-        match packet.protocol {
-            PROTOCOL_TCP => tcp.receive(packet, &mut env),
-            PROTOCOL_UDP => {
-                if let Some(datagram) = Udp::parse(packet.payload)
-                    && !is_broadcast(packet.destination)
-                {
-                    udp.receive(packet, &datagram, &mut env);
-                }
-            }
-            PROTOCOL_ICMP => icmp::receive(packet, env.out),
-            _ => {}
-        }
-    }
-
-    /// The guest has its address, on the card at `mac`.
-    fn meet_guest(&mut self, mac: Mac, events: &mut dyn Registry) {
-        self.out.guest = mac;
-        if self.guest_is_up {
-            return;
-        }
-        self.guest_is_up = true;
-        self.ask_at = None;
-        let (mut env, tcp, _) = self.parts(events);
-        tcp.guest_is_up(&mut env);
-        self.listen(events);
-    }
-
-    /// Lets clients of every forward in as far as there is room.
-    fn listen(&mut self, events: &mut dyn Registry) {
-        let has_room = self.tcp.has_room();
-        for listener in &mut self.forwards {
-            let on = match listener.forward.protocol {
-                Protocol::Tcp => has_room,
-                // The first datagram makes us look for the guest.
-                Protocol::Udp => self.guest_is_up || !self.udp.awaits_guest,
-            };
-            listener.listen(on, events);
-        }
-    }
-
-    fn accept(&mut self, index: u32, events: &mut dyn Registry) {
-        for _ in 0..ACCEPT_BURST {
-            let Some(listener) = self.forwards.get_mut(index as usize) else {
-                return;
-            };
-            if listener.forward.protocol == Protocol::Udp {
-                let (mut env, _, udp) = self.parts(events);
-                return udp.forward_event(index, &mut env);
-            }
-            if !self.tcp.has_room() {
-                return listener.listen(false, events);
-            }
-            let guest_port = listener.forward.guest_port;
-            match listener.accept() {
-                Ok(client) => {
-                    let (mut env, tcp, _) = self.parts(events);
-                    tcp.connect_guest(client, guest_port, &mut env);
-                }
-                Err(Errno::AGAIN) => return,
-                Err(Errno::CONNABORTED | Errno::INTR) => {}
-                Err(error) => {
-                    // Out of descriptors or memory: the next sweep tries again.
-                    log::debug!("forward {}: {error}", listener.forward);
-                    self.sweep_at.get_or_insert(Instant::now() + SWEEP_EVERY);
-                    return listener.listen(false, events);
-                }
-            }
-        }
-    }
-
     /// Does what the time asks for and sets the timer for what comes next.
     fn tick(&mut self, events: &mut dyn Registry) {
         let now = Instant::now();
-        if !self.guest_is_up && self.ask_at.is_none_or(|at| at <= now) {
-            let awaited = self.udp.awaits_guest || self.tcp.awaits_guest();
-            if awaited && self.out.is_empty() {
-                arp::ask(&mut self.out);
-            }
-            self.ask_at = awaited.then(|| now + ASK_EVERY);
+        self.look_for_guest(now, events);
+        if self.advertise_at.is_some_and(|at| at <= now) {
+            self.advertise_at = Some(now + ADVERTISE_EVERY);
+            ndp::advertise(self.out.mtu, &mut self.out);
         }
         let has_flows = self.flows() != (0, 0);
         let sweep = self.sweep_at.is_some_and(|at| at <= now);
         let (mut env, tcp, udp) = self.parts(events);
         tcp.expire(&mut env);
+        udp.expire(&mut env);
         if sweep {
             tcp.sweep(&mut env);
             udp.sweep(&mut env);
@@ -328,8 +237,28 @@ impl UserNet {
         if sweep || self.sweep_at.is_none() {
             self.sweep_at = has_flows.then(|| now + SWEEP_EVERY);
         }
-        let deadlines = [self.tcp.next_deadline(), self.ask_at, self.sweep_at];
+        let deadlines = [
+            self.tcp.next_deadline(),
+            self.udp.next_deadline(),
+            self.ask_at,
+            self.advertise_at,
+            self.sweep_at,
+        ];
         self.timer.arm(deadlines.into_iter().flatten().min(), now);
+    }
+
+    /// Makes the next packet for the guest, if there is one.
+    fn make(&mut self, events: &mut dyn Registry) {
+        let udp_first = self.udp_first;
+        self.udp_first = !udp_first;
+        let (mut env, tcp, udp) = self.parts(events);
+        let made = udp_first && udp.emit(&mut env) || tcp.emit(&mut env);
+        if !made && !udp_first {
+            udp.emit(&mut env);
+        }
+        if self.out.is_empty() {
+            self.tick(events);
+        }
     }
 
     fn watch(&mut self, on: bool, events: &mut dyn Registry) {
@@ -341,7 +270,7 @@ impl UserNet {
 
 impl NetBackend for UserNet {
     fn features(&self) -> u64 {
-        F_CSUM | F_GUEST_CSUM | F_GUEST_TSO4 | F_HOST_TSO4 | F_MTU
+        F_CSUM | F_GUEST_CSUM | F_GUEST_TSO4 | F_GUEST_TSO6 | F_HOST_TSO4 | F_HOST_TSO6 | F_MTU
     }
 
     fn mtu(&self) -> u16 {
@@ -355,25 +284,34 @@ impl NetBackend for UserNet {
             self.mtu
         };
         let partial = features & F_GUEST_CSUM != 0;
-        let segmentation = features & F_GUEST_TSO4 != 0;
         self.dhcp.mtu = mtu;
         self.out.mtu = mtu;
         self.out.partial_checksums = partial;
-        let capabilities = tcp::capabilities(mtu, partial, segmentation);
-        self.tcp.set_capabilities(capabilities, &mut self.out);
+        self.tcp.set_link(Link {
+            mtu,
+            large_v4: partial && features & F_GUEST_TSO4 != 0,
+            large_v6: partial && features & F_GUEST_TSO6 != 0,
+        });
         self.timer.watch(true, events)?;
-        self.listen(events);
+        self.changes.watch(Some(Interest::Read), events)?;
+        self.control.set_active(true);
+        self.change_forwards(events);
         self.watch(true, events);
         arp::announce(&mut self.out);
+        if self.policy.ipv6 {
+            self.advertise_at = Some(Instant::now() + ADVERTISE_EVERY);
+        }
         self.tick(events);
         Ok(())
     }
 
     fn stop(&mut self, events: &mut dyn Registry) {
         self.watch(false, events);
-        for listener in &mut self.forwards {
+        for (_, listener) in self.forwards.iter_mut() {
             let _ = listener.socket.watch(None, events);
         }
+        self.control.set_active(false);
+        let _ = self.changes.watch(None, events);
         let _ = self.timer.watch(false, events);
     }
 
@@ -384,7 +322,8 @@ impl NetBackend for UserNet {
         self.fragments.clear();
         self.out.clear();
         self.out.guest = self.mac;
-        self.guest_is_up = false;
+        self.guest = GuestState::default();
+        self.tried_v6 = None;
         self.ask_at = None;
     }
 
@@ -407,6 +346,7 @@ impl NetBackend for UserNet {
         match token::parse(token) {
             Some((Kind::Timer, _)) => self.timer.rang(),
             Some((Kind::Forward, index)) => self.accept(index, events),
+            Some((Kind::Changes, _)) => self.change_forwards(events),
             Some((Kind::Tcp, id)) => {
                 let (mut env, tcp, _) = self.parts(events);
                 tcp.event(id, &mut env);
@@ -421,24 +361,34 @@ impl NetBackend for UserNet {
     }
 
     fn receive(&mut self, events: &mut dyn Registry) -> Option<Packet<'_>> {
-        if self.out.is_empty() {
-            let udp_first = self.udp_first;
-            self.udp_first = !udp_first;
-            let (mut env, tcp, udp) = self.parts(events);
-            let made = udp_first && udp.emit(&mut env) || tcp.emit(&mut env);
-            if !made && !udp_first {
-                udp.emit(&mut env);
-            }
+        loop {
             if self.out.is_empty() {
-                self.tick(events);
+                self.make(events);
             }
+            let (_, _, body) = self.out.front()?;
+            let gone = body.is_some_and(|body| self.tcp.body(body).is_none());
+            if !gone {
+                break;
+            }
+            // The guest has these data by now, or wants them no more.
+            self.out.pop();
         }
-        self.out.front()
+        let (header, frame, body) = self.out.front()?;
+        let body = body.and_then(|body| self.tcp.body(body));
+        Some(Packet {
+            header,
+            frame,
+            body: body.unwrap_or_default(),
+        })
     }
 
     fn received(&mut self) {
         self.out.pop();
     }
+}
+
+fn changed(fd: OwnedFd) -> Watched {
+    Watched::new(fd, token::token(Kind::Changes, 0))
 }
 
 /// RFC 1123 §2.1: labels of letters, digits and hyphens.

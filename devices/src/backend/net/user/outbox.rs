@@ -7,21 +7,36 @@
 
 use std::collections::VecDeque;
 
-use super::wire::{ETHERTYPE_IPV4, IPV4_LEN, Mac, put, set_fragment};
-use crate::backend::net::{ETHERNET_LEN, FRAME_MAX, Packet, PacketHeader};
+use super::addresses::OUR_MAC;
+use super::wire::{
+    ETHERTYPE_IPV4, ETHERTYPE_IPV6, FRAGMENT_LEN, IPV4_LEN, IPV6_LEN, Mac, put, set_fragment,
+};
+use crate::backend::net::{ETHERNET_LEN, FRAME_MAX, PacketHeader};
 
 /// Room for a frame of the largest size, or many small ones, then for another. The last [`FRAME_MAX`] bytes are
 /// for frames that will be lost.
 const CAPACITY: usize = 3 * FRAME_MAX;
 
-/// The address of everything that is not the guest.
-pub(super) const OUR_MAC: Mac = [0x52, 0x55, 10, 0, 2, 2];
+/// Data of a TCP flow that follow a frame's headers: they stay where they are until the guest has
+/// room.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Body {
+    /// The flow's index.
+    pub(super) flow: u32,
+    /// The flow's own number, which no other flow at that index has.
+    pub(super) serial: u64,
+    /// The sequence number of the first byte.
+    pub(super) seq: u32,
+    /// How many bytes there are.
+    pub(super) len: usize,
+}
 
 #[derive(Debug)]
 struct Slot {
     start: usize,
     len: usize,
     header: PacketHeader,
+    body: Option<Body>,
 }
 
 /// The frames on their way to the guest.
@@ -71,7 +86,7 @@ impl Outbox {
         self.slots.is_empty()
     }
 
-    /// The room for the next frame's IPv4 packet. If there is none, room whose content is lost.
+    /// The room for the next frame's IP packet. If there is none, room whose content is lost.
     pub(super) fn room(&mut self) -> &mut [u8] {
         let start = if self.has_room() {
             self.end
@@ -83,7 +98,7 @@ impl Outbox {
             .unwrap_or_default()
     }
 
-    /// Queues the IPv4 packet of `len` bytes that [`Outbox::room`] was filled with for the guest, in
+    /// Queues the IP packet of `len` bytes that [`Outbox::room`] was filled with for the guest, in
     /// fragments if it is longer than the guest takes.
     pub(super) fn commit(&mut self, len: usize, header: PacketHeader) {
         self.commit_to(self.guest, len, header);
@@ -94,7 +109,25 @@ impl Outbox {
         if len > self.mtu.into() && header.gso_type == 0 {
             self.push_fragments(to, len);
         } else {
-            self.push(to, ETHERTYPE_IPV4, len, header);
+            self.push(to, self.ethertype(), len, header);
+        }
+    }
+
+    /// Queues the headers of `len` bytes that [`Outbox::room`] was filled with for the guest, and the
+    /// data that follow them.
+    pub(super) fn commit_with(&mut self, len: usize, header: PacketHeader, body: Body) {
+        let count = self.slots.len();
+        self.push(self.guest, self.ethertype(), len, header);
+        if let Some(slot) = self.slots.get_mut(count) {
+            slot.body = Some(body);
+        }
+    }
+
+    /// The type of the packet in the room.
+    fn ethertype(&self) -> u16 {
+        match self.buffer.get(self.end + ETHERNET_LEN) {
+            Some(byte) if byte >> 4 == 6 => ETHERTYPE_IPV6,
+            _ => ETHERTYPE_IPV4,
         }
     }
 
@@ -109,46 +142,56 @@ impl Outbox {
         put(&mut self.buffer, start + 6, &OUR_MAC);
         put(&mut self.buffer, start + 12, &ethertype.to_be_bytes());
         self.end = start + len;
-        self.slots.push_back(Slot { start, len, header });
+        self.slots.push_back(Slot {
+            start,
+            len,
+            header,
+            body: None,
+        });
     }
 
     /// Queues a packet (with a header without options) as fragments.
     fn push_fragments(&mut self, to: Mac, len: usize) {
-        let piece = (usize::from(self.mtu) - IPV4_LEN) & !7;
-        let payload = len.saturating_sub(IPV4_LEN);
+        let mut header = [0; IPV6_LEN];
+        let start = self.end + ETHERNET_LEN;
+        let room = self.buffer.get(start..start + IPV6_LEN);
+        header.copy_from_slice(room.unwrap_or(&[0; IPV6_LEN]));
+        let (whole, part) = match self.ethertype() {
+            ETHERTYPE_IPV6 => (IPV6_LEN, IPV6_LEN + FRAGMENT_LEN),
+            _ => (IPV4_LEN, IPV4_LEN),
+        };
+        let piece = (usize::from(self.mtu) - part) & !7;
+        let payload = len.saturating_sub(whole);
         let count = payload.div_ceil(piece);
-        let frame_len = ETHERNET_LEN + IPV4_LEN + piece;
+        let frame_len = ETHERNET_LEN + part + piece;
         if !self.has_room() || count * frame_len > 2 * FRAME_MAX {
             return;
         }
         self.fragmented = self.fragmented.wrapping_add(1);
-        let start = self.end + ETHERNET_LEN;
-        let mut header = [0; IPV4_LEN];
-        header.copy_from_slice(&self.buffer[start..start + IPV4_LEN]);
         // From the last to the first: each moves up by the headers that come before it.
         for i in (0..count).rev() {
-            let from = start + IPV4_LEN + i * piece;
+            let from = start + whole + i * piece;
             let len = piece.min(payload - i * piece);
             let at = start + i * frame_len;
-            self.buffer.copy_within(from..from + len, at + IPV4_LEN);
-            let packet = &mut self.buffer[at..at + IPV4_LEN + len];
-            put(packet, 0, &header);
+            self.buffer.copy_within(from..from + len, at + part);
+            let Some(packet) = self.buffer.get_mut(at..at + part + len) else {
+                return;
+            };
+            put(packet, 0, header.get(..whole).unwrap_or_default());
             let offset = u16::try_from(i * piece).unwrap_or_default();
             set_fragment(packet, self.fragmented, offset, i + 1 < count);
         }
         for i in 0..count {
-            let len = IPV4_LEN + piece.min(payload - i * piece);
-            self.push(to, ETHERTYPE_IPV4, len, PacketHeader::default());
+            let len = part + piece.min(payload - i * piece);
+            self.push(to, self.ethertype(), len, PacketHeader::default());
         }
     }
 
-    /// The first frame.
-    pub(super) fn front(&self) -> Option<Packet<'_>> {
+    /// The first frame: its header, what lies here of it, and the data that follow.
+    pub(super) fn front(&self) -> Option<(PacketHeader, &[u8], Option<Body>)> {
         let slot = self.slots.front()?;
-        Some(Packet {
-            header: slot.header,
-            frame: self.buffer.get(slot.start..slot.start + slot.len)?,
-        })
+        let frame = self.buffer.get(slot.start..slot.start + slot.len)?;
+        Some((slot.header, frame, slot.body))
     }
 
     /// Removes the first frame.
@@ -178,9 +221,9 @@ mod tests {
             outbox.commit(60, PacketHeader::default());
         }
         let mut seen = 0_u32;
-        while let Some(packet) = outbox.front() {
-            assert_eq!(packet.frame.len(), 74);
-            assert_eq!(packet.frame[14..18], seen.to_be_bytes());
+        while let Some((_, frame, _)) = outbox.front() {
+            assert_eq!(frame.len(), 74);
+            assert_eq!(frame[14..18], seen.to_be_bytes());
             seen += 1;
             outbox.pop();
         }

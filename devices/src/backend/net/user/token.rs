@@ -19,6 +19,8 @@ pub(super) enum Kind {
     Tcp = 2,
     /// A UDP flow's host socket.
     Udp = 3,
+    /// What tells of changed forwards.
+    Changes = 4,
 }
 
 /// The token for the `index`th of `kind`.
@@ -33,6 +35,7 @@ pub(super) fn parse(token: Token) -> Option<(Kind, u32)> {
         1 => Kind::Forward,
         2 => Kind::Tcp,
         3 => Kind::Udp,
+        4 => Kind::Changes,
         _ => return None,
     };
     Some((kind, token.0 & INDEX_MAX))

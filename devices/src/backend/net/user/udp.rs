@@ -2,21 +2,26 @@
 //!
 //! What comes from the host waits in the socket until the guest has room.
 
+mod queries;
+
 use std::collections::{HashMap, VecDeque};
-use std::net::{SocketAddr, SocketAddrV4};
+use std::net::{IpAddr, SocketAddr};
+use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
 use rustix::io::Errno;
 use rustix::net::{self, RecvFlags, SendFlags, SocketFlags, SocketType};
 
-use super::datagram::{HEADERS, send_datagram};
+use super::addresses::is_name_server;
+use super::datagram::{headers, send_datagram};
+use super::dns::Asked;
 use super::forward::family;
 use super::icmp::{self, Unreachable};
 use super::slots::Slots;
 use super::token::{Kind, token};
 use super::watched::Watched;
-use super::wire::{IPV4_LEN, Ipv4, PROTOCOL_UDP, Udp, put, put_ipv4};
-use super::{DNS, Env, GATEWAY, GUEST, Key, Route, dns};
+use super::wire::{IPV6_LEN, IpPacket, PROTOCOL_UDP, UDP_LEN, Udp, put, put_ip};
+use super::{Env, Key, Route, dns};
 use crate::virtio::device::Interest;
 
 /// The most flows; the one that was silent for the longest gives way.
@@ -36,7 +41,7 @@ enum Peer {
     /// A connected socket.
     Socket {
         socket: Watched,
-        server: Option<SocketAddr>,
+        asked: Option<Asked>,
     },
     /// A client of the forward of this index.
     Client { forward: u32, address: SocketAddr },
@@ -67,6 +72,8 @@ pub(super) struct UdpFlows {
     /// Whether clients wait for the guest to come up.
     pub(super) awaits_guest: bool,
     next_port: u16,
+    /// When the next unanswered query goes to another server, or before.
+    retry_at: Option<Instant>,
 }
 
 impl UdpFlows {
@@ -79,6 +86,7 @@ impl UdpFlows {
             ready: VecDeque::new(),
             awaits_guest: false,
             next_port: *CLIENT_PORTS.start(),
+            retry_at: None,
         }
     }
 
@@ -88,21 +96,17 @@ impl UdpFlows {
     }
 
     /// Passes a datagram from the guest on.
-    pub(super) fn receive(&mut self, packet: &Ipv4<'_>, datagram: &Udp<'_>, env: &mut Env<'_>) {
+    pub(super) fn receive(&mut self, packet: &IpPacket<'_>, datagram: &Udp<'_>, env: &mut Env<'_>) {
         let key = Key {
-            ours: SocketAddrV4::new(packet.destination, datagram.destination),
-            guest: SocketAddrV4::new(packet.source, datagram.source),
+            ours: SocketAddr::new(packet.destination, datagram.destination),
+            guest: SocketAddr::new(packet.source, datagram.source),
         };
         let id = match self.by_key.get(&key) {
             Some(&id) => id,
             None => match self.open(key, env) {
                 Ok(id) => id,
                 Err(why) => {
-                    let from = if why == Unreachable::Port {
-                        packet.destination
-                    } else {
-                        GATEWAY
-                    };
+                    let from = (why == Unreachable::Port).then_some(packet.destination);
                     return icmp::unreachable(why, packet.bytes, from, env.out);
                 }
             },
@@ -111,16 +115,26 @@ impl UdpFlows {
             return;
         };
         flow.used = env.now;
-        let sent = match &flow.peer {
-            // An error that came in since the last datagram is told first.
-            Peer::Socket { socket, .. } => net::send(socket, datagram.payload, SendFlags::NOSIGNAL)
-                .or_else(|_| net::send(socket, datagram.payload, SendFlags::NOSIGNAL)),
-            Peer::Client { forward, address } => match env.forwards.get(*forward as usize) {
+        let sent = match &mut flow.peer {
+            Peer::Socket { socket, asked } => {
+                if let Some(asked) = asked {
+                    asked.ask(datagram.payload, env.now);
+                    let deadline = asked.deadline();
+                    let earlier = self
+                        .retry_at
+                        .is_none_or(|at| deadline.is_some_and(|it| it < at));
+                    self.retry_at = if earlier { deadline } else { self.retry_at };
+                }
+                // An error that came in since the last datagram is told first.
+                net::send(&*socket, datagram.payload, SendFlags::NOSIGNAL)
+                    .or_else(|_| net::send(&*socket, datagram.payload, SendFlags::NOSIGNAL))
+            }
+            Peer::Client { forward, address } => match env.forwards.get(*forward) {
                 Some(listener) => net::sendto(
                     &listener.socket,
                     datagram.payload,
                     SendFlags::NOSIGNAL,
-                    address,
+                    &*address,
                 ),
                 None => Ok(0),
             },
@@ -137,24 +151,18 @@ impl UdpFlows {
             Route::Host(address) => address,
             Route::Nowhere(why) => return Err(why),
         };
-        let server = (*key.ours.ip() == DNS).then_some(address);
+        let asked = is_name_server(key.ours.ip()).then(|| Asked::new(address));
         self.make_room(env);
         let Some(id) = self.flows.vacant() else {
             return Err(Unreachable::Host);
         };
-        let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
-        let connected = net::socket_with(family(address), SocketType::DGRAM, flags, None)
-            .and_then(|fd| net::connect(&fd, &address).map(|()| fd));
-        let fd = connected.map_err(|error| {
-            log::debug!("udp to {address}: {error}");
-            unreachable(error)
-        })?;
+        let fd = connected(address).map_err(unreachable)?;
         let mut socket = Watched::new(fd, token(Kind::Udp, id));
         if let Err(error) = socket.watch(Some(Interest::Read), env.events) {
             log::debug!("udp to {address}: {error}");
             return Err(Unreachable::Host);
         }
-        self.insert(key, Peer::Socket { socket, server }, env.now);
+        self.insert(key, Peer::Socket { socket, asked }, env.now);
         Ok(id)
     }
 
@@ -197,26 +205,36 @@ impl UdpFlows {
         }
     }
 
-    /// Tells the guest that nobody listens at the other end of flow `id`.
+    /// Nobody listens at the other end of flow `id`: asks another name server, or tells the guest.
     fn refused(&mut self, id: u32, env: &mut Env<'_>) {
+        if self.ask_next(id, env) {
+            return;
+        }
         let Some(flow) = self.flows.get(id) else {
             return;
         };
-        if let Peer::Socket {
-            server: Some(server),
-            ..
-        } = flow.peer
-        {
-            env.resolver.refused(server);
-        }
         let (guest, ours) = (flow.key.guest, flow.key.ours);
-        let mut original = [0; HEADERS];
-        put_ipv4(&mut original, PROTOCOL_UDP, *guest.ip(), *ours.ip(), 28);
-        put(&mut original, IPV4_LEN, &guest.port().to_be_bytes());
-        put(&mut original, IPV4_LEN + 2, &ours.port().to_be_bytes());
-        put(&mut original, IPV4_LEN + 4, &8_u16.to_be_bytes());
-        icmp::unreachable(Unreachable::Port, &original, *ours.ip(), env.out);
+        let mut original = [0; IPV6_LEN + UDP_LEN];
+        let ip = put_ip(&mut original, PROTOCOL_UDP, guest.ip(), ours.ip(), UDP_LEN);
+        let ip = ip.unwrap_or_default();
+        put(&mut original, ip, &guest.port().to_be_bytes());
+        put(&mut original, ip + 2, &ours.port().to_be_bytes());
+        put(&mut original, ip + 4, &(UDP_LEN as u16).to_be_bytes());
+        let original = original.get(..ip + UDP_LEN).unwrap_or_default();
+        icmp::unreachable(Unreachable::Port, original, Some(ours.ip()), env.out);
         self.remove(id, env);
+    }
+
+    /// Forward `index` is no more: its clients are forgotten.
+    pub(super) fn forget_forward(&mut self, index: u32, env: &mut Env<'_>) {
+        let is_client =
+            |flow: &Flow| matches!(flow.peer, Peer::Client { forward, .. } if forward == index);
+        let clients = self.flows.iter().filter(|(_, flow)| is_client(flow));
+        for id in clients.map(|(id, _)| id).collect::<Vec<_>>() {
+            self.remove(id, env);
+        }
+        self.ready
+            .retain(|&source| source != Source::Forward(index));
     }
 
     /// Flow `id`'s socket has something to read.
@@ -240,16 +258,16 @@ impl UdpFlows {
     /// The socket of forward `index` has something to read.
     pub(super) fn forward_event(&mut self, index: u32, env: &mut Env<'_>) {
         let source = Source::Forward(index);
-        if !env.guest_is_up {
+        if !env.guest.is_up {
             // Datagrams wait in the socket for the guest; what does not fit there is lost.
             self.awaits_guest = true;
-            if let Some(listener) = env.forwards.get_mut(index as usize) {
+            if let Some(listener) = env.forwards.get_mut(index) {
                 listener.listen(false, env.events);
             }
             return;
         }
         if self.ready.contains(&source) {
-            if let Some(listener) = env.forwards.get_mut(index as usize) {
+            if let Some(listener) = env.forwards.get_mut(index) {
                 listener.listen(false, env.events);
             }
         } else {
@@ -279,16 +297,17 @@ impl UdpFlows {
         let Some(flow) = self.flows.get_mut(id) else {
             return false;
         };
-        let Peer::Socket { socket, server } = &mut flow.peer else {
+        let Peer::Socket { socket, asked } = &mut flow.peer else {
             return false;
         };
-        let room = env.out.room().get_mut(HEADERS..).unwrap_or_default();
-        match net::recv(&*socket, room, RecvFlags::empty()) {
+        let headers = headers(flow.key.guest.ip());
+        let room = env.out.room().get_mut(headers..).unwrap_or_default();
+        match net::recv(&*socket, &mut *room, RecvFlags::empty()) {
             Ok((len, _)) => {
                 flow.used = env.now;
                 flow.answered = true;
-                if server.is_some() {
-                    env.resolver.answered();
+                if let Some(asked) = asked {
+                    asked.answered(room.get(..len).unwrap_or_default());
                 }
                 send_datagram(flow.key.ours, flow.key.guest, len, env.out);
                 true
@@ -311,10 +330,11 @@ impl UdpFlows {
     }
 
     fn emit_forward(&mut self, index: u32, env: &mut Env<'_>) -> bool {
-        let Some(listener) = env.forwards.get_mut(index as usize) else {
+        let Some(listener) = env.forwards.get_mut(index) else {
             return false;
         };
-        let room = env.out.room().get_mut(HEADERS..).unwrap_or_default();
+        let (ours, guest) = env.guest.way_in(listener.forward.host.is_ipv6());
+        let room = env.out.room().get_mut(headers(guest)..).unwrap_or_default();
         let (len, client) = match net::recvfrom(&listener.socket, room, RecvFlags::empty()) {
             Ok((len, _, Some(client))) => (len, SocketAddr::try_from(client)),
             Ok((_, _, None)) | Err(Errno::INTR) => return true,
@@ -328,9 +348,9 @@ impl UdpFlows {
                 return false;
             }
         };
-        let guest_port = listener.forward.guest_port;
+        let guest = SocketAddr::new(guest, listener.forward.guest_port);
         let Ok(client) = client else { return true };
-        if let Some(id) = self.client(index, client, guest_port, env)
+        if let Some(id) = self.client((index, client), (ours, guest), env)
             && let Some(flow) = self.flows.get_mut(id)
         {
             flow.used = env.now;
@@ -340,30 +360,36 @@ impl UdpFlows {
         true
     }
 
-    /// The flow of a forward's client.
+    /// The flow of a forward's client. If the guest is reached at another address now, it is a new one.
     fn client(
         &mut self,
-        forward: u32,
-        address: SocketAddr,
-        guest_port: u16,
+        client: (u32, SocketAddr),
+        (ours, guest): (IpAddr, SocketAddr),
         env: &mut Env<'_>,
     ) -> Option<u32> {
-        if let Some(&id) = self.by_client.get(&(forward, address)) {
-            return Some(id);
+        if let Some(&id) = self.by_client.get(&client) {
+            if self
+                .flows
+                .get(id)
+                .is_some_and(|flow| flow.key.guest == guest)
+            {
+                return Some(id);
+            }
+            self.remove(id, env);
         }
         self.make_room(env);
-        let guest = SocketAddrV4::new(GUEST, guest_port);
-        let key = self.free_key(guest)?;
+        let key = self.free_key(ours, guest)?;
+        let (forward, address) = client;
         let id = self.insert(key, Peer::Client { forward, address }, env.now)?;
-        self.by_client.insert((forward, address), id);
+        self.by_client.insert(client, id);
         Some(id)
     }
 
-    fn free_key(&mut self, guest: SocketAddrV4) -> Option<Key> {
+    fn free_key(&mut self, ours: IpAddr, guest: SocketAddr) -> Option<Key> {
         for _ in CLIENT_PORTS {
             let port = self.next_port;
             self.next_port = port.checked_add(1).unwrap_or(*CLIENT_PORTS.start());
-            let ours = SocketAddrV4::new(GATEWAY, port);
+            let ours = SocketAddr::new(ours, port);
             let key = Key { ours, guest };
             if !self.by_key.contains_key(&key) {
                 return Some(key);
@@ -375,13 +401,8 @@ impl UdpFlows {
     /// Ends the flows that were silent for too long.
     pub(super) fn sweep(&mut self, env: &mut Env<'_>) {
         let over = |flow: &Flow| {
-            let query = matches!(
-                flow.peer,
-                Peer::Socket {
-                    server: Some(_),
-                    ..
-                }
-            ) || flow.key.ours.port() == dns::PORT;
+            let query = matches!(flow.peer, Peer::Socket { asked: Some(_), .. })
+                || flow.key.ours.port() == dns::PORT;
             let idle = match flow.answered {
                 _ if query => IDLE_QUERY,
                 true => IDLE,
@@ -416,7 +437,16 @@ impl UdpFlows {
         self.by_client.clear();
         self.ready.clear();
         self.awaits_guest = false;
+        self.retry_at = None;
     }
+}
+
+/// A socket whose only peer is `address`.
+fn connected(address: SocketAddr) -> Result<OwnedFd, Errno> {
+    let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
+    let connected = net::socket_with(family(address), SocketType::DGRAM, flags, None)
+        .and_then(|fd| net::connect(&fd, &address).map(|()| fd));
+    connected.inspect_err(|error| log::debug!("udp to {address}: {error}"))
 }
 
 /// What the guest is told of a host's error.

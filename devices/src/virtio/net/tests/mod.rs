@@ -82,6 +82,7 @@ impl NetBackend for Fake {
                 ..PacketHeader::default()
             },
             frame: &self.1,
+            body: [&[], &[]],
         })
     }
 

@@ -1,32 +1,39 @@
-//! When flows are looked at without an event: smoltcp's timers, and the ends of idle flows.
+//! When flows are looked at without an event: segments to be sent again, and the ends of idle flows.
 
 use std::time::{Duration, Instant};
 
-use smoltcp::socket::tcp::State;
-
 use super::TcpFlows;
 use super::flow::{Flow, Phase};
+use super::peer::State;
 use crate::backend::net::user::Env;
 
 /// How long a client of a forward waits for the guest to come up, and then for it to answer.
-pub(super) const PATIENCE: Duration = Duration::from_secs(180);
+const PATIENCE: Duration = Duration::from_secs(180);
 /// How long an idle flow stays: RFC 5382 §5 asks for at least 2 hours and 4 minutes.
 const IDLE: Duration = Duration::from_secs(2 * 3600 + 240);
 /// How long a flow may hold data that one side does not take, or wait for a handshake.
 const IDLE_STUCK: Duration = Duration::from_secs(900);
+/// How long a flow keeps memory that nothing waits in.
+const KEEP_MEMORY: Duration = Duration::from_secs(1);
 
 impl TcpFlows {
-    pub(super) fn set_deadline(&mut self, id: u32, deadline: Option<Instant>) {
+    /// Puts flow `id` into the list of deadlines. A deadline that moved back stays listed where it
+    /// was, and moves when it comes.
+    pub(super) fn note_deadline(&mut self, id: u32) {
         let Some(flow) = self.flows.get_mut(id) else {
             return;
         };
-        if deadline != flow.deadline {
-            if let Some(old) = flow.deadline {
-                self.deadlines.remove(&(old, id));
+        let Some(deadline) = flow.peer.deadline() else {
+            return;
+        };
+        if let Some(listed) = flow.listed {
+            if listed <= deadline {
+                return;
             }
-            flow.deadline = deadline;
-            self.deadlines.extend(deadline.map(|at| (at, id)));
+            self.deadlines.remove(&(listed, id));
         }
+        flow.listed = Some(deadline);
+        self.deadlines.insert((deadline, id));
     }
 
     /// When [`TcpFlows::expire`] is to be called.
@@ -41,26 +48,43 @@ impl TcpFlows {
                 break;
             }
             self.deadlines.pop_first();
-            if let Some(flow) = self.flows.get_mut(id) {
-                flow.deadline = None;
+            let Some(flow) = self.flows.get_mut(id) else {
+                continue;
+            };
+            flow.listed = None;
+            if flow
+                .peer
+                .deadline()
+                .is_some_and(|deadline| deadline <= env.now)
+            {
+                flow.peer.timeout();
+                self.enqueue(id);
+            } else {
+                self.note_deadline(id);
             }
-            self.enqueue(id);
         }
     }
 
     /// Ends the flows that were idle for too long.
     pub(in super::super) fn sweep(&mut self, env: &mut Env<'_>) {
         let over = |flow: &Flow| {
-            let guest = flow.guest_ref();
             let limit = match flow.phase {
                 Phase::Waiting => PATIENCE,
                 Phase::Connecting | Phase::Aborting => IDLE_STUCK,
-                Phase::Open if guest.send_queue() + guest.recv_queue() > 0 => IDLE_STUCK,
-                Phase::Open if guest.state() == State::SynReceived => IDLE_STUCK,
-                Phase::Open => IDLE,
+                Phase::Open => match flow.peer.state() {
+                    State::SynSent => PATIENCE,
+                    State::SynReceived => IDLE_STUCK,
+                    State::Open if flow.is_stuck() => IDLE_STUCK,
+                    State::Open => IDLE,
+                },
             };
             env.now - flow.used >= limit
         };
+        for (_, flow) in self.flows.iter_mut() {
+            if env.now - flow.used >= KEEP_MEMORY {
+                flow.release();
+            }
+        }
         let idle: Vec<u32> = self
             .flows
             .iter()

@@ -6,16 +6,17 @@ use std::time::{Duration, Instant};
 
 use rustix::io::Errno;
 use rustix::net::{self, RecvFlags, SendFlags, Shutdown, sockopt};
-use smoltcp::iface::{SocketHandle, SocketSet};
-use smoltcp::socket::tcp::{Socket, SocketBuffer, State};
 
+use super::buffer::{self, Buffer};
+use super::peer::{Meaning, Peer};
+use super::segment::{Link, Segment};
 use crate::backend::net::user::Key;
+use crate::backend::net::user::outbox::{Body, Outbox};
 use crate::backend::net::user::watched::Watched;
 use crate::virtio::device::{Interest, Registry, Token};
 
-/// What a flow holds at most in each direction: what one side sent and the other did not take yet.
-/// Two frames of the largest size: one is made while the other is under way.
-const BUFFER: usize = 128 << 10;
+/// Data from the guest of at least this length go to the host without waiting for more of the burst.
+const LARGE: usize = 16 << 10;
 
 /// How far a flow is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,15 +34,20 @@ pub(super) enum Phase {
 /// One flow.
 #[derive(Debug)]
 pub(super) struct Flow {
+    /// Its number, which no other flow has.
+    pub(super) serial: u64,
     /// Its addresses.
     pub(super) key: Key,
     /// How far it is.
     pub(super) phase: Phase,
     /// The connection with the guest.
-    pub(super) sockets: SocketSet<'static>,
-    handle: SocketHandle,
+    pub(super) peer: Peer,
     /// The connection with the rest of the world.
     pub(super) host: Watched,
+    /// What the host sent and the guest has not acknowledged.
+    to_guest: Buffer,
+    /// What the guest sent and the host has not taken.
+    to_host: Buffer,
     /// Whether the host socket may have something to read, as far as is known.
     readable: bool,
     /// Whether the host socket takes nothing for now.
@@ -50,20 +56,20 @@ pub(super) struct Flow {
     eof: bool,
     /// Whether the other end was told that the guest will send no more.
     shut: bool,
-    /// Whether the guest's side ended as it should.
-    pub(super) clean: bool,
     /// Whether the guest's side is over and only the host has to take the rest.
     pub(super) lingering: bool,
     /// Whether the flow got packets in this burst.
     pub(super) touched: bool,
     /// Whether the flow is in the queue of those with something to send.
     pub(super) queued: bool,
-    /// When the guest's connection wants to be looked at, if at all.
-    pub(super) deadline: Option<Instant>,
+    /// When the flow is in the list of deadlines, if it is there.
+    pub(super) listed: Option<Instant>,
     /// When something last happened.
     pub(super) used: Instant,
+    /// Whether the guest is asked over IPv6 first.
+    pub(super) prefers_v6: bool,
     /// The start of the guest's SYN, to be quoted when the host cannot be reached.
-    pub(super) syn: [u8; 28],
+    pub(super) syn: [u8; 48],
 }
 
 /// The other end reset the connection, or it broke.
@@ -71,46 +77,94 @@ pub(super) struct Flow {
 pub(super) struct Reset;
 
 impl Flow {
-    /// A flow between `host` and a guest's connection that does not exist yet.
-    pub(super) fn new(key: Key, phase: Phase, host: OwnedFd, token: Token, now: Instant) -> Self {
-        let mut socket = Socket::new(
-            SocketBuffer::new(vec![0; BUFFER]),
-            SocketBuffer::new(vec![0; BUFFER]),
-        );
-        // Whoever sends decides how; acknowledgements are sent after each burst.
-        socket.set_nagle_enabled(false);
-        socket.set_ack_delay(None);
-        let mut sockets = SocketSet::new(Vec::new());
-        let handle = sockets.add(socket);
+    /// A flow between `host` and the guest's end behind `peer`.
+    pub(super) fn new(
+        key: Key,
+        phase: Phase,
+        peer: Peer,
+        (host, token): (OwnedFd, Token),
+        now: Instant,
+    ) -> Self {
         Self {
+            serial: 0,
             key,
             phase,
-            sockets,
-            handle,
+            peer,
             host: Watched::new(host, token),
+            to_guest: Buffer::default(),
+            to_host: Buffer::default(),
             // A client talks first; a server waits for the guest.
             readable: phase == Phase::Waiting,
             blocked: false,
             eof: false,
             shut: false,
-            clean: false,
             lingering: false,
             touched: false,
             queued: false,
-            deadline: None,
+            listed: None,
             used: now,
-            syn: [0; 28],
+            prefers_v6: false,
+            syn: [0; 48],
         }
     }
 
-    /// The connection with the guest.
-    pub(super) fn guest(&mut self) -> &mut Socket<'static> {
-        self.sockets.get_mut(self.handle)
+    /// Takes a segment from the guest.
+    pub(super) fn receive(&mut self, segment: &Segment<'_>, mss: u16) -> Result<Meaning, Reset> {
+        let space = self.to_host.space();
+        let meaning = self.peer.receive(segment, &mut self.to_guest, space, mss);
+        if let Meaning::Data(range) = &meaning {
+            let mut data = segment.payload.get(range.clone()).unwrap_or_default();
+            if data.len() >= LARGE && self.to_host.is_empty() && !self.blocked {
+                data = data.get(self.pass(data)?..).unwrap_or_default();
+            }
+            self.to_host.write(data);
+        }
+        Ok(meaning)
     }
 
-    /// The connection with the guest.
-    pub(super) fn guest_ref(&self) -> &Socket<'static> {
-        self.sockets.get(self.handle)
+    /// Gives `data` to the host; how much of it was taken.
+    fn pass(&mut self, data: &[u8]) -> Result<usize, Reset> {
+        match net::send(&self.host, data, SendFlags::NOSIGNAL) {
+            Ok(n) => Ok(n),
+            Err(Errno::INTR) => Ok(0),
+            Err(Errno::AGAIN) => {
+                self.blocked = true;
+                Ok(0)
+            }
+            Err(_) => Err(Reset),
+        }
+    }
+
+    /// Makes the next packet for the guest, if there is something to send; whether it did.
+    pub(super) fn emit(&mut self, id: u32, link: Link, out: &mut Outbox, now: Instant) -> bool {
+        let guest = self.key.guest.ip();
+        let mss = self.peer.mss();
+        let most = link.most(guest, mss);
+        let space = self.to_host.space();
+        let offer = link.mss(guest);
+        let Some(send) = self.peer.next(&self.to_guest, space, most, offer, now) else {
+            return false;
+        };
+        let body = (send.len > 0).then_some(Body {
+            flow: id,
+            serial: self.serial,
+            seq: send.reply.seq,
+            len: send.len,
+        });
+        let data = self.to_guest.slices(send.offset, send.len);
+        send.reply.send_with(&self.key, body, data, mss, out);
+        true
+    }
+
+    /// The data of a packet that [`Flow::emit`] made, unless the guest has them already.
+    pub(super) fn body(&self, body: Body) -> Option<[&[u8]; 2]> {
+        if body.serial != self.serial {
+            return None;
+        }
+        let offset = self.peer.offset(body.seq)?;
+        let slices = self.to_guest.slices(offset, body.len);
+        let len: usize = slices.iter().map(|slice| slice.len()).sum();
+        (len == body.len).then_some(slices)
     }
 
     /// Moves what can be moved in both directions.
@@ -125,24 +179,21 @@ impl Flow {
     /// Passes on what the guest sent.
     fn push(&mut self) -> Result<(), Reset> {
         self.blocked = false;
-        while self.guest_ref().can_recv() {
-            let host = &self.host;
-            let socket = self.sockets.get_mut::<Socket<'_>>(self.handle);
-            let sent = socket.recv(|data| match net::send(host, data, SendFlags::NOSIGNAL) {
-                Ok(n) => (n, Ok(())),
-                Err(error) => (0, Err(error)),
-            });
-            match sent {
-                Ok(Ok(()) | Err(Errno::INTR)) => {}
-                Ok(Err(Errno::AGAIN)) => {
+        while !self.to_host.is_empty() && !self.blocked {
+            let [data, _] = self.to_host.slices(0, buffer::MAX);
+            let sent = match net::send(&self.host, data, SendFlags::NOSIGNAL) {
+                Ok(n) => n,
+                Err(Errno::INTR) => 0,
+                Err(Errno::AGAIN) => {
                     self.blocked = true;
-                    return Ok(());
+                    0
                 }
-                Ok(Err(_)) => return Err(Reset),
-                Err(_) => break,
-            }
+                Err(_) => return Err(Reset),
+            };
+            self.to_host.consume(sent);
         }
-        if !self.shut && self.guest_closed() {
+        self.peer.offer(self.to_host.space());
+        if !self.shut && self.peer.guest_ended() && self.to_host.is_empty() {
             self.shut = true;
             // The other end may be gone altogether; reading tells.
             let _ = net::shutdown(&self.host, Shutdown::Write);
@@ -150,48 +201,55 @@ impl Flow {
         Ok(())
     }
 
-    /// Takes what the host sent, as far as there is room.
+    /// Takes what the host sent, as far as the guest has room for it.
     fn pull(&mut self) -> Result<(), Reset> {
-        while self.readable && !self.eof && self.guest_ref().can_send() {
-            let host = &self.host;
-            let socket = self.sockets.get_mut::<Socket<'_>>(self.handle);
-            let received = socket.send(|room| {
-                let len = room.len();
-                match net::recv(host, room, RecvFlags::empty()) {
-                    Ok((n, _)) => (n, Ok((n, len))),
-                    Err(error) => (0, Err(error)),
-                }
-            });
-            match received {
-                Ok(Ok((0, _))) => {
+        while self.may_pull() {
+            let room = self.to_guest.room();
+            let len = room.len();
+            match net::recv(&self.host, room, RecvFlags::empty()) {
+                Ok((0, _)) => {
                     self.eof = true;
-                    self.guest().close();
+                    self.peer.end();
                 }
-                // A short read emptied the socket; if more came since, the event loop says so.
-                Ok(Ok((n, len))) => self.readable = n == len,
-                Ok(Err(Errno::AGAIN)) => self.readable = false,
-                Ok(Err(Errno::INTR)) => {}
-                Ok(Err(_)) => return Err(Reset),
-                Err(_) => break,
+                Ok((n, _)) => {
+                    self.to_guest.filled(n);
+                    // A short read emptied the socket; if more came since, the event loop says so.
+                    self.readable = n == len;
+                }
+                Err(Errno::AGAIN) => self.readable = false,
+                Err(Errno::INTR) => {}
+                Err(_) => return Err(Reset),
             }
         }
         Ok(())
     }
 
-    /// Whether the guest said that it will send no more, and all that it sent is passed on.
-    fn guest_closed(&self) -> bool {
-        let socket = self.guest_ref();
-        let closed = match socket.state() {
-            State::CloseWait | State::LastAck | State::Closing | State::TimeWait => true,
-            State::Closed => self.clean,
-            _ => false,
-        };
-        closed && !socket.can_recv()
+    fn may_pull(&self) -> bool {
+        self.readable
+            && !self.eof
+            && self.to_guest.space() > 0
+            && (self.to_guest.is_empty() || self.peer.appetite(&self.to_guest) > 0)
     }
 
     /// Whether both directions were closed and everything was passed on.
     pub(super) fn is_over(&self) -> bool {
         self.shut && self.eof
+    }
+
+    /// Whether data wait for the guest or for the host.
+    pub(super) fn is_stuck(&self) -> bool {
+        !self.to_guest.is_empty() || !self.to_host.is_empty()
+    }
+
+    /// Gives back the memory that nothing waits in.
+    pub(super) fn release(&mut self) {
+        self.to_guest.release();
+        self.to_host.release();
+    }
+
+    /// The memory for what is under way.
+    pub(super) fn memory(&self) -> usize {
+        self.to_guest.memory() + self.to_host.memory()
     }
 
     /// The event loop says that the host socket is ready.

@@ -1,56 +1,46 @@
 //! TCP: each connection of the guest's is relayed to a host socket of its own.
 //!
-//! smoltcp is the guest's peer. Every flow has a socket set of its own, so that the work for a packet
-//! does not depend on the number of flows. What one side sends and the other does not take fills the
-//! flow's buffer and then holds the sender back.
+//! The guest's peer is a state machine of ours. What one side sends and the other does not take fills
+//! the flow's buffer and then holds the sender back.
 
+mod buffer;
 mod deadlines;
 mod flow;
-mod link;
+mod peer;
+mod segment;
+#[cfg(test)]
+mod tests;
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
-use std::net::{SocketAddr, SocketAddrV4};
+use std::hash::{BuildHasher, RandomState};
+use std::net::{IpAddr, SocketAddr};
 use std::os::fd::OwnedFd;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use rustix::io::Errno;
 use rustix::net::{self, SocketFlags, SocketType, sockopt};
-use smoltcp::iface::{Interface, SocketSet};
-use smoltcp::phy::DeviceCapabilities;
-use smoltcp::socket::tcp::State;
-use smoltcp::time::{Duration as WireDuration, Instant as WireInstant};
 
-use self::deadlines::PATIENCE;
 use self::flow::{Flow, Phase, Reset};
-pub(super) use self::link::capabilities;
-use self::link::{Link, interface};
+use self::peer::{Meaning, Peer, State};
+pub(super) use self::segment::Link;
+use self::segment::{ACK, FIN, RST, Reply, SYN, Segment};
+use super::addresses::is_name_server;
 use super::forward::family;
 use super::icmp;
-use super::outbox::Outbox;
+use super::outbox::Body;
 use super::slots::Slots;
 use super::token::{Kind, token};
 use super::udp::unreachable;
-use super::wire::{Ipv4, be16};
-use super::{Env, GATEWAY, GUEST, Key, Route};
+use super::wire::IpPacket;
+use super::{Env, Key, Route};
 use crate::virtio::device::Interest;
 
 /// The gateway's ports that stand for clients of forwarded ports.
 const CLIENT_PORTS: std::ops::RangeInclusive<u16> = 32768..=65535;
 
-/// smoltcp is not asked more often than this for a flow that had nothing to send.
-const POLL_MIN: Duration = Duration::from_millis(5);
-
-const FIN: u8 = 1;
-const SYN: u8 = 2;
-const RST: u8 = 4;
-const ACK: u8 = 16;
-
 /// The TCP flows.
 pub(super) struct TcpFlows {
-    interface: Interface,
-    capabilities: DeviceCapabilities,
-    /// No socket at all: answers what belongs to no flow with a reset.
-    none: SocketSet<'static>,
+    link: Link,
     flows: Slots<Flow>,
     by_key: HashMap<Key, u32>,
     /// Flows that may have something to send to the guest.
@@ -59,7 +49,8 @@ pub(super) struct TcpFlows {
     touched: Vec<u32>,
     deadlines: BTreeSet<(Instant, u32)>,
     next_port: u16,
-    epoch: Instant,
+    secret: RandomState,
+    opened: u64,
 }
 
 impl std::fmt::Debug for TcpFlows {
@@ -72,26 +63,39 @@ impl std::fmt::Debug for TcpFlows {
 
 impl TcpFlows {
     /// No flows, and room for `max`.
-    pub(super) fn new(max: u32, capabilities: DeviceCapabilities, out: &mut Outbox) -> Self {
-        let interface = interface(&capabilities, out);
+    pub(super) fn new(max: u32, link: Link) -> Self {
         Self {
-            interface,
-            capabilities,
-            none: SocketSet::new(Vec::new()),
+            link,
             flows: Slots::new(max),
             by_key: HashMap::new(),
             ready: VecDeque::new(),
             touched: Vec::new(),
             deadlines: BTreeSet::new(),
             next_port: *CLIENT_PORTS.start(),
-            epoch: Instant::now(),
+            secret: RandomState::new(),
+            opened: 0,
         }
     }
 
-    /// Changes what the link carries.
-    pub(super) fn set_capabilities(&mut self, capabilities: DeviceCapabilities, out: &mut Outbox) {
-        self.interface = interface(&capabilities, out);
-        self.capabilities = capabilities;
+    /// Changes what the guest's card takes.
+    pub(super) fn set_link(&mut self, link: Link) {
+        self.link = link;
+    }
+
+    /// The memory for what is under way.
+    pub(super) fn memory(&self) -> usize {
+        self.flows.iter().map(|(_, flow)| flow.memory()).sum()
+    }
+
+    /// The data that follow a frame's headers, unless the guest has them already.
+    pub(super) fn body(&self, body: Body) -> Option<[&[u8]; 2]> {
+        self.flows.get(body.flow)?.body(body)
+    }
+
+    /// The first sequence number of a flow that nobody can guess (RFC 6528).
+    fn first_number(&mut self, key: &Key) -> u32 {
+        self.opened += 1;
+        self.secret.hash_one((self.opened, key)) as u32
     }
 
     /// How many flows there are.
@@ -105,114 +109,110 @@ impl TcpFlows {
     }
 
     /// Takes a segment from the guest; [`TcpFlows::flush`] follows.
-    pub(super) fn receive(&mut self, packet: &Ipv4<'_>, env: &mut Env<'_>) {
-        let segment = packet.payload;
-        let (Some(source), Some(destination), Some(&flags)) =
-            (be16(segment, 0), be16(segment, 2), segment.get(13))
-        else {
+    pub(super) fn receive(&mut self, packet: &IpPacket<'_>, env: &mut Env<'_>) {
+        let Some((key, segment)) = segment::parse(packet) else {
             return;
         };
-        let key = Key {
-            ours: SocketAddrV4::new(packet.destination, destination),
-            guest: SocketAddrV4::new(packet.source, source),
-        };
         if let Some(&id) = self.by_key.get(&key) {
-            self.input(id, packet.bytes, env);
-        } else if flags & (FIN | SYN | RST | ACK) == SYN {
-            self.open(key, packet, env);
+            self.input(id, &segment, env);
+        } else if segment.flags & (FIN | SYN | RST | ACK) == SYN {
+            self.open(key, packet, &segment, env);
         } else {
-            self.refuse(packet.bytes, env);
+            refuse(&key, &segment, env);
         }
     }
 
-    /// Answers a segment of no flow with a reset.
-    fn refuse(&mut self, packet: &[u8], env: &mut Env<'_>) {
-        let now = self.wire_time(env.now);
-        let mut link = Link {
-            packet: Some(packet),
-            out: env.out,
-            capabilities: &self.capabilities,
-        };
-        self.interface
-            .poll_ingress_single(now, &mut link, &mut self.none);
-    }
-
-    /// Gives a packet to the guest's peer in flow `id`.
-    fn input(&mut self, id: u32, packet: &[u8], env: &mut Env<'_>) {
-        let now = self.wire_time(env.now);
+    /// Gives a segment to the guest's peer in flow `id`.
+    fn input(&mut self, id: u32, segment: &Segment<'_>, env: &mut Env<'_>) {
         let Some(flow) = self.flows.get_mut(id) else {
             return;
         };
-        let before = flow.guest().state();
-        let mut link = Link {
-            packet: Some(packet),
-            out: env.out,
-            capabilities: &self.capabilities,
-        };
-        self.interface
-            .poll_ingress_single(now, &mut link, &mut flow.sockets);
         flow.used = env.now;
-        let guest = flow.guest();
-        match (before, guest.state()) {
-            (State::SynSent, State::Established) => guest.set_timeout(None),
-            // The last acknowledgement, not a reset.
-            (State::LastAck, State::Closed) => {
-                flow.clean = flow.guest().send_queue() == 0;
+        let mss = self.link.mss(flow.key.guest.ip());
+        match flow.receive(segment, mss) {
+            Ok(Meaning::Data(_)) => {
+                if !std::mem::replace(&mut flow.touched, true) {
+                    self.touched.push(id);
+                }
             }
-            _ => {}
-        }
-        if !std::mem::replace(&mut flow.touched, true) {
-            self.touched.push(id);
+            Ok(Meaning::Stray) => refuse(&flow.key, segment, env),
+            Ok(Meaning::Reset) => self.refused(id, env),
+            Err(Reset) => self.abort(id, env),
         }
     }
 
+    /// The guest reset flow `id`. A client that the guest refuses over IPv6 may find it over IPv4.
+    fn refused(&mut self, id: u32, env: &mut Env<'_>) {
+        let Some(flow) = self.flows.get(id) else {
+            return;
+        };
+        let asked = flow.peer.state() == State::SynSent && flow.key.guest.is_ipv6();
+        let (ours, guest) = env.guest.way_in(false);
+        if asked && guest.is_ipv4() && self.redirect(id, ours, guest) {
+            return self.enqueue(id);
+        }
+        if let Some(flow) = self.flows.get(id) {
+            flow.reset_host();
+        }
+        self.remove(id, env);
+    }
+
     /// Connects to where the guest wants to; its SYN is answered when that is done.
-    fn open(&mut self, key: Key, packet: &Ipv4<'_>, env: &mut Env<'_>) {
+    fn open(&mut self, key: Key, packet: &IpPacket<'_>, segment: &Segment<'_>, env: &mut Env<'_>) {
         let address = match env.route(key.ours) {
             Route::Host(address) => address,
-            Route::Nowhere(icmp::Unreachable::Port) => return self.refuse(packet.bytes, env),
-            Route::Nowhere(why) => return icmp::unreachable(why, packet.bytes, GATEWAY, env.out),
+            Route::Nowhere(icmp::Unreachable::Port) => return refuse(&key, segment, env),
+            Route::Nowhere(why) => return icmp::unreachable(why, packet.bytes, None, env.out),
         };
         let Some(id) = self.flows.vacant() else {
-            return self.refuse(packet.bytes, env);
+            return refuse(&key, segment, env);
         };
         let (fd, phase) = match connect(address) {
             Ok((fd, true)) => (fd, Phase::Open),
             Ok((fd, false)) => (fd, Phase::Connecting),
-            Err(Errno::CONNREFUSED) => return self.refuse(packet.bytes, env),
+            Err(Errno::CONNREFUSED) => return refuse(&key, segment, env),
             Err(error) => {
                 log::debug!("tcp to {address}: {error}");
-                return icmp::unreachable(unreachable(error), packet.bytes, GATEWAY, env.out);
+                let why = unreachable(error);
+                return icmp::unreachable(why, packet.bytes, None, env.out);
             }
         };
-        let mut flow = Flow::new(key, phase, fd, token(Kind::Tcp, id), env.now);
-        super::wire::put(&mut flow.syn, 0, packet.bytes.get(..28).unwrap_or_default());
-        let guest = flow.guest();
-        if guest.listen(key.ours).is_err() {
-            return;
-        }
-        guest.pause_synack(phase == Phase::Connecting);
-        if self.insert(id, flow, env) {
-            self.input(id, packet.bytes, env);
+        let mss = self.link.mss(key.guest.ip());
+        let peer = Peer::accept(segment, self.first_number(&key), mss);
+        let mut flow = Flow::new(key, phase, peer, (fd, token(Kind::Tcp, id)), env.now);
+        let start = packet.bytes.len().min(flow.syn.len());
+        let start = packet.bytes.get(..start).unwrap_or_default();
+        super::wire::put(&mut flow.syn, 0, start);
+        if self.insert(id, flow, env) && phase == Phase::Open {
+            self.enqueue(id);
         }
     }
 
     /// Relays a client of a forward to the guest's port, once the guest is up.
-    pub(super) fn connect_guest(&mut self, client: OwnedFd, guest_port: u16, env: &mut Env<'_>) {
-        let guest = SocketAddrV4::new(GUEST, guest_port);
-        let (Some(id), Some(key)) = (self.flows.vacant(), self.free_key(guest)) else {
+    pub(super) fn connect_guest(
+        &mut self,
+        client: OwnedFd,
+        (v6, port): (bool, u16),
+        env: &mut Env<'_>,
+    ) {
+        let (ours, guest) = env.guest.way_in(v6);
+        let guest = SocketAddr::new(guest, port);
+        let (Some(id), Some(key)) = (self.flows.vacant(), self.free_key(ours, guest)) else {
             return;
         };
         let _ = sockopt::set_tcp_nodelay(&client, true);
-        let flow = Flow::new(key, Phase::Waiting, client, token(Kind::Tcp, id), env.now);
-        if self.insert(id, flow, env) && env.guest_is_up {
+        let peer = Peer::connect(self.first_number(&key));
+        let token = token(Kind::Tcp, id);
+        let mut flow = Flow::new(key, Phase::Waiting, peer, (client, token), env.now);
+        flow.prefers_v6 = v6;
+        if self.insert(id, flow, env) && env.guest.is_up {
             self.knock(id, env);
         }
     }
 
-    fn free_key(&mut self, guest: SocketAddrV4) -> Option<Key> {
+    fn free_key(&mut self, ours: IpAddr, guest: SocketAddr) -> Option<Key> {
         for _ in CLIENT_PORTS {
-            let ours = SocketAddrV4::new(GATEWAY, self.next_port);
+            let ours = SocketAddr::new(ours, self.next_port);
             self.next_port = self
                 .next_port
                 .checked_add(1)
@@ -226,6 +226,7 @@ impl TcpFlows {
     }
 
     fn insert(&mut self, id: u32, mut flow: Flow, env: &mut Env<'_>) -> bool {
+        flow.serial = self.opened;
         let interest = match flow.phase {
             Phase::Connecting => Interest::Write,
             _ => Interest::None,
@@ -259,21 +260,36 @@ impl TcpFlows {
     }
 
     fn knock(&mut self, id: u32, env: &mut Env<'_>) {
-        let Some(flow) = self.flows.get_mut(id) else {
+        let Some(flow) = self.flows.get(id) else {
             return;
         };
-        let key = flow.key;
-        flow.phase = Phase::Open;
-        flow.used = env.now;
-        let guest = flow.guest();
-        guest.set_timeout(Some(WireDuration::from_micros(micros(PATIENCE))));
-        if guest
-            .connect(self.interface.context(), key.guest, key.ours)
-            .is_err()
-        {
+        let (ours, guest) = env.guest.way_in(flow.prefers_v6);
+        // It may have another address than was thought when the client came.
+        if guest != flow.key.guest.ip() && !self.redirect(id, ours, guest) {
             return self.abort(id, env);
         }
-        self.enqueue(id);
+        if let Some(flow) = self.flows.get_mut(id) {
+            flow.phase = Phase::Open;
+            flow.used = env.now;
+            self.enqueue(id);
+        }
+    }
+
+    /// Lets flow `id` ask for the guest's port at another address.
+    fn redirect(&mut self, id: u32, ours: IpAddr, guest: IpAddr) -> bool {
+        let Some(old) = self.flows.get(id).map(|flow| flow.key) else {
+            return false;
+        };
+        let Some(key) = self.free_key(ours, SocketAddr::new(guest, old.guest.port())) else {
+            return false;
+        };
+        let peer = Peer::connect(self.first_number(&key));
+        self.by_key.remove(&old);
+        self.by_key.insert(key, id);
+        if let Some(flow) = self.flows.get_mut(id) {
+            (flow.key, flow.peer) = (key, peer);
+        }
+        true
     }
 
     /// Flow `id`'s host socket is ready.
@@ -309,21 +325,20 @@ impl TcpFlows {
             None if net::getpeername(&flow.host).is_ok_and(|peer| peer.is_some()) => {
                 flow.phase = Phase::Open;
                 flow.used = env.now;
-                flow.guest().pause_synack(false);
                 self.serve(id, true, env);
             }
             None => {}
             Some(Errno::CONNREFUSED | Errno::CONNRESET) => {
-                if *flow.key.ours.ip() == super::DNS
+                if is_name_server(flow.key.ours.ip())
                     && let Route::Host(server) = env.route(flow.key.ours)
                 {
-                    env.resolver.refused(server);
+                    env.resolver.failed(server);
                 }
                 self.abort(id, env);
             }
             Some(error) => {
                 log::debug!("tcp to {}: {error}", flow.key.ours);
-                icmp::unreachable(unreachable(error), &flow.syn, GATEWAY, env.out);
+                icmp::unreachable(unreachable(error), &flow.syn, None, env.out);
                 self.remove(id, env);
             }
         }
@@ -370,67 +385,53 @@ impl TcpFlows {
         };
         flow.phase = Phase::Aborting;
         let _ = flow.watch(env.events, true);
-        flow.guest().abort();
         self.enqueue(id);
     }
 
     /// Makes the next packet for the guest, if a flow has one; whether it did.
     pub(super) fn emit(&mut self, env: &mut Env<'_>) -> bool {
-        let now = self.wire_time(env.now);
         while let Some(id) = self.ready.pop_front() {
             let Some(flow) = self.flows.get_mut(id) else {
                 continue;
             };
             flow.queued = false;
-            if matches!(flow.phase, Phase::Connecting | Phase::Waiting) {
-                continue;
+            match flow.phase {
+                Phase::Connecting | Phase::Waiting => {}
+                Phase::Aborting => {
+                    flow.peer.reset().send(&flow.key, env.out);
+                    self.remove(id, env);
+                    return true;
+                }
+                Phase::Open => {
+                    if flow.emit(id, self.link, env.out, env.now) {
+                        self.enqueue(id);
+                        return true;
+                    }
+                    self.settle(id, env);
+                }
             }
-            if !flow.lingering {
-                let mut link = Link {
-                    packet: None,
-                    out: env.out,
-                    capabilities: &self.capabilities,
-                };
-                self.interface
-                    .poll_egress(now, &mut link, &mut flow.sockets);
-            }
-            if !env.out.is_empty() {
-                self.enqueue(id);
-                return true;
-            }
-            self.settle(id, env);
         }
         false
     }
 
     /// Flow `id` has nothing to send for now: ends it if it is over, else notes when to look again.
     fn settle(&mut self, id: u32, env: &mut Env<'_>) {
-        let now = self.wire_time(env.now);
         let Some(flow) = self.flows.get_mut(id) else {
             return;
         };
-        let guest = flow.guest_ref();
-        let closed = guest.state() == State::Closed && guest.remote_endpoint().is_none();
-        if guest.state() == State::TimeWait || closed && flow.clean {
-            if flow.is_over() {
-                return self.remove(id, env);
-            }
-            // The host has yet to take the rest of what the guest sent. The guest may use the
-            // addresses again; smoltcp would forget the data when TIME-WAIT is over.
-            flow.lingering = true;
-            self.by_key.remove(&flow.key);
-            return self.set_deadline(id, None);
+        if !flow.peer.is_over() {
+            return self.note_deadline(id);
         }
-        // A reset, or a SYN that the guest took back.
-        if closed || guest.state() == State::Listen {
-            flow.reset_host();
+        if flow.is_over() {
             return self.remove(id, env);
         }
-        let deadline = self.interface.poll_at(now, &flow.sockets).map(|at| {
-            let at = self.epoch + Duration::from_micros(at.total_micros().try_into().unwrap_or(0));
-            at.max(env.now + POLL_MIN)
-        });
-        self.set_deadline(id, deadline);
+        // The host has yet to take the rest of what the guest sent. The guest may use the addresses
+        // again.
+        flow.lingering = true;
+        let key = flow.key;
+        if self.by_key.get(&key) == Some(&id) {
+            self.by_key.remove(&key);
+        }
     }
 
     fn remove(&mut self, id: u32, env: &mut Env<'_>) {
@@ -441,7 +442,7 @@ impl TcpFlows {
         if self.by_key.get(&flow.key) == Some(&id) {
             self.by_key.remove(&flow.key);
         }
-        if let Some(at) = flow.deadline {
+        if let Some(at) = flow.listed {
             self.deadlines.remove(&(at, id));
         }
     }
@@ -468,15 +469,13 @@ impl TcpFlows {
         self.touched.clear();
         self.deadlines.clear();
     }
-
-    fn wire_time(&self, now: Instant) -> WireInstant {
-        let since = i64::try_from((now - self.epoch).as_micros()).unwrap_or(i64::MAX);
-        WireInstant::from_micros(since)
-    }
 }
 
-fn micros(duration: Duration) -> u64 {
-    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
+/// Answers a segment of no flow with a reset.
+fn refuse(key: &Key, segment: &Segment<'_>, env: &mut Env<'_>) {
+    if let Some(reset) = Reply::reset(segment) {
+        reset.send(key, env.out);
+    }
 }
 
 /// A socket that connects to `address`, and whether it already did.

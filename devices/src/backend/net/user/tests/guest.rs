@@ -1,7 +1,7 @@
 //! A guest made of smoltcp, and the network that it is plugged into.
 
 use std::collections::VecDeque;
-use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
 use std::num::NonZeroUsize;
 use std::time::{Duration, Instant};
 
@@ -11,12 +11,13 @@ use smoltcp::phy::{
 };
 use smoltcp::socket::{tcp, udp};
 use smoltcp::time::Instant as WireInstant;
-use smoltcp::wire::{EthernetAddress, IpCidr, IpEndpoint, Ipv4Cidr};
+use smoltcp::wire::{EthernetAddress, IpCidr, IpEndpoint, Ipv4Cidr, Ipv6Cidr};
 
-use crate::backend::net::user::{GATEWAY, GUEST, UserNet};
+use crate::backend::net::user::checksum::pseudo_header;
+use crate::backend::net::user::{GATEWAY, GATEWAY6, GUEST, PREFIX6, UserNet};
 use crate::backend::net::{
-    F_GUEST_CSUM, F_GUEST_TSO4, F_MTU, Forward, HDR_F_NEEDS_CSUM, HDR_GSO_TCPV4, NetBackend,
-    PacketHeader, UserSpec,
+    F_GUEST_CSUM, F_GUEST_TSO4, F_GUEST_TSO6, F_MTU, Forward, HDR_F_NEEDS_CSUM, HDR_GSO_TCPV4,
+    HDR_GSO_TCPV6, NetBackend, PacketHeader, UserSpec,
 };
 use crate::virtio::queue::Reader;
 use crate::virtio::testing::FakeRegistry;
@@ -24,10 +25,16 @@ use crate::virtio::testing::FakeRegistry;
 pub(super) const MAC: [u8; 6] = [2, 0, 0, 10, 0xcb, 1];
 
 /// Every offload that the guest can take.
-pub(super) const OFFLOADS: u64 = F_MTU | F_GUEST_CSUM | F_GUEST_TSO4;
+pub(super) const OFFLOADS: u64 = F_MTU | F_GUEST_CSUM | F_GUEST_TSO4 | F_GUEST_TSO6;
+
+/// The guest's own choice.
+pub(super) const GUEST6: Ipv6Addr = {
+    let [a, b, c, d, ..] = PREFIX6.segments();
+    Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0x15)
+};
 
 /// Nothing in these tests takes longer.
-const LIMIT: Duration = Duration::from_secs(60);
+const LIMIT: Duration = Duration::from_secs(20);
 
 /// The wire between the guest and the network.
 pub(super) struct Wire {
@@ -168,6 +175,17 @@ impl Guest {
             .unwrap();
     }
 
+    /// Gives the guest an IPv6 address, as it would make one for the prefix.
+    pub(super) fn set_address_v6(&mut self) {
+        let cidr = IpCidr::Ipv6(Ipv6Cidr::new(GUEST6, 64));
+        self.interface
+            .update_ip_addrs(|addresses| addresses.push(cidr).unwrap());
+        self.interface
+            .routes_mut()
+            .add_default_ipv6_route(GATEWAY6)
+            .unwrap();
+    }
+
     fn now(&self) -> WireInstant {
         WireInstant::from_micros(i64::try_from(self.start.elapsed().as_micros()).unwrap())
     }
@@ -187,19 +205,26 @@ impl Guest {
         while self.takes
             && let Some(packet) = self.net.receive(&mut self.events)
         {
-            if packet.header.flags & HDR_F_NEEDS_CSUM != 0 {
+            let (header, mut frame) = (packet.header, packet.frame.to_vec());
+            packet.body.iter().for_each(|part| frame.extend(*part));
+            if header.flags & HDR_F_NEEDS_CSUM != 0 {
                 assert!(
                     !self.wire.checksums,
                     "a partial checksum for a guest that takes none"
                 );
-                check_partial(packet.frame, packet.header);
+                check_partial(&frame, header);
             }
-            if packet.frame.len() > 14 + self.wire.mtu {
-                assert_eq!(packet.header.gso_type, HDR_GSO_TCPV4);
-                assert_eq!(usize::from(packet.header.gso_size), self.wire.mtu - 40);
-                assert_eq!(packet.header.hdr_len, 54);
+            if frame.len() > 14 + self.wire.mtu {
+                let (kind, ip) = if frame[14] >> 4 == 4 {
+                    (HDR_GSO_TCPV4, 20)
+                } else {
+                    (HDR_GSO_TCPV6, 40)
+                };
+                assert_eq!(header.gso_type, kind);
+                assert_eq!(usize::from(header.gso_size), self.wire.mtu - ip - 20);
+                assert_eq!(usize::from(header.hdr_len), 14 + ip + 20);
             }
-            frames.push(packet.frame.to_vec());
+            frames.push(frame);
             self.net.received();
         }
         frames
@@ -266,7 +291,8 @@ impl Guest {
     }
 
     /// Connects to `address` as the guest knows it.
-    pub(super) fn connect(&mut self, address: SocketAddrV4) -> SocketHandle {
+    pub(super) fn connect(&mut self, address: impl Into<SocketAddr>) -> SocketHandle {
+        let address: SocketAddr = address.into();
         let handle = self.tcp_socket();
         self.next_port += 1;
         let port = self.next_port;
@@ -281,6 +307,13 @@ impl Guest {
     pub(super) fn listen(&mut self, port: u16) -> SocketHandle {
         let handle = self.tcp_socket();
         self.tcp(handle).listen(port).unwrap();
+        handle
+    }
+
+    /// Listens on the guest's `port` at `address` alone.
+    pub(super) fn listen_at(&mut self, address: IpAddr, port: u16) -> SocketHandle {
+        let handle = self.tcp_socket();
+        self.tcp(handle).listen((address, port)).unwrap();
         handle
     }
 
@@ -357,13 +390,24 @@ pub(super) fn at_gateway(address: SocketAddr) -> SocketAddrV4 {
 /// The pseudo-header's sum must be where a partial checksum starts from.
 fn check_partial(frame: &[u8], header: PacketHeader) {
     let at = usize::from(header.csum_start + header.csum_offset);
-    let protocol = frame[23];
-    let length = u16::from_be_bytes([frame[16], frame[17]]) - 20;
-    let [source, destination] =
-        [26, 30].map(|at| Ipv4Addr::from(<[u8; 4]>::try_from(&frame[at..at + 4]).unwrap()));
-    let sum = super::super::wire::pseudo_header(protocol, source, destination, length);
+    let (protocol, source, destination, ip) = if frame[14] >> 4 == 4 {
+        let [source, destination] =
+            [26, 30].map(|at| IpAddr::from(<[u8; 4]>::try_from(&frame[at..at + 4]).unwrap()));
+        (frame[23], source, destination, 20)
+    } else {
+        let [source, destination] =
+            [22, 38].map(|at| IpAddr::from(<[u8; 16]>::try_from(&frame[at..at + 16]).unwrap()));
+        (frame[20], source, destination, 40)
+    };
+    let length = u16::try_from(frame.len() - 14 - ip).unwrap();
+    let sum = pseudo_header(protocol, source, destination, length);
     assert_eq!(frame[at..at + 2], sum.to_be_bytes());
-    assert_eq!(header.csum_start, 34);
+    assert_eq!(usize::from(header.csum_start), 14 + ip);
+}
+
+/// The address by which the guest knows the host's loopback `address`, over IPv6.
+pub(super) fn at_gateway_v6(address: SocketAddr) -> SocketAddrV6 {
+    SocketAddrV6::new(GATEWAY6, address.port(), 0, 0)
 }
 
 /// A forward of `protocol` to `guest_port` from a port that the system chooses, and its address.

@@ -1,18 +1,18 @@
 //! A guest that follows no rules.
 
-use std::net::{Ipv4Addr, TcpListener};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, TcpListener};
 use std::time::Duration;
 
 use proptest::collection::vec;
 use proptest::prelude::*;
 use smoltcp::socket::tcp::State;
 
-use super::guest::{Guest, MAC, OFFLOADS, at_gateway};
+use super::guest::{GUEST6, Guest, MAC, OFFLOADS, at_gateway};
 use crate::backend::net::NetBackend;
+use crate::backend::net::user::addresses::{OUR_MAC, ROUTER6};
 use crate::backend::net::user::dns::Resolver;
-use crate::backend::net::user::outbox::OUR_MAC;
-use crate::backend::net::user::wire::{put, put_ipv4};
-use crate::backend::net::user::{DNS, GATEWAY, GUEST};
+use crate::backend::net::user::wire::{put, put_ip, put_ipv4};
+use crate::backend::net::user::{DNS, DNS6, GATEWAY, GATEWAY6, GUEST};
 
 /// Where a hostile guest sends to. Nothing here leads further than the host's loopback address.
 const TARGETS: [Ipv4Addr; 10] = [
@@ -28,6 +28,17 @@ const TARGETS: [Ipv4Addr; 10] = [
     Ipv4Addr::UNSPECIFIED,
 ];
 
+const TARGETS_V6: [Ipv6Addr; 8] = [
+    GATEWAY6,
+    DNS6,
+    ROUTER6,
+    GUEST6,
+    Ipv6Addr::LOCALHOST,
+    Ipv6Addr::UNSPECIFIED,
+    Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 2),
+    Ipv6Addr::new(0, 0, 0, 0, 0, 0xffff, 0x7f00, 1),
+];
+
 /// One frame, to be made when the ports and sequence numbers are known.
 #[derive(Debug, Clone)]
 enum Hostile {
@@ -38,6 +49,13 @@ enum Hostile {
         to: usize,
         protocol: u8,
         from: Ipv4Addr,
+        payload: Vec<u8>,
+    },
+    /// An IPv6 packet to `TARGETS_V6[to]` with any payload, extension headers among it.
+    PacketV6 {
+        to: usize,
+        protocol: u8,
+        from: Ipv6Addr,
         payload: Vec<u8>,
     },
     /// A TCP segment of a flow, with sequence numbers near those that are right.
@@ -73,6 +91,28 @@ fn hostile() -> impl Strategy<Value = Hostile> {
     ];
     let protocol = prop_oneof![Just(1_u8), Just(6), Just(17), any::<u8>()];
     let to = 0..TARGETS.len();
+    let from_v6 = prop_oneof![
+        4 => Just(GUEST6),
+        1 => Just(Ipv6Addr::UNSPECIFIED),
+        1 => Just(GATEWAY6),
+        1 => Just(Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 0x15)),
+        1 => any::<[u8; 16]>().prop_map(Ipv6Addr::from)
+    ];
+    let protocol_v6 = prop_oneof![
+        Just(58_u8),
+        Just(6),
+        Just(17),
+        Just(0),
+        Just(44),
+        Just(60),
+        any::<u8>()
+    ];
+    // Neighbour discovery begins with its type and code.
+    let payload_v6 = (
+        prop_oneof![133..138_u8, any::<u8>()],
+        vec(any::<u8>(), 0..120),
+    )
+        .prop_map(|(kind, rest)| [&[kind, 0][..], &rest].concat());
     let flags = prop_oneof![
         Just(0x10_u8),
         Just(0x11),
@@ -87,6 +127,9 @@ fn hostile() -> impl Strategy<Value = Hostile> {
         1 => vec(any::<u8>(), 0..60).prop_map(Hostile::Arp),
         4 => (to, protocol, from, vec(any::<u8>(), 0..120)).prop_map(
             |(to, protocol, from, payload)| Hostile::Packet { to, protocol, from, payload }
+        ),
+        4 => (0..TARGETS_V6.len(), protocol_v6, from_v6, payload_v6).prop_map(
+            |(to, protocol, from, payload)| Hostile::PacketV6 { to, protocol, from, payload }
         ),
         8 => (0..4_u16, near(), near(), flags, any::<u16>(), vec(any::<u8>(), 0..80), header).prop_map(
             |(port, seq, ack, flags, window, rest, header)| Hostile::Segment {
@@ -132,6 +175,22 @@ impl Hostile {
                     put(&mut packet, 22, &flow.host.to_be_bytes());
                 }
                 put_ipv4(&mut packet, *protocol, *from, TARGETS[*to], len);
+                frame.extend(packet);
+            }
+            Self::PacketV6 {
+                to,
+                protocol,
+                from,
+                payload,
+            } => {
+                let mut packet = [&[0; 40][..], payload].concat();
+                if matches!(protocol, 6 | 17) && packet.len() >= 44 {
+                    put(&mut packet, 42, &flow.host.to_be_bytes());
+                }
+                let (from, to) = (IpAddr::V6(*from), IpAddr::V6(TARGETS_V6[*to]));
+                put_ip(&mut packet, *protocol, from, to, payload.len()).unwrap();
+                packet[7] = 255;
+                put(&mut frame, 12, &[0x86, 0xdd]);
                 frame.extend(packet);
             }
             Self::Segment {

@@ -1,14 +1,15 @@
 //! ARP, DHCP, ICMP.
 
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::time::Instant;
 
 use super::guest::{Guest, MAC};
+use crate::backend::net::user::addresses::OUR_MAC;
+use crate::backend::net::user::checksum::pseudo_header;
 use crate::backend::net::user::fragments::Reassembly;
-use crate::backend::net::user::outbox::OUR_MAC;
 use crate::backend::net::user::wire::{
-    self, BROADCAST_MAC, ETHERTYPE_ARP, ETHERTYPE_IPV4, IPV4_LEN, Ipv4, PROTOCOL_ICMP,
-    PROTOCOL_UDP, Udp, put, put_ipv4,
+    BROADCAST_MAC, ETHERTYPE_ARP, ETHERTYPE_IPV4, IPV4_LEN, IpPacket, PROTOCOL_ICMP, PROTOCOL_UDP,
+    Udp, put, put_ipv4,
 };
 use crate::backend::net::user::{DNS, GATEWAY, GUEST, MTU};
 
@@ -93,7 +94,7 @@ fn a_long_echo_comes_back_in_fragments_where_packets_are_short() {
     let mut reassembly = Reassembly::default();
     let whole = guest.fetch().iter().find_map(|frame| {
         assert!(frame.len() <= 1514);
-        let part = Ipv4::parse(&frame[14..]).unwrap();
+        let part = IpPacket::parse(&frame[14..]).unwrap();
         assert_eq!(smoltcp::wire::checksum::data(&part.bytes[..20]), 0xffff);
         reassembly.receive(&part, part.fragment.unwrap(), Instant::now())
     });
@@ -101,8 +102,11 @@ fn a_long_echo_comes_back_in_fragments_where_packets_are_short() {
 }
 
 fn check_echo(packet: &[u8], from: Ipv4Addr, payload: &[u8]) {
-    let packet = Ipv4::parse(packet).unwrap();
-    assert_eq!((packet.source, packet.destination), (from, GUEST));
+    let packet = IpPacket::parse(packet).unwrap();
+    assert_eq!(
+        (packet.source, packet.destination),
+        (from.into(), GUEST.into())
+    );
     assert_eq!(packet.payload[0], 0);
     assert_eq!(packet.payload[4..8], [0x12, 0x34, 0, 1]);
     assert!(packet.payload[8..] == *payload);
@@ -138,20 +142,20 @@ fn dhcp(kind: u8, options: &[&[u8]], ciaddr: Ipv4Addr, broadcast: bool) -> Vec<u
 
 struct Answer {
     mac: Vec<u8>,
-    to: Ipv4Addr,
+    to: IpAddr,
     message: Vec<u8>,
 }
 
 impl Answer {
     fn fetch(guest: &mut Guest) -> Option<Self> {
         let reply = guest.fetch().into_iter().next()?;
-        let packet = Ipv4::parse(&reply[14..]).unwrap();
+        let packet = IpPacket::parse(&reply[14..]).unwrap();
         let datagram = Udp::parse(packet.payload).unwrap();
         assert_eq!((datagram.source, datagram.destination), (67, 68));
         assert_eq!(packet.source, GATEWAY);
         assert!(datagram.payload.len() >= 300 && datagram.payload.len() <= 548);
         let length = u16::try_from(packet.payload.len()).unwrap();
-        let pseudo = wire::pseudo_header(PROTOCOL_UDP, packet.source, packet.destination, length);
+        let pseudo = pseudo_header(PROTOCOL_UDP, packet.source, packet.destination, length);
         let sums = [pseudo, smoltcp::wire::checksum::data(packet.payload)];
         assert_eq!(smoltcp::wire::checksum::combine(&sums), 0xffff);
         Some(Self {
@@ -184,7 +188,7 @@ fn dhcp_offers_and_grants_the_address_with_all_that_goes_with_it() {
     assert_eq!(offer.option(53), Some(&[2][..]));
     assert_eq!(offer.message[16..20], GUEST.octets());
     assert_eq!(offer.message[4..8], [0xde, 0xad, 0xbe, 0xef]);
-    assert_eq!((offer.mac, offer.to), (MAC.to_vec(), GUEST));
+    assert_eq!((offer.mac, offer.to), (MAC.to_vec(), GUEST.into()));
 
     let server = [&[54, 4][..], &GATEWAY.octets()].concat();
     let wanted = [&[50, 4][..], &GUEST.octets()].concat();
@@ -192,7 +196,7 @@ fn dhcp_offers_and_grants_the_address_with_all_that_goes_with_it() {
     let ack = Answer::fetch(&mut guest).unwrap();
     assert_eq!(
         (&ack.mac, ack.to),
-        (&BROADCAST_MAC.to_vec(), Ipv4Addr::BROADCAST)
+        (&BROADCAST_MAC.to_vec(), Ipv4Addr::BROADCAST.into())
     );
     assert_eq!(ack.option(53), Some(&[5][..]));
     assert_eq!(ack.option(54), Some(&GATEWAY.octets()[..]));
@@ -206,7 +210,7 @@ fn dhcp_offers_and_grants_the_address_with_all_that_goes_with_it() {
     // A renewal comes from the address and gets its answer there.
     guest.inject(&dhcp(3, &[], GUEST, false));
     let ack = Answer::fetch(&mut guest).unwrap();
-    assert_eq!((ack.mac.as_slice(), ack.to), (&MAC[..], GUEST));
+    assert_eq!((ack.mac.as_slice(), ack.to), (&MAC[..], GUEST.into()));
     assert_eq!(ack.option(53), Some(&[5][..]));
 }
 

@@ -242,3 +242,26 @@ fn what_the_guest_sent_before_it_closed_reaches_a_host_that_reads_late() {
     assert_eq!(data.len(), sent);
     check(1, 0, &data);
 }
+
+#[test]
+fn idle_flows_hold_no_memory_and_busy_ones_little() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = at_gateway(listener.local_addr().unwrap());
+    let mut guest = Guest::new(OFFLOADS, &[]);
+    let mut servers = Vec::new();
+    for _ in 0..50 {
+        let handle = guest.connect(address);
+        guest.await_state(handle, State::Established);
+        servers.push((handle, listener.accept().unwrap().0));
+    }
+    assert_eq!(guest.net.flow_memory(), 0);
+    for (handle, server) in &mut servers {
+        server.write_all(&[7; 100]).unwrap();
+        assert_eq!(guest.receive_exact(*handle, 100), [7; 100]);
+        guest.send_all(*handle, &[7; 100]);
+    }
+    assert!(guest.net.flow_memory() <= 50 * (8 << 10));
+    // What is idle for a while gives its memory back.
+    guest.until(|guest| (guest.net.flow_memory() == 0).then_some(()));
+    assert_eq!(guest.net.flows().0, 50);
+}

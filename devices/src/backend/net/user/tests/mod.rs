@@ -1,12 +1,14 @@
 //! The network as a guest and as the host see it: a smoltcp guest on one side, real loopback sockets
 //! on the other.
 
+mod control;
 mod guest;
 mod hostile;
 mod link;
 mod load;
 mod tcp;
 mod udp;
+mod v6;
 
 use std::net::TcpListener;
 

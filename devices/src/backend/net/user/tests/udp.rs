@@ -4,11 +4,12 @@ use std::net::{SocketAddrV4, UdpSocket};
 use std::time::{Duration, Instant};
 
 use super::guest::{Guest, MAC, OFFLOADS, at_gateway, forward};
+use crate::backend::net::user::addresses::OUR_MAC;
+use crate::backend::net::user::checksum::pseudo_header;
 use crate::backend::net::user::dns::Resolver;
 use crate::backend::net::user::fragments::Reassembly;
-use crate::backend::net::user::outbox::OUR_MAC;
 use crate::backend::net::user::wire::{
-    self, IPV4_LEN, Ipv4, PROTOCOL_UDP, UDP_LEN, Udp, put_ipv4, set_fragment,
+    IPV4_LEN, IpPacket, PROTOCOL_UDP, UDP_LEN, Udp, put_ipv4, set_fragment,
 };
 use crate::backend::net::user::{DNS, GATEWAY, GUEST};
 use crate::backend::net::{NetBackend, UserSpec};
@@ -67,6 +68,43 @@ fn a_query_goes_to_the_hosts_name_server_and_its_answer_comes_from_ours() {
     let (answer, from) = guest.receive_datagram(handle);
     assert_eq!(answer, b"answer");
     assert_eq!(from, name_server.into());
+}
+
+#[test]
+fn a_query_that_a_server_leaves_unanswered_goes_to_the_next_by_itself() {
+    let silent = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let port = silent.local_addr().unwrap().port();
+    let server = UdpSocket::bind(("127.0.0.2", port)).unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("resolv.conf");
+    // Nobody listens at the second: it refuses.
+    let servers = "nameserver 127.0.0.1\nnameserver 127.0.0.3\nnameserver 127.0.0.2\n";
+    std::fs::write(&path, servers).unwrap();
+    let mut guest = Guest::new(OFFLOADS, &[]);
+    guest.net.resolver = Resolver::new(path, port);
+    let handle = guest.udp_socket(5000);
+    for query in [b"\x12\x34 what", b"\x12\x35 more"] {
+        guest
+            .udp(handle)
+            .send_slice(query, SocketAddrV4::new(DNS, 53))
+            .unwrap();
+    }
+    // The guest does not ask again.
+    server.set_nonblocking(true).unwrap();
+    let mut buffer = [0; 512];
+    let begin = Instant::now();
+    for query in [b"\x12\x34 what", b"\x12\x35 more"] {
+        let (n, peer) = guest.until(|_| server.recv_from(&mut buffer).ok());
+        assert_eq!(&buffer[..n], query);
+        server.send_to(&buffer[..n], peer).unwrap();
+        let (answer, from) = guest.receive_datagram(handle);
+        assert_eq!(
+            (&answer[..], from),
+            (&query[..], SocketAddrV4::new(DNS, 53).into())
+        );
+    }
+    assert!(begin.elapsed() < Duration::from_secs(5));
+    assert_eq!(guest.net.flows(), (0, 1));
 }
 
 #[test]
@@ -147,13 +185,13 @@ fn a_long_datagram_passes_in_fragments_where_packets_are_short() {
         }
         guest.fetch().iter().find_map(|frame| {
             assert!(frame.len() <= 1514);
-            let part = Ipv4::parse(&frame[14..])?;
+            let part = IpPacket::parse(&frame[14..])?;
             reassembly.receive(&part, part.fragment?, Instant::now())
         })
     });
-    let packet = Ipv4::parse(&whole).unwrap();
+    let packet = IpPacket::parse(&whole).unwrap();
     assert!(Udp::parse(packet.payload).unwrap().payload == data);
-    let pseudo = wire::pseudo_header(PROTOCOL_UDP, GATEWAY, GUEST, length);
+    let pseudo = pseudo_header(PROTOCOL_UDP, GATEWAY.into(), GUEST.into(), length);
     let sums = [pseudo, smoltcp::wire::checksum::data(packet.payload)];
     assert_eq!(smoltcp::wire::checksum::combine(&sums), 0xffff);
 }

@@ -27,6 +27,7 @@ variables! {
     MEMORY = "PCP_VMM_MEMORY", "The guest's memory (as `--memory`).";
     CPUS = "PCP_VMM_CPUS", "The number of vCPUs (as `--cpus`).";
     NET = "PCP_VMM_NET", "The network (as `--net`).";
+    SANDBOX = "PCP_VMM_SANDBOX", "The sandbox (as `--sandbox`).";
     PORT_OFFSET = "PCP_VMM_PORT_OFFSET", "What is added to the bundle's host ports (as `--port-offset`).";
     CACHE = "PCP_VMM_CACHE", "The folder of built images and unpacked kernels, in place of `$XDG_CACHE_HOME/pcp-vmm`.";
     LOG = "PCP_VMM_LOG", "A log filter: a level, or `TARGET=LEVEL` with commas between.";

@@ -11,6 +11,8 @@ pub(crate) enum Exit {
     Failure,
     /// The command line, the configuration or the bundle is wrong.
     Usage,
+    /// The sandbox ended the VMM.
+    Sandbox,
     /// The guest's kernel panicked.
     GuestPanic,
     /// The guest did not boot in time.
@@ -23,10 +25,11 @@ pub(crate) enum Exit {
 
 impl Exit {
     /// One example of each status, in the order of the table.
-    pub(crate) const ALL: [Self; 7] = [
+    pub(crate) const ALL: [Self; 8] = [
         Self::Success,
         Self::Failure,
         Self::Usage,
+        Self::Sandbox,
         Self::GuestPanic,
         Self::BootTimeout,
         Self::Internal,
@@ -39,6 +42,7 @@ impl Exit {
             Self::Success => 0,
             Self::Failure => 1,
             Self::Usage => 2,
+            Self::Sandbox => 122,
             Self::GuestPanic => 123,
             Self::BootTimeout => 124,
             Self::Internal => 125,
@@ -60,6 +64,7 @@ impl Exit {
             Self::Success => "done; for `run`: the guest powered off or rebooted",
             Self::Failure => "what was asked for could not be done, or is not so",
             Self::Usage => "the command line, the configuration or the bundle is wrong",
+            Self::Sandbox => "the sandbox ended the VMM",
             Self::GuestPanic => "the guest's kernel panicked",
             Self::BootTimeout => "the guest did not boot in time",
             Self::Internal => "the VMM itself failed while the guest ran",
@@ -73,6 +78,7 @@ Exit status:
   0      done; for `run`: the guest powered off or rebooted
   1      what was asked for could not be done, or is not so
   2      the command line, the configuration or the bundle is wrong
+  122    the sandbox ended the VMM
   123    the guest's kernel panicked
   124    the guest did not boot in time
   125    the VMM itself failed while the guest ran

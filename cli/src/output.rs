@@ -132,13 +132,27 @@ impl Output {
         self.talk(&format!("{label} {}\n", text.as_ref()));
     }
 
+    /// A failure's text before and behind a cause that is not known yet, for whoever cannot ask
+    /// any more by then.
+    pub(crate) fn around_cause(self, diagnostic: Diagnostic) -> (String, String) {
+        const MARK: &str = "@cause@";
+        let text = self.error_text(&diagnostic.cause(MARK));
+        match text.split_once(MARK) {
+            Some((head, tail)) => (head.to_owned(), tail.to_owned()),
+            None => (text, String::new()),
+        }
+    }
+
     /// Reports a failure on standard error.
     pub(crate) fn error(self, diagnostic: &Diagnostic) {
+        self.talk(&self.error_text(diagnostic));
+    }
+
+    fn error_text(self, diagnostic: &Diagnostic) -> String {
         if self.is_json() {
             // A diagnostic is strings only, which JSON can always hold.
             let text = serde_json::to_string(&Failure { error: diagnostic }).unwrap_or_default();
-            self.talk(&format!("{text}\n"));
-            return;
+            return format!("{text}\n");
         }
         let mut text = format!("{} {}\n", self.paint("31;1", "error:"), diagnostic.message);
         for cause in &diagnostic.causes {
@@ -152,7 +166,7 @@ impl Output {
             let label = self.paint("36;1", "hint:");
             text.push_str(&format!("{label} {hint}\n"));
         }
-        self.talk(&text);
+        text
     }
 
     /// `text` in the colour `code` where standard error has colours.

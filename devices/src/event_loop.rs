@@ -33,6 +33,28 @@ pub trait Pollable: Send {
     fn ready(&mut self, events: &mut dyn Registry, token: Token);
 }
 
+/// What a thread runs.
+pub type Body = Box<dyn FnOnce() + Send>;
+
+/// Starts the threads of loops; a sandbox confines each as its name says.
+pub trait Threads: Send + Sync {
+    /// Starts a thread called `name`.
+    ///
+    /// # Errors
+    /// It cannot be started.
+    fn start(&self, name: &str, body: Body) -> io::Result<JoinHandle<()>>;
+}
+
+/// Threads without any confinement.
+#[derive(Debug, Clone, Copy)]
+pub struct Unconfined;
+
+impl Threads for Unconfined {
+    fn start(&self, name: &str, body: Body) -> io::Result<JoinHandle<()>> {
+        thread::Builder::new().name(name.to_owned()).spawn(body)
+    }
+}
+
 /// What a loop owns.
 pub(crate) enum Subscriber {
     Pollable {
@@ -110,6 +132,7 @@ pub(crate) type Subscribers<'a> = &'a mut dyn SubscriberOps<Subscriber = Subscri
 /// The thread's side, before and after its start.
 struct Thread {
     name: String,
+    starts: Arc<dyn Threads>,
     waiting: Option<Loop>,
     running: Option<JoinHandle<()>>,
     stop: Arc<AtomicBool>,
@@ -121,10 +144,8 @@ impl Thread {
             return Ok(());
         };
         let stop = Arc::clone(&self.stop);
-        let spawned = thread::Builder::new()
-            .name(self.name.clone())
-            .spawn(move || run(events, &stop));
-        self.running = Some(spawned?);
+        let body = Box::new(move || run(events, &stop));
+        self.running = Some(self.starts.start(&self.name, body)?);
         Ok(())
     }
 }
@@ -156,10 +177,19 @@ impl EventLoop {
     /// # Errors
     /// The epoll or event descriptor cannot be made.
     pub fn spawn(name: &str) -> io::Result<Self> {
+        Self::on(name, Arc::new(Unconfined))
+    }
+
+    /// As [`EventLoop::spawn`], with a thread that `starts` starts.
+    ///
+    /// # Errors
+    /// The epoll or event descriptor cannot be made.
+    pub fn on(name: &str, starts: Arc<dyn Threads>) -> io::Result<Self> {
         let events = Loop::new().map_err(io_error)?;
         let endpoint = events.remote_endpoint();
         let thread = Thread {
             name: name.to_owned(),
+            starts,
             waiting: Some(events),
             running: None,
             stop: Arc::new(AtomicBool::new(false)),
@@ -241,6 +271,15 @@ impl EventLoopHandle {
             }
             registered
         })?
+    }
+
+    /// Another loop, whose thread is started in the same way.
+    ///
+    /// # Errors
+    /// The epoll or event descriptor cannot be made.
+    pub(crate) fn sibling(&self, name: &str) -> io::Result<EventLoop> {
+        let starts = Arc::clone(&lock(&self.thread).starts);
+        EventLoop::on(name, starts)
     }
 
     /// Runs `f` on the loop's thread and waits for its answer.

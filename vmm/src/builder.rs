@@ -36,6 +36,7 @@ use crate::layout::Layout;
 use crate::machine::{Kept, Machine};
 use crate::memory;
 use crate::platform::Platform;
+use crate::sandbox::{Confined, Notice, Sandbox};
 use crate::transports::{Named, Transports};
 use crate::vcpu::{CoalescedSerial, VcpuContext, VcpuThreads};
 
@@ -46,7 +47,7 @@ const BLK_QUEUES: u16 = 4;
 ///
 /// # Errors
 /// See [`Error`]; nothing is left behind then.
-pub(crate) fn build(spec: &VmSpec, started: Instant) -> Result<Machine, Error> {
+pub(crate) fn build(spec: &VmSpec, notice: Notice, started: Instant) -> Result<Machine, Error> {
     let layout = Layout::new(spec.memory, u32::from(spec.cpus))?.limited_to(address_bits())?;
     let images = open_images(spec, &layout)?;
     let (events, receiver) =
@@ -60,7 +61,9 @@ pub(crate) fn build(spec: &VmSpec, started: Instant) -> Result<Machine, Error> {
 
     let ram = map_ram(&layout)?;
     let vm = Vm::new(&ram)?;
-    let io = EventLoop::spawn("io").map_err(|source| Error::start("event loop", source))?;
+    let sandbox = Arc::new(Sandbox::new(spec));
+    let threads = Arc::new(Confined(Arc::clone(&sandbox)));
+    let io = EventLoop::on("io", threads).map_err(|source| Error::start("event loop", source))?;
     let platform = Platform::new(&vm, serial);
     let context = VirtioContext {
         mem: ram.clone(),
@@ -73,9 +76,12 @@ pub(crate) fn build(spec: &VmSpec, started: Instant) -> Result<Machine, Error> {
 
     let entry = load(spec, &layout, &ram, &images)?;
     let vcpus = create_vcpus(&vm, spec.cpus, &entry)?;
-    consoles.start(&io, &events)?;
-
     let serial_ring = vcpus.first().and_then(|vcpu| vm.coalesced_ring(vcpu).ok());
+
+    // Everything is open now, and this thread is the only one.
+    sandbox.enter(notice)?;
+    consoles.start(&io, &events)?;
+    sandbox.launch()?;
     let context = Arc::new(VcpuContext {
         ports,
         mmio,
@@ -83,8 +89,9 @@ pub(crate) fn build(spec: &VmSpec, started: Instant) -> Result<Machine, Error> {
         serial_ring: serial_ring.map(CoalescedSerial::new),
         events,
     });
-    let vcpus = VcpuThreads::start(vcpus, &context)
+    let vcpus = VcpuThreads::start(vcpus, &context, &sandbox)
         .map_err(|source| Error::start("vCPU threads", source))?;
+    sandbox.close()?;
     Ok(Machine {
         vcpus,
         context,

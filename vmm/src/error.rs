@@ -8,6 +8,7 @@ use devices::backend::net::NetError;
 
 use crate::kvm::KvmError;
 use crate::layout::LayoutError;
+use crate::sandbox::SandboxError;
 
 /// Why a machine could not be built or run.
 #[derive(Debug, thiserror::Error)]
@@ -50,6 +51,9 @@ pub enum Error {
         /// What the system said.
         source: io::Error,
     },
+    /// The process could not be confined.
+    #[error("cannot enter the sandbox")]
+    Sandbox(#[from] SandboxError),
     /// The supervisor cannot wait for events.
     #[error("cannot wait for the machine's events")]
     Supervisor(#[source] io::Error),

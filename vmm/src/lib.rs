@@ -13,6 +13,7 @@ mod machine;
 mod memory;
 mod platform;
 pub mod probe;
+pub mod sandbox;
 mod supervisor;
 mod transports;
 mod vcpu;
@@ -25,16 +26,23 @@ pub use event::{Landmark, ResetCause};
 pub use supervisor::{ExitReason, Limits, Observer, Outcome};
 
 use config::VmSpec;
+use sandbox::Notice;
 use supervisor::Signals;
 
-/// Builds the machine of `spec` and runs it to its end. Takes over the process's signals SIGINT,
-/// SIGTERM, SIGQUIT and SIGHUP.
+/// Builds the machine of `spec` and runs it to its end, in the sandbox that `spec` asks for: the
+/// process cannot leave it again. Takes over the signals SIGINT, SIGTERM, SIGQUIT and SIGHUP.
+/// `notice` is said when the sandbox ends the process.
 ///
 /// # Errors
 /// The machine cannot be built. How a machine ended that did run is in [`Outcome`].
-pub fn run(spec: &VmSpec, limits: Limits, observer: &mut dyn Observer) -> Result<Outcome, Error> {
+pub fn run(
+    spec: &VmSpec,
+    limits: Limits,
+    notice: Notice,
+    observer: &mut dyn Observer,
+) -> Result<Outcome, Error> {
     let started = Instant::now();
     let signals = Signals::install().map_err(|source| Error::start("signal handlers", source))?;
-    let machine = builder::build(spec, started)?;
+    let machine = builder::build(spec, notice, started)?;
     supervisor::supervise(machine, signals, limits, observer)
 }

@@ -7,6 +7,8 @@ use guest::MacAddress;
 use vmm::config::value::{ConsoleValue, DiskValue, MemorySize, NetChoice, ShareValue, VsockValue};
 use vmm::config::{Forward, Transport};
 
+use vmm::sandbox::SandboxMode;
+
 use super::TEMPLATE;
 use crate::env;
 use crate::exit::Exit;
@@ -189,6 +191,11 @@ pub(crate) struct RunArgs {
         help_heading = "Devices"
     )]
     pub(crate) rng: Option<bool>,
+
+    /// What the process may do on the host: `on` ends it at a system call that its work does not
+    /// need, `audit` only has the kernel log it, `off` allows all [default: on].
+    #[arg(long, value_name = "MODE", env = env::SANDBOX, hide_env_values = true, help_heading = "Running")]
+    pub(crate) sandbox: Option<SandboxMode>,
 
     /// Call the process `microvm@NAME`, for scripts that look for it.
     #[arg(long, value_name = "NAME", help_heading = "Running")]

@@ -279,7 +279,7 @@ fn prepare(parts: &Parts, shared: &EventLoopHandle) -> io::Result<Prepared> {
     let doorbells: io::Result<Vec<_>> = parts.queues.iter().map(doorbell).collect();
     let own = match parts.device.info().runs_on {
         RunsOn::Shared => None,
-        RunsOn::Own(name) => Some(EventLoop::spawn(name)?),
+        RunsOn::Own(name) => Some(shared.sibling(name)?),
     };
     let events = own
         .as_ref()

@@ -4,6 +4,7 @@ use std::fmt;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
+use crate::sandbox::SandboxMode;
 use guest::MacAddress;
 use guest::bundle::{self, Bundle, ConsoleDevice, Root};
 use serde::{Deserialize, Serialize};
@@ -79,6 +80,8 @@ pub struct Layer {
     pub mtu: Option<u16>,
     /// Whether there is an entropy source.
     pub rng: Option<bool>,
+    /// How strict the sandbox is.
+    pub sandbox: Option<SandboxMode>,
     /// What is added to the host ports of the bundle.
     pub port_offset: Option<u16>,
     /// Where consoles lead.

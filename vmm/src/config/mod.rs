@@ -24,6 +24,7 @@ use serde::{Deserialize, Serialize};
 pub use validate::Problem;
 
 use crate::layout::VirtioMmioPlace;
+use crate::sandbox::SandboxMode;
 
 /// The least memory that a guest gets: 128 MiB.
 pub const MIN_MEMORY: u64 = 128 << 20;
@@ -61,6 +62,9 @@ pub struct VmSpec {
     pub devices: Vec<DeviceSpec>,
     /// A folder where unpacked kernels are kept; without one, a kernel is unpacked at every start.
     pub kernel_cache: Option<PathBuf>,
+    /// How strict the sandbox is.
+    #[serde(default)]
+    pub sandbox: SandboxMode,
 }
 
 impl VmSpec {
@@ -168,6 +172,8 @@ pub enum Field {
     Disk,
     /// The socket device.
     Vsock,
+    /// [`VmSpec::sandbox`].
+    Sandbox,
 }
 
 impl Field {
@@ -189,6 +195,7 @@ impl Field {
             Self::Share => "share",
             Self::Disk => "disk",
             Self::Vsock => "vsock",
+            Self::Sandbox => "sandbox",
         }
     }
 }

@@ -3,6 +3,8 @@
 use std::path::PathBuf;
 
 use super::layer::{Layer, Origin, Setting};
+use crate::sandbox::SandboxMode;
+
 use super::value::{ConsolePort, MemorySize, NetChoice, UserChoice};
 use super::{
     ConsoleSpec, DeviceSpec, DiskFormat, Field, Forward, NetBackendSpec, NetSpec, Problem,
@@ -105,6 +107,7 @@ impl<'a> Merge<'a> {
             transport,
             devices,
             kernel_cache: None,
+            sandbox: self.sandbox(),
         }
     }
 
@@ -169,6 +172,14 @@ impl<'a> Merge<'a> {
         };
         self.note(Field::Transport, transport.to_string(), origin);
         transport
+    }
+
+    fn sandbox(&mut self) -> SandboxMode {
+        let Some((mode, origin)) = self.last(|l| l.sandbox) else {
+            return SandboxMode::default();
+        };
+        self.note(Field::Sandbox, mode.to_string(), origin);
+        mode
     }
 
     fn cmdline(&mut self) -> String {

@@ -9,6 +9,7 @@ use serde::Deserialize;
 
 pub use self::tap::TapChoice;
 use super::{BlkSpec, ConsoleSpec, FsSpec, Transport, VsockSpec};
+use crate::sandbox::SandboxMode;
 
 /// Why a text is no such value.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -189,6 +190,19 @@ impl FromStr for NetChoice {
                     let want = "a network: none, user[,restrict=on][,host=off][,ipv6=off] or tap[,ifname=NAME]";
                     form(text, want)
                 }),
+        }
+    }
+}
+
+impl FromStr for SandboxMode {
+    type Err = ValueError;
+
+    fn from_str(text: &str) -> Result<Self, ValueError> {
+        match text {
+            "on" => Ok(Self::On),
+            "audit" => Ok(Self::Audit),
+            "off" => Ok(Self::Off),
+            _ => Err(form(text, "a sandbox: on, audit or off")),
         }
     }
 }

@@ -14,6 +14,7 @@ use devices::lock;
 use crate::event::{EventSender, MachineEvent, ResetCause};
 use crate::kvm::{CoalescedRing, Exit, Failure, Kicker, Vcpu};
 use crate::layout::pio;
+use crate::sandbox::Sandbox;
 
 /// What all vCPU threads of a machine share.
 #[derive(Debug)]
@@ -112,7 +113,11 @@ impl VcpuThreads {
     ///
     /// # Errors
     /// A thread or the signal handler could not be had.
-    pub(crate) fn start(vcpus: Vec<Vcpu>, context: &Arc<VcpuContext>) -> io::Result<Self> {
+    pub(crate) fn start(
+        vcpus: Vec<Vcpu>,
+        context: &Arc<VcpuContext>,
+        sandbox: &Arc<Sandbox>,
+    ) -> io::Result<Self> {
         let kicker = Kicker::install()?;
         let stop = Arc::new(AtomicBool::new(false));
         let mut this = Self {
@@ -123,12 +128,21 @@ impl VcpuThreads {
         for (id, vcpu) in vcpus.into_iter().enumerate() {
             let context = Arc::clone(context);
             let stop = Arc::clone(&this.stop);
-            let body = move || run(vcpu, &context, &stop);
-            this.threads.push(
-                thread::Builder::new()
-                    .name(format!("vcpu{id}"))
-                    .spawn(body)?,
-            );
+            let sandbox = Arc::clone(sandbox);
+            let name = format!("vcpu{id}");
+            let role = name.clone();
+            let body = move || match sandbox.confine(&role) {
+                Ok(()) => run(vcpu, &context, &stop),
+                Err(error) => {
+                    log::error!("{role} cannot be confined and does not run: {error}");
+                    context.events.send(MachineEvent::Failed {
+                        failure: Failure::Run(error.raw_os_error().unwrap_or(libc::EPERM)),
+                        instruction_pointer: None,
+                    });
+                }
+            };
+            this.threads
+                .push(thread::Builder::new().name(name).spawn(body)?);
         }
         Ok(this)
     }

@@ -8,6 +8,7 @@ use serde::Serialize;
 use vmm::boot::BootError;
 use vmm::config::{ConsoleSpec, DeviceSpec};
 use vmm::kvm::{Failure, KvmError};
+use vmm::sandbox::Notice;
 use vmm::{Error, ExitReason, Landmark, Limits, Observer, Outcome};
 
 use super::plan::Plan;
@@ -39,12 +40,31 @@ pub(crate) fn launch(plan: &Plan, output: Output) -> Result<Exit, Stop> {
     if uses_terminal(plan) && io::stdin().is_terminal() {
         output.note("this terminal is the guest's; Ctrl-] asks it to shut down, twice ends it");
     }
-    let outcome =
-        vmm::run(spec, limits, &mut watcher).map_err(|error| not_started(plan, &error))?;
+    let outcome = vmm::run(spec, limits, notice(plan, output), &mut watcher)
+        .map_err(|error| not_started(plan, &error))?;
     if output.is_json() {
         output.json(&Report::new(&outcome))?;
     }
     ended(plan, &outcome, output)
+}
+
+/// What is said when the sandbox ends the process.
+fn notice(plan: &Plan, output: Output) -> Notice {
+    let name = &plan.resolved.spec.name;
+    let diagnostic = Diagnostic::new(
+        Exit::Sandbox,
+        "sandbox",
+        format!("the sandbox ended `{name}`"),
+    );
+    let (head, tail) = output.around_cause(diagnostic.hint(
+        "`--sandbox audit` runs it all the same and has the kernel log what is missing (`dmesg`); \
+         please report it",
+    ));
+    Notice {
+        head,
+        tail,
+        status: Exit::Sandbox.code(),
+    }
 }
 
 /// Tells how far the guest is.
@@ -274,6 +294,9 @@ fn not_started(plan: &Plan, error: &Error) -> Diagnostic {
                 .hint()
                 .unwrap_or_else(|| device_hint(error).to_owned()),
         ),
+        Error::Sandbox(_) => failure("sandbox", message)
+            .because(error)
+            .hint("`pcp-vmm doctor` tells what this kernel offers; `--sandbox off` does without"),
         Error::Start { .. } | Error::Supervisor(_) => failure("start", message)
             .because(error)
             .hint("`pcp-vmm doctor` checks this machine's limits"),

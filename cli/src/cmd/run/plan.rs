@@ -174,6 +174,7 @@ fn split(args: &RunArgs, matches: &ArgMatches) -> (Layer, Layer) {
     layer_of("memory", &|layer| layer.memory = args.memory);
     layer_of("cpus", &|layer| layer.cpus = args.cpus);
     layer_of("net", &|layer| layer.net = args.net.clone());
+    layer_of("sandbox", &|layer| layer.sandbox = args.sandbox);
     layer_of("port_offset", &|layer| layer.port_offset = args.port_offset);
     (environment, flags)
 }

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use super::*;
 use crate::config::{Forward, UserSpec};
+use crate::sandbox::SandboxMode;
 
 /// A spec without fault, whose kernel is this source file.
 fn good() -> VmSpec {
@@ -23,6 +24,7 @@ fn good() -> VmSpec {
         ],
         transport: Transport::Pci,
         kernel_cache: None,
+        sandbox: SandboxMode::default(),
     }
 }
 

@@ -151,11 +151,14 @@ pub(crate) struct RunArgs {
     pub(crate) mtu: Option<u16>,
 
     /// Share a folder over virtio-fs (`mount -t virtiofs TAG /mnt`) or, with `proto=9p`, over 9p
-    /// (`mount -t 9p -o trans=virtio,version=9p2000.L TAG /mnt`). A comma in the path is doubled.
+    /// (`mount -t 9p -o trans=virtio,version=9p2000.L TAG /mnt`). Further options:
+    /// `cache=never|auto|always`, `security=none|passthrough|mapped-xattr` (9p), `uidmap=` and
+    /// `gidmap=GUEST:HOST:COUNT`, and `only=FILE`, a list of the paths that alone are visible at the
+    /// top. A comma in the path is doubled.
     #[arg(
         short,
         long,
-        value_name = "TAG=PATH[,ro][,OPTION]...",
+        value_name = "TAG=PATH[,ro][,proto=9p][,OPTION]...",
         help_heading = "Devices"
     )]
     pub(crate) share: Vec<ShareValue>,

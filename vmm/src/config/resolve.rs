@@ -310,9 +310,16 @@ impl<'a> Merge<'a> {
                 let path = spec.path.display();
                 let how = match spec.protocol {
                     ShareProtocol::VirtioFs => format!("cache={}", spec.cache),
-                    ShareProtocol::P9 => "proto=9p".to_owned(),
+                    ShareProtocol::P9 => format!("proto=9p,security={}", spec.security),
                 };
-                let text = format!("{}={path},{mode},{how}", spec.tag);
+                let mut text = format!("{}={path},{mode},{how}", spec.tag);
+                for (name, map) in [("uidmap", &spec.uid_map), ("gidmap", &spec.gid_map)] {
+                    let ranges = map.iter().map(|range| format!(",{name}={range}"));
+                    text.extend(ranges);
+                }
+                if let Some(only) = &spec.only {
+                    text += &format!(",only={}", only.display());
+                }
                 self.note(Field::Share, text, origin);
                 devices.push(DeviceSpec::Fs(spec));
             }

@@ -304,6 +304,14 @@ impl Rules {
                 "add `proto=9p`, or leave `security` out",
             );
         }
+        let translated = !fs.uid_map.is_empty() || !fs.gid_map.is_empty();
+        if translated && fs.security == Security::MappedXattr {
+            self.add(
+                Field::Share,
+                format!("share `{tag}`: owners in attributes are not translated"),
+                "leave out `uidmap` and `gidmap`, or `security`",
+            );
+        }
         let shown = fs.path.display();
         match fs.path.metadata() {
             Ok(meta) if meta.is_dir() => {}

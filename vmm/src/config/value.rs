@@ -262,7 +262,9 @@ impl FromStr for ConsoleValue {
 }
 
 /// What may follow the path of a shared folder.
-const SHARE_OPTIONS: &str = "ro, rw, proto=virtiofs|9p, cache=never|auto|always";
+const SHARE_OPTIONS: &str = "ro, rw, proto=virtiofs|9p, cache=never|auto|always, \
+    security=none|passthrough|mapped-xattr, uidmap=GUEST:HOST:COUNT, gidmap=GUEST:HOST:COUNT, \
+    only=FILE";
 
 /// A shared folder: `TAG=PATH[,OPTION]…`.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -290,6 +292,10 @@ impl FromStr for ShareValue {
                 ("rw", _) => spec.read_only = false,
                 (_, Some(("cache", policy))) => spec.cache = policy.parse().map_err(part)?,
                 (_, Some(("proto", protocol))) => spec.protocol = protocol.parse().map_err(part)?,
+                (_, Some(("security", model))) => spec.security = model.parse().map_err(part)?,
+                (_, Some(("uidmap", range))) => spec.uid_map.push(range.parse().map_err(part)?),
+                (_, Some(("gidmap", range))) => spec.gid_map.push(range.parse().map_err(part)?),
+                (_, Some(("only", file))) => spec.only = Some(file.into()),
                 _ => return Err(unknown(option, SHARE_OPTIONS)),
             }
         }
@@ -411,7 +417,7 @@ from_string!(
 mod tests {
     use std::path::Path;
 
-    use super::super::{Cache, ShareProtocol};
+    use super::super::{Cache, Security, ShareProtocol};
     use super::*;
     use crate::config::{CacheMode, DiskFormat, IoMode};
 
@@ -493,9 +499,13 @@ mod tests {
             ..FsSpec::new("src", "/a,b")
         };
         assert_eq!(share.0, want);
-        let share: ShareValue = "s=/,proto=9p".parse().unwrap();
+        let text = "s=/,proto=9p,security=mapped-xattr,uidmap=0:1000:1,uidmap=1:5:2,only=l";
+        let share: ShareValue = text.parse().unwrap();
         let want = FsSpec {
             protocol: ShareProtocol::P9,
+            security: Security::MappedXattr,
+            uid_map: vec!["0:1000:1".parse().unwrap(), "1:5:2".parse().unwrap()],
+            only: Some("l".into()),
             ..FsSpec::new("s", "/")
         };
         assert_eq!(share.0, want);
@@ -507,6 +517,8 @@ mod tests {
             "src=/a,w",
             "src=/a,cache=x",
             "src=/a,proto=nfs",
+            "src=/a,security=mapped",
+            "src=/a,uidmap=0:1",
             "src=/a,",
         ] {
             assert!(text.parse::<ShareValue>().is_err(), "{text}");

@@ -17,7 +17,9 @@ use super::file::passed;
 use super::handle::{Handle, HandleId};
 use super::lookup::{Found, check_name};
 use super::node::{Key, NodeId};
+use super::owner::FILE_MODE;
 use super::resolve::{NAME_ITSELF, proc_path};
+use super::spec::Security;
 
 /// What a new file is to be.
 #[derive(Debug, Clone, Copy)]
@@ -42,9 +44,13 @@ impl Share {
     /// # Errors
     /// The share is read-only, the name is taken or invalid, or the system refused.
     pub fn make_dir(&mut self, parent: NodeId, name: &CStr, new: NewFile) -> Result<Found, Errno> {
+        if self.is_mapped() {
+            let mode = new.mode & 0o7777 | FileType::Directory.as_raw_mode();
+            return self.make_mapped_dir(parent, name, NewFile { mode, ..new });
+        }
         let new = NewFile {
             mode: new.mode & 0o1777,
-            ..new
+            ..self.on_host(new)?
         };
         let dir = self.dir_to_change(parent, name)?;
         mkdirat(&dir, name, new.permissions())?;
@@ -68,6 +74,11 @@ impl Share {
             FileType::Directory | FileType::Symlink => return Err(Errno::INVAL),
             kind => kind,
         };
+        if self.is_mapped() {
+            let mode = new.mode & 0o7777 | kind.as_raw_mode();
+            return self.make_mapped(parent, name, NewFile { mode, ..new }, Some(device), b"");
+        }
+        let new = self.on_host(new)?;
         let dir = self.dir_to_change(parent, name)?;
         let device = makedev(device.0, device.1);
         mknodat(&dir, name, kind, new.permissions(), device)?;
@@ -85,6 +96,12 @@ impl Share {
         target: &CStr,
         new: NewFile,
     ) -> Result<Found, Errno> {
+        if self.is_mapped() {
+            let mode = 0o777 | FileType::Symlink.as_raw_mode();
+            let new = NewFile { mode, ..new };
+            return self.make_mapped(parent, name, new, None, target.to_bytes());
+        }
+        let new = self.on_host(new)?;
         let dir = self.dir_to_change(parent, name)?;
         symlinkat(target, &dir, name)?;
         self.settle_named(parent, &dir, name, NewFile { mode: 0, ..new })
@@ -129,14 +146,27 @@ impl Share {
         let exclusive = OFlags::from_bits_retain(flags).contains(OFlags::EXCL);
         let flags = passed(flags);
         let host = OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let fd = match openat(&dir, name, flags | host, new.permissions()) {
+        let mode = if self.is_mapped() {
+            FILE_MODE
+        } else {
+            new.permissions()
+        };
+        let owner = self.on_host(new)?;
+        let fd = match openat(&dir, name, flags | host, mode) {
             Err(Errno::EXIST) if !exclusive => {
                 drop(permit);
                 return self.open_existing(parent, name, flags);
             }
             opened => opened?,
         };
-        let stat = match self.settle(&dir, &fd, new, fstat(&fd)?) {
+        let settled = if self.is_mapped() {
+            let mode = new.mode & 0o7777 | FileType::RegularFile.as_raw_mode();
+            self.map_new(&fd, NewFile { mode, ..new }, None)
+                .and_then(|()| fstat(&fd))
+        } else {
+            self.settle(&dir, &fd, owner, fstat(&fd)?)
+        };
+        let stat = match settled {
             Ok(stat) => stat,
             Err(error) => {
                 let _ = unlinkat(&dir, name, AtFlags::empty());
@@ -186,9 +216,14 @@ impl Share {
             OFlags::EXCL
         };
         let host = OFlags::TMPFILE | OFlags::CLOEXEC | excl;
+        if self.is_mapped() {
+            return Err(Errno::OPNOTSUPP);
+        }
+        let new = self.on_host(new)?;
         let fd = openat(&dir, c".", flags | host, new.permissions())?;
         let stat = self.settle(&dir, &fd, new, fstat(&fd)?)?;
         let node = self.nodes.intern(None, &stat)?;
+        let stat = self.shown_fd(&fd, stat);
         let handle = self.add_handle(Handle::new(fd, node, flags, permit));
         Ok((Found { node, stat }, handle))
     }
@@ -197,6 +232,7 @@ impl Share {
     pub(super) fn dir_to_change(&mut self, parent: NodeId, name: &CStr) -> Result<Fd, Errno> {
         check_name(name)?;
         self.writable()?;
+        self.check_visible(parent, name)?;
         self.dir_fd(parent)
     }
 
@@ -240,7 +276,12 @@ impl Share {
     fn is_settled(&self, stat: &Stat, new: NewFile) -> bool {
         let owned = stat.st_uid == new.uid && stat.st_gid == new.gid;
         let masked = new.mode & 0o777 & !stat.st_mode;
-        (owned || !self.privileged) && masked == 0
+        (owned || !self.owns()) && masked == 0
+    }
+
+    /// Whether new files are to get the guest's owner.
+    fn owns(&self) -> bool {
+        self.privileged || self.security == Security::Passthrough
     }
 
     /// Gives a new file its owner, if we may, and the permission bits that our own umask took.
@@ -249,14 +290,15 @@ impl Share {
             return Ok(stat);
         }
         let mut mode = stat.st_mode & 0o7777;
-        if self.privileged {
+        if self.owns() {
             // A set-group-id directory hands its group down.
             let inherits = fstat(dir)?.st_mode & 0o2000 != 0;
             let group = (!inherits).then(|| Gid::from_raw(new.gid));
             let owner = Some(Uid::from_raw(new.uid));
             match chownat(fd, c"", owner, group, AtFlags::EMPTY_PATH) {
+                Ok(()) => {}
                 // A root in name only, of a user namespace: the file stays ours.
-                Ok(()) | Err(Errno::PERM | Errno::INVAL) => {}
+                Err(Errno::PERM | Errno::INVAL) if self.security != Security::Passthrough => {}
                 Err(error) => return Err(error),
             }
             mode |= new.mode & 0o7000;

@@ -74,8 +74,8 @@ impl Listing {
     /// # Errors
     /// The directory cannot be read.
     pub fn peek(&mut self, share: &Share) -> Result<Option<DirEntry<'_>>, Errno> {
-        if self.at >= self.entries.len() && !self.end {
-            self.fill()?;
+        while self.at >= self.entries.len() && !self.end {
+            self.fill(share)?;
         }
         let Some(raw) = self.entries.get(self.at) else {
             return Ok(None);
@@ -88,7 +88,11 @@ impl Listing {
         Ok(Some(DirEntry {
             name,
             ino: share.shown_ino(self.dev, ino),
-            kind: raw.kind,
+            kind: match raw.kind {
+                // What it is to the guest is in its attributes.
+                FileType::RegularFile if share.is_mapped() => FileType::Unknown,
+                kind => kind,
+            },
             next: raw.next,
         }))
     }
@@ -121,7 +125,7 @@ impl Listing {
         }
     }
 
-    fn fill(&mut self) -> Result<(), Errno> {
+    fn fill(&mut self, share: &Share) -> Result<(), Errno> {
         self.entries.clear();
         self.names.clear();
         self.at = 0;
@@ -133,6 +137,12 @@ impl Listing {
                 break;
             };
             let entry = entry?;
+            if !share.is_visible(self.node, entry.file_name().to_bytes()) {
+                if raw.is_buffer_empty() {
+                    break;
+                }
+                continue;
+            }
             self.entries.push(Raw {
                 ino: entry.ino(),
                 next: entry.next_entry_cookie(),

@@ -16,6 +16,7 @@ use super::budget::Permit;
 use super::fds::Fd;
 use super::handle::{Handle, HandleId};
 use super::node::NodeId;
+use super::setattr::Change;
 use crate::sys;
 
 /// What of a guest's `open` flags reaches the host: the others are the guest's own affair, or
@@ -79,6 +80,7 @@ impl Share {
         let permit = Permit::take(1)?;
         let fd = self.open_file(node, flags)?;
         let stat = fstat(&fd)?;
+        let stat = self.shown_fd(&fd, stat);
         let flags = flags.difference(OFlags::TRUNC);
         let handle = self.add_handle(Handle::new(fd, node, flags, permit));
         Ok((handle, stat))
@@ -118,7 +120,9 @@ impl Share {
     /// # Errors
     /// The handle is none of the file's.
     pub fn handle_attributes(&mut self, node: NodeId, handle: HandleId) -> Result<Stat, Errno> {
-        fstat(self.handle_fd(node, handle)?)
+        let fd = self.handle_fd(node, handle)?;
+        let stat = fstat(&fd)?;
+        Ok(self.shown_fd(&fd, stat))
     }
 
     /// The descriptor to read `node` by: that of its handle or, if the guest opened none, a cached
@@ -178,14 +182,24 @@ impl Share {
     /// # Errors
     /// The handle is none of the file's, or the change was refused.
     pub fn drop_setid(&mut self, node: NodeId, handle: HandleId) -> Result<(), Errno> {
-        if !self.privileged {
+        if !self.privileged && !self.is_mapped() {
             return Ok(());
         }
         let fd = self.handle_fd(node, handle)?;
-        let mode = fstat(&fd)?.st_mode & 0o7777;
+        let mode = self.shown_fd(&fd, fstat(&fd)?).st_mode & 0o7777;
         let kept = without_setid(mode);
         if kept != mode {
             self.writable()?;
+            if self.is_mapped() {
+                let mode = Some(kept);
+                return self.map_change(
+                    &fd,
+                    &Change {
+                        mode,
+                        ..Change::default()
+                    },
+                );
+            }
             fchmod(&fd, Mode::from_raw_mode(kept))?;
         }
         Ok(())

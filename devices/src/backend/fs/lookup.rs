@@ -2,12 +2,16 @@
 
 use std::ffi::{CStr, CString};
 
-use rustix::fs::{Access, FileType, Stat, StatVfs, fstatvfs, readlinkat_raw, statat};
+use rustix::fs::{Access, FileType, Stat, StatVfs, fstat, fstatvfs, readlinkat_raw, statat};
 use rustix::io::Errno;
+use rustix::time::{ClockId, clock_gettime};
 
 use super::Share;
 use super::node::NodeId;
 use super::resolve::NAME_ITSELF;
+
+/// Longer than a tick of the clock by which file systems note changes, in nanoseconds.
+const GRAIN: i128 = 20_000_000;
 
 /// The longest name (Linux `NAME_MAX`).
 const NAME_MAX: usize = 255;
@@ -41,6 +45,9 @@ impl Share {
     /// There is no such name, it is not a plain name, or the directory cannot be searched.
     pub fn lookup(&mut self, parent: NodeId, name: &CStr) -> Result<Found, Errno> {
         check_name(name)?;
+        if !self.is_visible(parent, name.to_bytes()) {
+            return Err(Errno::NOENT);
+        }
         let dir = self.dir_fd(parent)?;
         let stat = statat(&dir, name, NAME_ITSELF)?;
         self.found(parent, name, stat)
@@ -56,6 +63,7 @@ impl Share {
         self.note_device(stat.st_dev);
         let node = self.nodes.intern(Some((parent, name.to_bytes())), &stat)?;
         self.close_freed();
+        let stat = self.shown_at(parent, name, stat);
         Ok(Found { node, stat })
     }
 
@@ -76,16 +84,24 @@ impl Share {
     /// # Errors
     /// The file is gone (`ESTALE`) or out of reach.
     pub fn attributes(&mut self, node: NodeId) -> Result<Stat, Errno> {
-        self.stat_node(node)
+        if self.is_mapped() {
+            let fd = self.path_fd(node)?;
+            let stat = fstat(&fd)?;
+            return Ok(self.shown_fd(&fd, stat));
+        }
+        let stat = self.stat_node(node)?;
+        Ok(self.translated(stat))
     }
 
     /// Notes that the guest is told these attributes now; whether they are those that it was told
     /// last, so that what it cached of the file's data still holds.
     pub fn tell(&mut self, node: NodeId, stat: &Stat) -> bool {
         let digest = digest(stat);
+        // What changed this moment may change again without a later time to show for it.
+        let settled = is_settled(stat);
         self.nodes.get_mut(node).is_ok_and(|node| {
             let same = node.told == digest;
-            node.told = digest;
+            node.told = if settled { digest } else { 0 };
             same
         })
     }
@@ -95,6 +111,9 @@ impl Share {
     /// # Errors
     /// The file is no symbolic link, or gone.
     pub fn read_link(&mut self, node: NodeId, buffer: &mut [u8]) -> Result<usize, Errno> {
+        if self.is_mapped_link(node)? {
+            return self.read_mapped_link(node, buffer);
+        }
         if self.nodes.get(node)?.kind != FileType::Symlink {
             return Err(Errno::INVAL);
         }
@@ -107,7 +126,7 @@ impl Share {
     /// # Errors
     /// `EACCES`, or `EROFS` for writing to a read-only share.
     pub fn access(&mut self, node: NodeId, mask: Access, uid: u32, gid: u32) -> Result<(), Errno> {
-        let stat = self.stat_node(node)?;
+        let stat = self.attributes(node)?;
         let kind = FileType::from_raw_mode(stat.st_mode);
         let on_disk = matches!(
             kind,
@@ -186,7 +205,7 @@ impl Share {
             None if node == NodeId::ROOT => node,
             None => return Err(Errno::NOENT),
         };
-        let stat = self.stat_node(parent)?;
+        let stat = self.attributes(parent)?;
         self.remember(parent)?;
         Ok(Found { node: parent, stat })
     }
@@ -221,6 +240,16 @@ fn mixed(dev: u64, ino: u64) -> u64 {
         sum = (sum ^ sum >> 29).wrapping_mul(factor);
     }
     sum ^ sum >> 32
+}
+
+/// Whether the last change lies back by more than the grain of the file system's clock.
+fn is_settled(stat: &Stat) -> bool {
+    let now = clock_gettime(ClockId::RealtimeCoarse);
+    let nanoseconds =
+        |seconds: i64, part: i64| i128::from(seconds) * 1_000_000_000 + i128::from(part);
+    let changed = nanoseconds(stat.st_mtime, stat.st_mtime_nsec.cast_signed());
+    let age = nanoseconds(now.tv_sec, now.tv_nsec) - changed;
+    !(0..GRAIN).contains(&age)
 }
 
 /// A number that changes with a file's data: of the times of its last change and its size.

@@ -19,9 +19,12 @@ mod dir;
 mod fds;
 mod file;
 mod handle;
+mod ids;
 mod lock;
 mod lookup;
 mod node;
+mod only;
+mod owner;
 mod place;
 mod remove;
 mod resolve;
@@ -46,11 +49,14 @@ use fds::{Fd, FdCache};
 pub use file::Sought;
 pub use handle::HandleId;
 use handle::Handles;
+use ids::IdMap;
+pub use ids::IdRange;
 pub use lock::LockOwner;
 use lock::Locks;
 pub use lookup::Found;
 pub use node::NodeId;
 use node::Nodes;
+use only::Only;
 pub use setattr::{Change, Time};
 pub use spec::{Cache, FsSpec, Protocol, Security};
 pub use state::{ShareState, StateError};
@@ -78,6 +84,28 @@ pub enum ShareError {
         /// The directory.
         path: PathBuf,
     },
+    /// The list of what is visible cannot be read.
+    #[error("cannot read list of visible paths {path}")]
+    List {
+        /// The list.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The list of what is visible names something else than an entry of the shared directory.
+    #[error("{entry:?} in {path} is not directly in the shared directory")]
+    ListEntry {
+        /// The list.
+        path: PathBuf,
+        /// The line.
+        entry: String,
+    },
+    /// Owners are to be kept in extended attributes, which needs `/proc`.
+    #[error("cannot keep owners of {path} in attributes without /proc")]
+    Mapped {
+        /// The directory.
+        path: PathBuf,
+    },
 }
 
 /// A directory that a guest shares with the host.
@@ -99,6 +127,10 @@ pub struct Share {
     /// The devices of the files known so far, the root's first: their places tell inode numbers
     /// apart.
     devices: Vec<u64>,
+    security: Security,
+    uids: IdMap,
+    gids: IdMap,
+    only: Option<Only>,
     _permit: Permit,
 }
 
@@ -121,6 +153,14 @@ impl Share {
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let root = openat(CWD, path, flags, Mode::empty()).map_err(failed)?;
         let root_stat = fstat(&root).map_err(failed)?;
+        let only = spec.only.as_ref().map(|file| Only::read(file, path));
+        let only = only.transpose()?;
+        let proc_fds = open_proc_fds();
+        if proc_fds.is_none() && spec.security == Security::MappedXattr {
+            return Err(ShareError::Mapped {
+                path: path.to_owned(),
+            });
+        }
         let sizes = CacheSizes::fitting();
         let permit = Permit::take(sizes.total()).map_err(|_| ShareError::Descriptors {
             path: path.to_owned(),
@@ -128,7 +168,6 @@ impl Share {
         Ok(Self {
             nodes: Nodes::new(&root_stat),
             root_stat,
-            proc_fds: open_proc_fds(),
             openat2: resolve::has_openat2(&root),
             read_only: spec.read_only,
             privileged: geteuid().is_root(),
@@ -139,6 +178,11 @@ impl Share {
             readers: FdCache::new(sizes.readers),
             listings: Vec::new(),
             devices: vec![root_stat.st_dev],
+            security: spec.security,
+            uids: IdMap(spec.uid_map.clone()),
+            gids: IdMap(spec.gid_map.clone()),
+            only,
+            proc_fds,
             root: Arc::new(root),
             _permit: permit,
         })

@@ -56,6 +56,7 @@ impl Share {
     ) -> Result<(), Errno> {
         let flags = RenameFlags::from_bits(flags).ok_or(Errno::INVAL)?;
         check_name(to.1)?;
+        self.check_visible(to.0, to.1)?;
         let from_dir = self.dir_to_change(from.0, from.1)?;
         let to_dir = self.dir_fd(to.0)?;
         let stat = statat(&from_dir, from.1, NAME_ITSELF)?;

@@ -58,6 +58,11 @@ impl Share {
             Some(handle) => self.handle_fd(node, handle)?,
             None => self.path_fd(node)?,
         };
+        let change = &self.change_on_host(change)?;
+        if self.is_mapped() {
+            self.map_change(&fd, change)?;
+            return self.change_data(node, handle, &fd, change);
+        }
         if change.uid.is_some() || change.gid.is_some() {
             let owner = change.uid.filter(|id| *id != u32::MAX).map(Uid::from_raw);
             let group = change.gid.filter(|id| *id != u32::MAX).map(Gid::from_raw);
@@ -69,19 +74,51 @@ impl Share {
             }
             self.set_mode(node, &fd, mode & 0o7777)?;
         }
+        self.change_data(node, handle, &fd, change)
+    }
+
+    /// Changes size and times.
+    fn change_data(
+        &mut self,
+        node: NodeId,
+        handle: Option<HandleId>,
+        fd: &Fd,
+        change: &Change,
+    ) -> Result<Stat, Errno> {
         if let Some(size) = change.size {
             self.resize(node, handle, size)?;
-            if change.drop_setid && self.privileged {
-                let mode = fstat(&fd)?.st_mode & 0o7777;
-                if without_setid(mode) != mode {
-                    self.set_mode(node, &fd, without_setid(mode))?;
-                }
+            if change.drop_setid {
+                self.drop_setid_of(node, fd)?;
             }
         }
         if change.atime.is_some() || change.mtime.is_some() {
-            self.set_times(&fd, change)?;
+            self.set_times(fd, change)?;
         }
-        fstat(&fd)
+        let stat = fstat(fd)?;
+        Ok(self.shown_fd(fd, stat))
+    }
+
+    /// Clears set-user-id and set-group-id bits, where the kernel does not do it for us.
+    fn drop_setid_of(&mut self, node: NodeId, fd: &Fd) -> Result<(), Errno> {
+        let mode = self.shown_fd(fd, fstat(fd)?).st_mode & 0o7777;
+        let kept = without_setid(mode);
+        if kept == mode {
+            return Ok(());
+        }
+        if self.is_mapped() {
+            let mode = Some(kept);
+            return self.map_change(
+                fd,
+                &Change {
+                    mode,
+                    ..Change::default()
+                },
+            );
+        }
+        if self.privileged {
+            self.set_mode(node, fd, kept)?;
+        }
+        Ok(())
     }
 
     fn set_mode(&mut self, node: NodeId, fd: &Fd, mode: u32) -> Result<(), Errno> {

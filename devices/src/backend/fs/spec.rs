@@ -6,6 +6,8 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+use super::ids::IdRange;
+
 /// How far the guest may rely on what it has seen of the share.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -136,6 +138,15 @@ pub struct FsSpec {
     /// How the guest's owners and modes are kept; of 9p alone.
     #[serde(default)]
     pub security: Security,
+    /// The guest's users and the host's that they stand for; if empty, each is itself.
+    #[serde(default)]
+    pub uid_map: Vec<IdRange>,
+    /// The same for groups.
+    #[serde(default)]
+    pub gid_map: Vec<IdRange>,
+    /// A file that lists the names, or paths, which alone are visible at the top.
+    #[serde(default)]
+    pub only: Option<PathBuf>,
 }
 
 impl FsSpec {
@@ -149,6 +160,9 @@ impl FsSpec {
             cache: Cache::default(),
             protocol: Protocol::default(),
             security: Security::default(),
+            uid_map: Vec::new(),
+            gid_map: Vec::new(),
+            only: None,
         }
     }
 }

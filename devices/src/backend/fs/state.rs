@@ -158,6 +158,9 @@ impl Share {
         let mut places = Vec::with_capacity(state.places.len());
         for (parent, name) in &state.places {
             let name = unescape(name).ok_or(StateError::Name)?;
+            if !self.is_visible(NodeId::from_raw(*parent), &name) {
+                return Err(StateError::Name);
+            }
             places.push(Place {
                 parent: NodeId::from_raw(*parent),
                 name: name.into(),

@@ -16,7 +16,11 @@ use rustix::io::Errno;
 use super::Share;
 use super::fds::Fd;
 use super::node::NodeId;
+use super::owner::without_hidden;
 use super::resolve::proc_path;
+
+/// The longest list of names (Linux `XATTR_LIST_MAX`).
+const LIST_MAX: usize = 64 << 10;
 
 /// How a file's attributes are reached. The descriptor is kept open for as long.
 enum Reach {
@@ -48,6 +52,9 @@ impl Share {
         name: &CStr,
         buffer: &mut [u8],
     ) -> Result<usize, Errno> {
+        if self.hides_xattr(name.to_bytes()) {
+            return Err(Errno::NODATA);
+        }
         match (self.reach(node)?, buffer.is_empty()) {
             (Reach::Path(path, _fd), true) => getxattr_query(path, name),
             (Reach::Path(path, _fd), false) => getxattr(path, name, &mut *buffer),
@@ -62,6 +69,27 @@ impl Share {
     /// # Errors
     /// `ERANGE` if the buffer is too small.
     pub fn list_xattrs(&mut self, node: NodeId, buffer: &mut [u8]) -> Result<usize, Errno> {
+        if self.is_mapped() {
+            return self.list_mapped(node, buffer);
+        }
+        self.list_all(node, buffer)
+    }
+
+    /// The list without the attributes that are for us.
+    fn list_mapped(&mut self, node: NodeId, buffer: &mut [u8]) -> Result<usize, Errno> {
+        let mut all = vec![0; LIST_MAX];
+        let len = self.list_all(node, &mut all)?;
+        all.truncate(len);
+        let shown = without_hidden(&all);
+        if buffer.is_empty() {
+            return Ok(shown.len());
+        }
+        let room = buffer.get_mut(..shown.len()).ok_or(Errno::RANGE)?;
+        room.copy_from_slice(&shown);
+        Ok(shown.len())
+    }
+
+    fn list_all(&mut self, node: NodeId, buffer: &mut [u8]) -> Result<usize, Errno> {
         match (self.reach(node)?, buffer.is_empty()) {
             (Reach::Path(path, _fd), true) => listxattr_query(path),
             (Reach::Path(path, _fd), false) => listxattr(path, &mut *buffer),
@@ -82,6 +110,9 @@ impl Share {
         flags: u32,
     ) -> Result<(), Errno> {
         self.writable()?;
+        if self.hides_xattr(name.to_bytes()) {
+            return Err(Errno::ACCESS);
+        }
         let flags = XattrFlags::from_bits(flags).ok_or(Errno::INVAL)?;
         match self.reach(node)? {
             Reach::Path(path, _fd) => setxattr(path, name, value, flags),
@@ -95,6 +126,9 @@ impl Share {
     /// The share is read-only, or there is no such attribute.
     pub fn remove_xattr(&mut self, node: NodeId, name: &CStr) -> Result<(), Errno> {
         self.writable()?;
+        if self.hides_xattr(name.to_bytes()) {
+            return Err(Errno::ACCESS);
+        }
         match self.reach(node)? {
             Reach::Path(path, _fd) => removexattr(path, name),
             Reach::Descriptor(fd) => fremovexattr(fd, name),

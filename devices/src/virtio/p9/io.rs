@@ -32,16 +32,20 @@ impl Server {
         let fid = self.fids.get(number)?;
         fid.not_open()?;
         let (node, uid) = (fid.node, fid.uid);
+        let asked = OFlags::from_bits_retain(flags);
         let (open, stat) = if self.share.is_dir(node)? {
+            if asked & OFlags::ACCMODE != OFlags::RDONLY || asked.contains(OFlags::TRUNC) {
+                return Err(Errno::ISDIR);
+            }
             let stat = self.share.attributes(node)?;
             (Open::Dir(self.share.open_dir_handle(node)?), stat)
         } else {
-            if OFlags::from_bits_retain(flags).contains(OFlags::DIRECTORY) {
+            if asked.contains(OFlags::DIRECTORY) {
                 return Err(Errno::NOTDIR);
             }
             let (handle, stat) = self.share.open_handle(node, flags)?;
             let file = open_file(handle, flags, uid);
-            if file.drop_setid && OFlags::from_bits_retain(flags).contains(OFlags::TRUNC) {
+            if file.drop_setid && asked.contains(OFlags::TRUNC) {
                 self.share.drop_setid(node, handle)?;
             }
             (Open::File(file), stat)

@@ -5,5 +5,6 @@ mod files;
 mod hostile;
 mod locks;
 mod names;
+mod security;
 mod session;
 mod xattrs;

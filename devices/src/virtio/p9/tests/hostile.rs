@@ -79,6 +79,7 @@ fn fids_that_are_not_what_is_asked_of_them_are_errors() {
     assert_eq!(client.walk_to(file, u32::MAX, &[]), Err(Errno::BADF));
     assert_eq!(client.clunk(12345), Err(Errno::BADF));
     assert_eq!(client.open(dir, RDWR), Err(Errno::BADF));
+    assert_eq!(client.open(ROOT, RDWR), Err(Errno::ISDIR));
     let read = client.read(open, u64::MAX, 10);
     assert_eq!(read, Err(Errno::INVAL));
 }

@@ -7,6 +7,7 @@
 pub mod fs;
 pub mod held;
 pub mod net;
+pub mod ram;
 pub mod uring;
 
 use std::io;

@@ -13,6 +13,7 @@ use devices::backend::block::Disk;
 use devices::backend::console::{Console, ConsoleError, ConsoleHandle, ConsolePump};
 use devices::bus::{Bus, Overlap};
 use devices::event_loop::EventLoop;
+use devices::virtio::balloon::Balloon;
 use devices::virtio::blk::VirtioBlk;
 use devices::virtio::console::VirtioConsole;
 use devices::virtio::device::VirtioDevice;
@@ -195,7 +196,7 @@ fn make_device(
         )?),
         DeviceSpec::Net(net) => {
             let net = Net::new(net)?;
-            kept.forwards.extend(net.forwards());
+            kept.controls.forwards.extend(net.forwards());
             Box::new(net)
         }
         DeviceSpec::Fs(share) => match share.protocol {
@@ -207,6 +208,11 @@ fn make_device(
             kept.disks.push(disk.clone());
             let queues = blk.queues.unwrap_or(u16::from(cpus).min(BLK_QUEUES));
             Box::new(VirtioBlk::new(number, disk, queues)?)
+        }
+        DeviceSpec::Balloon(balloon) => {
+            let balloon = Balloon::new(balloon)?;
+            kept.controls.balloon = Some(balloon.handle());
+            Box::new(balloon)
         }
         DeviceSpec::Vsock(vsock) => {
             let vsock = Vsock::new(vsock)?;

@@ -23,6 +23,7 @@ use std::time::Instant;
 pub use devices::backend::net::user::ForwardControl;
 pub use error::Error;
 pub use event::{Landmark, ResetCause};
+pub use machine::Controls;
 pub use supervisor::{ExitReason, Limits, Observer, Outcome};
 
 use config::VmSpec;

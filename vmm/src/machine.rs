@@ -11,6 +11,7 @@ use devices::backend::net::user::ForwardControl;
 use devices::backend::unix_socket::SocketPlace;
 use devices::event_loop::EventLoop;
 use devices::lock;
+use devices::virtio::balloon::BalloonHandle;
 
 use crate::event::EventReceiver;
 use crate::kvm::Vm;
@@ -23,7 +24,16 @@ use crate::vcpu::{VcpuContext, VcpuThreads};
 pub(crate) struct Kept {
     pub(crate) disks: Vec<Disk>,
     pub(crate) sockets: Vec<Arc<SocketPlace>>,
-    pub(crate) forwards: Vec<ForwardControl>,
+    pub(crate) controls: Controls,
+}
+
+/// What can be asked of a machine while it runs.
+#[derive(Debug, Clone, Default)]
+pub struct Controls {
+    /// The memory balloon, if the machine has one.
+    pub balloon: Option<BalloonHandle>,
+    /// The host ports that lead into the machine, for each card with a user-mode network.
+    pub forwards: Vec<ForwardControl>,
 }
 
 impl Kept {

@@ -11,12 +11,10 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM};
 use signal_hook::{flag, low_level::pipe};
 
-use devices::backend::net::user::ForwardControl;
-
 use crate::error::Error;
 use crate::event::{EventReceiver, Landmark, MachineEvent, ResetCause};
 use crate::kvm::Failure;
-use crate::machine::Machine;
+use crate::machine::{Controls, Machine};
 
 /// How long a guest that panicked may still print and reset itself.
 const PANIC_GRACE: Duration = Duration::from_secs(3);
@@ -76,10 +74,9 @@ pub struct Outcome {
 
 /// Somebody who wants to know how a run goes.
 pub trait Observer {
-    /// The machine runs: `forwards` change the host ports that lead into it, one for each card with a
-    /// user-mode network.
-    fn started(&mut self, forwards: &[ForwardControl]) {
-        let _ = forwards;
+    /// The machine runs, and takes requests by `controls` until it ends.
+    fn started(&mut self, controls: &Controls) {
+        let _ = controls;
     }
 
     /// The guest came to `landmark`, `after` the start of the run.
@@ -168,7 +165,7 @@ pub(crate) fn supervise(
         interrupted: 0,
         instruction_pointer: None,
     };
-    run.observer.started(&machine.kept.forwards);
+    run.observer.started(&machine.kept.controls);
     let reason = run.wait(&mut signals)?;
     let (phases, instruction_pointer) = (run.phases, run.instruction_pointer);
     let duration = started.elapsed();

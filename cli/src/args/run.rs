@@ -178,6 +178,18 @@ pub(crate) struct RunArgs {
     #[arg(long, value_name = "[serial=|virtio=]PLACE", help_heading = "Devices")]
     pub(crate) console: Vec<ConsoleValue>,
 
+    /// Have a memory balloon: what the guest does not use goes back to the host; with SIZE, it is
+    /// asked to give as much as that at first.
+    #[arg(
+        long,
+        value_name = "SIZE",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "0",
+        help_heading = "Devices"
+    )]
+    pub(crate) balloon: Option<MemorySize>,
+
     /// Have a socket device (vsock). The Unix socket PATH leads into the guest: write `CONNECT PORT`
     /// and an end of line first. The guest reaches the Unix socket PATH_P as port P of context 2.
     #[arg(long, value_name = "cid=N,socket=PATH", help_heading = "Devices")]

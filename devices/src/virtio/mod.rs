@@ -1,5 +1,6 @@
 //! Virtio devices (VIRTIO 1.3), the status machine they share, and their transports.
 
+pub mod balloon;
 pub mod blk;
 mod buffers;
 pub mod console;

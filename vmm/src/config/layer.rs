@@ -93,6 +93,8 @@ pub struct Layer {
     pub share: Vec<ShareValue>,
     /// Disks.
     pub disk: Vec<DiskValue>,
+    /// What the guest is to give of its memory by a balloon.
+    pub balloon: Option<MemorySize>,
     /// The socket device.
     pub vsock: Option<VsockValue>,
 }

@@ -17,6 +17,7 @@ pub use devices::backend::fs::{Cache, FsSpec, Protocol as ShareProtocol, Securit
 pub use devices::backend::net::{
     Forward, ForwardError, NetBackendSpec, NetSpec, Protocol, TapSource, TapSpec, UserSpec,
 };
+pub use devices::virtio::balloon::BalloonSpec;
 pub use devices::virtio::vsock::VsockSpec;
 pub use layer::{Layer, Origin, Setting};
 pub use resolve::Resolved;
@@ -121,6 +122,8 @@ pub enum DeviceSpec {
     Blk(BlkSpec),
     /// A virtio entropy source.
     Rng,
+    /// A virtio memory balloon.
+    Balloon(BalloonSpec),
     /// A virtio socket device.
     Vsock(VsockSpec),
 }
@@ -135,6 +138,7 @@ impl DeviceSpec {
             Self::Fs(_) => "fs",
             Self::Blk(_) => "blk",
             Self::Rng => "rng",
+            Self::Balloon(_) => "balloon",
             Self::Vsock(_) => "vsock",
         }
     }
@@ -170,6 +174,8 @@ pub enum Field {
     Share,
     /// The disks.
     Disk,
+    /// The memory balloon.
+    Balloon,
     /// The socket device.
     Vsock,
     /// [`VmSpec::sandbox`].
@@ -194,6 +200,7 @@ impl Field {
             Self::Forward => "forward",
             Self::Share => "share",
             Self::Disk => "disk",
+            Self::Balloon => "balloon",
             Self::Vsock => "vsock",
             Self::Sandbox => "sandbox",
         }

@@ -7,8 +7,8 @@ use crate::sandbox::SandboxMode;
 
 use super::value::{ConsolePort, MemorySize, NetChoice, UserChoice};
 use super::{
-    ConsoleSpec, DeviceSpec, DiskFormat, Field, Forward, NetBackendSpec, NetSpec, Problem,
-    ShareProtocol, Transport, UserSpec, VmSpec,
+    BalloonSpec, ConsoleSpec, DeviceSpec, DiskFormat, Field, Forward, NetBackendSpec, NetSpec,
+    Problem, ShareProtocol, Transport, UserSpec, VmSpec,
 };
 
 /// A spec and the origins of its values.
@@ -90,6 +90,10 @@ impl<'a> Merge<'a> {
         self.disks(&mut devices);
         if self.last(|l| l.rng).is_some_and(|(rng, _)| rng) {
             devices.push(DeviceSpec::Rng);
+        }
+        if let Some((size, origin)) = self.last(|l| l.balloon) {
+            self.note(Field::Balloon, size.to_string(), origin);
+            devices.push(DeviceSpec::Balloon(BalloonSpec { size: size.0 }));
         }
         if let Some((vsock, origin)) = self.last(|l| l.vsock.clone()) {
             self.note(Field::Vsock, vsock.to_string(), origin);

@@ -10,8 +10,8 @@ use serde::Serialize;
 
 use super::value::MemorySize;
 use super::{
-    BlkSpec, ConsoleSpec, DeviceSpec, Field, FsSpec, MAX_CMDLINE, MAX_CPUS, MAX_MEMORY, MIN_MEMORY,
-    NetBackendSpec, NetSpec, Protocol, Transport, VmSpec, VsockSpec,
+    BalloonSpec, BlkSpec, ConsoleSpec, DeviceSpec, Field, FsSpec, MAX_CMDLINE, MAX_CPUS,
+    MAX_MEMORY, MIN_MEMORY, NetBackendSpec, NetSpec, Protocol, Transport, VmSpec, VsockSpec,
 };
 use super::{Security, ShareProtocol};
 use crate::layout::mmio;
@@ -65,6 +65,7 @@ impl VmSpec {
                 DeviceSpec::Net(net) => rules.net(net),
                 DeviceSpec::Fs(fs) => rules.share(fs),
                 DeviceSpec::Blk(blk) => rules.disk(blk),
+                DeviceSpec::Balloon(balloon) => rules.balloon(balloon, self.memory),
                 DeviceSpec::Vsock(vsock) => rules.vsock(vsock),
                 DeviceSpec::Console(_) | DeviceSpec::Rng => {}
             }
@@ -359,6 +360,18 @@ impl Rules {
                 Field::Disk,
                 format!("`{serial}` is no serial number of a disk"),
                 format!("use at most {MAX_SERIAL} ASCII characters"),
+            );
+        }
+    }
+
+    fn balloon(&mut self, balloon: &BalloonSpec, memory: u64) {
+        if balloon.size >= memory {
+            let size = MemorySize(balloon.size);
+            let message = format!("a balloon of {size} leaves the guest no memory");
+            self.add(
+                Field::Balloon,
+                message,
+                "give less, or more memory (`--memory`)",
             );
         }
     }

@@ -22,9 +22,11 @@ pub(super) fn needed(spec: &VmSpec) -> CapabilitySet {
         DeviceSpec::Net(net) => match net.backend {
             NetBackendSpec::User(_) | NetBackendSpec::Tap(_) => CapabilitySet::empty(),
         },
-        DeviceSpec::Console(_) | DeviceSpec::Blk(_) | DeviceSpec::Vsock(_) | DeviceSpec::Rng => {
-            CapabilitySet::empty()
-        }
+        DeviceSpec::Console(_)
+        | DeviceSpec::Blk(_)
+        | DeviceSpec::Vsock(_)
+        | DeviceSpec::Balloon(_)
+        | DeviceSpec::Rng => CapabilitySet::empty(),
     };
     let none = CapabilitySet::empty();
     spec.devices.iter().map(of_device).fold(none, |a, b| a | b)

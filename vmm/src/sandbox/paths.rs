@@ -89,7 +89,7 @@ impl Rules {
                 DeviceSpec::Fs(share) if share.read_only => this.allow(&share.path, Use::Read),
                 DeviceSpec::Fs(share) => this.allow(&share.path, Use::Change),
                 DeviceSpec::Vsock(vsock) => this.socket(&vsock.socket),
-                DeviceSpec::Blk(_) | DeviceSpec::Rng => {}
+                DeviceSpec::Blk(_) | DeviceSpec::Balloon(_) | DeviceSpec::Rng => {}
             }
         }
         this

@@ -42,11 +42,13 @@ pub(super) enum Role {
     Disk,
     /// A network card on a TAP.
     Tap,
+    /// A memory balloon.
+    Balloon,
 }
 
 impl Role {
     /// Every role.
-    pub(super) const ALL: [Self; 7] = [
+    pub(super) const ALL: [Self; 8] = [
         Self::Main,
         Self::Launch,
         Self::Vcpu,
@@ -54,6 +56,7 @@ impl Role {
         Self::Share,
         Self::Disk,
         Self::Tap,
+        Self::Balloon,
     ];
 
     /// The name of threads with this role; a number follows where there are several.
@@ -66,6 +69,7 @@ impl Role {
             Self::Share => "fs",
             Self::Disk => "blk",
             Self::Tap => "net",
+            Self::Balloon => "balloon",
         }
     }
 
@@ -94,8 +98,10 @@ impl Role {
                 }
             }
             Self::Launch => {
-                let all = [Self::Vcpu, Self::Io, Self::Share, Self::Disk, Self::Tap];
-                let calls = all.into_iter().flat_map(|role| role.calls(spec));
+                let all = Self::ALL
+                    .into_iter()
+                    .filter(|role| !matches!(role, Self::Main | Self::Launch));
+                let calls = all.flat_map(|role| role.calls(spec));
                 let own = LAUNCH.iter().chain(START_THREADS).copied();
                 return calls.chain(own).collect();
             }
@@ -115,6 +121,7 @@ impl Role {
             }
             Self::Disk => lists.extend([EVENT_LOOP, INTERRUPTS, DISK, START_THREADS]),
             Self::Tap => lists.extend([EVENT_LOOP, INTERRUPTS, TAP]),
+            Self::Balloon => lists.extend([EVENT_LOOP, INTERRUPTS]),
         }
         lists.concat()
     }
@@ -138,6 +145,7 @@ fn on_shared_loop(device: &DeviceSpec) -> &'static [&'static [Call]] {
         })
         | DeviceSpec::Console(_)
         | DeviceSpec::Rng
+        | DeviceSpec::Balloon(_)
         | DeviceSpec::Fs(_)
         | DeviceSpec::Blk(_) => &[],
     }
@@ -157,6 +165,7 @@ fn at_reset(device: &DeviceSpec) -> &'static [&'static [Call]] {
         })
         | DeviceSpec::Console(_)
         | DeviceSpec::Rng
+        | DeviceSpec::Balloon(_)
         | DeviceSpec::Fs(_)
         | DeviceSpec::Blk(_) => &[],
     }

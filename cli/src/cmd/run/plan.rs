@@ -161,6 +161,7 @@ fn split(args: &RunArgs, matches: &ArgMatches) -> (Layer, Layer) {
         forward: args.forward.clone(),
         share: args.share.clone(),
         disk: args.disk.clone(),
+        balloon: args.balloon,
         vsock: args.vsock.clone(),
         ..Layer::default()
     };

@@ -252,3 +252,17 @@ fn a_socket_device_has_a_guests_identifier_and_a_path_that_fits() {
     }
     assert_eq!(with(3, &"x".repeat(VsockSpec::MAX_PATH + 1)), 1);
 }
+
+#[test]
+fn a_balloon_leaves_the_guest_some_memory() {
+    let with = |size: u64| {
+        let balloon = DeviceSpec::Balloon(BalloonSpec { size });
+        problems(|s| {
+            s.memory = 1 << 30;
+            s.devices = vec![balloon];
+        })
+    };
+    assert_eq!(with(0).len(), 0);
+    assert_eq!(with((1 << 30) - 4096).len(), 0);
+    assert_eq!(with(1 << 30).len(), 1);
+}

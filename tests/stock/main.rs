@@ -7,10 +7,12 @@
 )]
 
 mod devices;
+mod disks;
 mod end;
 mod kernels;
 mod network;
 mod shares;
+mod sockets;
 mod transports;
 
 use pcp_vmm_tests::TestVm;

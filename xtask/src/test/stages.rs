@@ -75,7 +75,7 @@ fn set_up(log: &mut Log) -> Result<Counts> {
     log.line("packages and Rust's target")?;
     release::set_up()?;
     // The guests of the end-to-end tests speak SSH.
-    apt::ensure(&["openssh-client", "iproute2", "curl"])?;
+    apt::ensure(&["openssh-client", "iproute2", "curl", "socat"])?;
     done()
 }
 

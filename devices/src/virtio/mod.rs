@@ -3,6 +3,8 @@
 pub mod balloon;
 pub mod blk;
 mod buffers;
+#[cfg(test)]
+mod conformance;
 pub mod console;
 pub mod core;
 pub mod device;

@@ -43,7 +43,7 @@ pub enum QueueError {
         len: u32,
     },
     /// An indirect table is malformed (VIRTIO 1.3 §2.7.5.3.1).
-    #[error("indirect descriptor table is malformed")]
+    #[error("indirect descriptor table is malformed or not negotiated")]
     Indirect,
     /// A device-readable descriptor follows a device-writable one (VIRTIO 1.3 §2.7.4.2).
     #[error("device-readable descriptor follows a device-writable one")]
@@ -80,6 +80,8 @@ pub struct VirtQueue {
     ring: Queue,
     /// Chains given back since the last look at what the driver wants to be told.
     added: u16,
+    /// Whether the driver may use indirect descriptors.
+    indirect: bool,
 }
 
 impl VirtQueue {
@@ -91,6 +93,7 @@ impl VirtQueue {
         Ok(Self {
             ring: Queue::new(max_size).map_err(QueueError::Ring)?,
             added: 0,
+            indirect: true,
         })
     }
 
@@ -100,9 +103,18 @@ impl VirtQueue {
     /// The rings are misaligned or do not lie in guest RAM.
     pub fn from_state(state: QueueState, mem: &GuestRam) -> Result<Self, QueueError> {
         let ring = Queue::try_from(state).map_err(QueueError::Ring)?;
-        let queue = Self { ring, added: 0 };
+        let queue = Self {
+            ring,
+            added: 0,
+            indirect: true,
+        };
         queue.check_rings(mem)?;
         Ok(queue)
+    }
+
+    /// Refuses indirect descriptors, which the driver did not negotiate (VIRTIO 1.3 §2.7.5.3.1).
+    pub fn refuse_indirect(&mut self) {
+        self.indirect = false;
     }
 
     /// The ring registers, for the transport.
@@ -236,7 +248,8 @@ impl VirtQueue {
         self.add_used(mem, last, len)
     }
 
-    /// Whether the driver wants a used buffer notification now (VIRTIO 1.3 §2.7.7.2).
+    /// Whether the driver wants a used buffer notification now, for what was given back since the
+    /// last call (VIRTIO 1.3 §2.7.7.2).
     ///
     /// # Errors
     /// The ring lies outside guest RAM.
@@ -244,10 +257,13 @@ impl VirtQueue {
         if !self.ring.ready() {
             return Ok(false);
         }
+        let added = std::mem::take(&mut self.added);
+        if added == 0 {
+            return Ok(false);
+        }
         // The used index must be visible before what the driver asks for is read.
         fence(Ordering::SeqCst);
         let avail = GuestAddress(self.ring.avail_ring());
-        let added = std::mem::take(&mut self.added);
         if self.ring.event_idx_enabled() {
             let event = self.load(mem, avail, 4 + 2 * u64::from(self.ring.size()))?;
             let since = self.ring.next_used().wrapping_sub(event).wrapping_sub(1);
@@ -307,6 +323,9 @@ impl VirtQueue {
             left -= 1;
             let descriptor = walk.descriptor(index)?;
             if descriptor.refers_to_indirect_table() {
+                if !self.indirect {
+                    return Err(QueueError::Indirect);
+                }
                 walk.enter_indirect(&descriptor)?;
                 index = 0;
                 // Linux hangs chains longer than the queue from an indirect descriptor.

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use virtio_queue::QueueState;
 
-use super::F_RING_EVENT_IDX;
+use super::{F_RING_EVENT_IDX, F_RING_INDIRECT_DESC};
 use crate::GuestRam;
 use crate::virtio::queue::{QueueError, VirtQueue};
 
@@ -55,7 +55,11 @@ impl QueueRegs {
             avail_ring: self.avail,
             used_ring: self.used,
         };
-        VirtQueue::from_state(state, mem)
+        let mut queue = VirtQueue::from_state(state, mem)?;
+        if features & F_RING_INDIRECT_DESC == 0 {
+            queue.refuse_indirect();
+        }
+        Ok(queue)
     }
 
     /// One of the addresses.

@@ -203,7 +203,10 @@ impl TransportDriver for PciDriver {
 
     fn enable_queue(&self, value: u16) {
         let index = self.common16(common::QUEUE_SELECT);
-        self.set_common(common::QUEUE_MSIX_VECTOR, &(index + 1).to_le_bytes());
+        self.set_common(
+            common::QUEUE_MSIX_VECTOR,
+            &index.wrapping_add(1).to_le_bytes(),
+        );
         self.set_common(common::QUEUE_ENABLE, &value.to_le_bytes());
     }
 

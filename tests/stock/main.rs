@@ -14,6 +14,7 @@ mod network;
 mod shares;
 mod sockets;
 mod transports;
+mod tap;
 
 use pcp_vmm_tests::TestVm;
 use pcp_vmm_tests::kernels::Kernel;

@@ -115,7 +115,8 @@ pub(crate) struct RunArgs {
     ///
     /// Or tap, a TAP of the host's, pcptap0 unless `ifname=NAME` says another. One that exists is used as it is, with
     /// a queue for each vCPU if it has several (`queues=N`: so many); else it is made, brought up, put into
-    /// `bridge=NAME`, and gone when the VM ends, which needs root. `fd=N[:N]` takes descriptors that the caller opened.
+    /// `bridge=NAME`, and gone when the VM ends, which needs root. `fd=N[:N]` takes descriptors that the caller opened. `vhost=on|off|auto`: the
+    /// kernel's vhost-net moves the packets; auto, if it can be had.
     #[arg(long, value_name = "KIND[,OPTION=VALUE]", env = env::NET, hide_env_values = true, help_heading = "Devices")]
     pub(crate) net: Option<NetChoice>,
 

@@ -4,6 +4,9 @@
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
+use vhost::vhost_kern::vhost_binding::{VHOST_NET_SET_BACKEND, vhost_vring_file};
+use vmm_sys_util::ioctl::ioctl_with_ref;
+
 use super::check;
 
 /// The name of a network interface: 1 to 15 bytes without a space, a slash or a colon.
@@ -224,4 +227,23 @@ pub fn inherited(fd: RawFd) -> io::Result<OwnedFd> {
     check(copy as isize)?;
     // SAFETY: the call has just made this descriptor for us alone.
     Ok(unsafe { OwnedFd::from_raw_fd(copy) })
+}
+
+/// Plugs ring `ring` of a vhost-net into a TAP, or out (`VHOST_NET_SET_BACKEND`, Linux
+/// uapi/linux/vhost.h).
+///
+/// # Errors
+/// What the system call says.
+pub fn set_vhost_backend(
+    vhost: BorrowedFd<'_>,
+    ring: u32,
+    tap: Option<BorrowedFd<'_>>,
+) -> io::Result<()> {
+    let file = vhost_vring_file {
+        index: ring,
+        fd: tap.map_or(-1, |tap| tap.as_raw_fd()),
+    };
+    // SAFETY: the request reads one `vhost_vring_file`, which this is.
+    let done = unsafe { ioctl_with_ref(&vhost, VHOST_NET_SET_BACKEND(), &file) };
+    check(done as isize).map(|_| ())
 }

@@ -9,6 +9,8 @@ use std::io;
 use std::os::fd::RawFd;
 use std::sync::Arc;
 
+use vmm_sys_util::eventfd::EventFd;
+
 use crate::GuestRam;
 use crate::persist::{Payload, PersistError};
 use crate::virtio::queue::{QueueError, VirtQueue};
@@ -121,6 +123,8 @@ pub struct ActiveIo<'a> {
     /// The device's queues. A queue that the driver did not enable is not
     /// [ready](VirtQueue::ready); popping it yields nothing.
     pub queues: &'a mut [VirtQueue],
+    /// The queues' doorbells, one for each.
+    pub doorbells: &'a [EventFd],
     /// The negotiated feature bits.
     pub features: u64,
     /// The way to the driver.

@@ -18,4 +18,5 @@ pub(crate) mod runner;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
 pub mod transport;
+pub(crate) mod vhost;
 pub mod vsock;

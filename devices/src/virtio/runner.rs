@@ -75,6 +75,7 @@ impl Runner {
         let mut io = ActiveIo {
             mem: &self.around.mem,
             queues: &mut self.parts.queues,
+            doorbells: &self.doorbells,
             features: self.features,
             interrupt: &self.around.interrupt,
             events,

@@ -16,6 +16,7 @@ pub use devices::backend::console::{ConsoleSpec, ConsoleSpecError};
 pub use devices::backend::fs::{Cache, FsSpec, Protocol as ShareProtocol, Security};
 pub use devices::backend::net::{
     Forward, ForwardError, NetBackendSpec, NetSpec, Protocol, TapSource, TapSpec, UserSpec,
+    VhostChoice,
 };
 pub use devices::virtio::balloon::BalloonSpec;
 pub use devices::virtio::vsock::VsockSpec;

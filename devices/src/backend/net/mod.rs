@@ -8,14 +8,17 @@ mod offload;
 mod spec;
 pub mod tap;
 pub mod user;
+pub mod vhost;
 
 use std::fmt::Debug;
 use std::io;
 use std::net::SocketAddr;
+use std::os::fd::BorrowedFd;
 
 pub use self::offload::*;
 pub use self::spec::{
     Forward, ForwardError, NetBackendSpec, NetSpec, Protocol, TapSource, TapSpec, UserSpec,
+    VhostChoice,
 };
 use crate::backend::port_owner::PortOwner;
 use crate::virtio::device::{Registry, Token};
@@ -99,6 +102,12 @@ pub trait NetBackend: Send + Debug {
 
     /// The guest has the packet.
     fn received(&mut self);
+
+    /// What works on the pair's rings in our place, with the descriptor that its packets go to, if
+    /// something does.
+    fn vhost(&mut self) -> Option<(&mut vhost::VhostNet, BorrowedFd<'_>)> {
+        None
+    }
 
     /// The guest has no room until [`NetBackend::receive`] is called again: a back end that is woken
     /// for as long as packets wait stops to be.

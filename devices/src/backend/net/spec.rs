@@ -40,6 +40,22 @@ pub struct TapSpec {
     pub most_queues: u16,
     /// The bridge for a TAP that we make.
     pub bridge: Option<String>,
+    /// Whether the kernel's vhost-net moves the packets.
+    #[serde(default)]
+    pub vhost: VhostChoice,
+}
+
+/// Whether the kernel's vhost-net moves a TAP's packets.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum VhostChoice {
+    /// If it can be had.
+    #[default]
+    Auto,
+    /// It must.
+    On,
+    /// It does not.
+    Off,
 }
 
 /// Where a TAP comes from.

@@ -147,7 +147,7 @@ impl Net {
     fn start_pairs(&mut self, io: &mut ActiveIo<'_>) -> Result<(), DeviceError> {
         for (number, pair) in (0..).zip(&mut self.pairs) {
             if number >= self.used {
-                pair.stop(io.events);
+                pair.stop(io);
                 continue;
             }
             pair.rx.merge = self.features & F_MRG_RXBUF != 0;
@@ -315,7 +315,7 @@ impl VirtioDevice for Net {
 
     fn quiesce(&mut self, io: &mut ActiveIo<'_>) {
         for pair in &mut self.pairs {
-            pair.stop(io.events);
+            pair.stop(io);
         }
     }
 

@@ -20,15 +20,20 @@ pub(super) fn split(token: Token) -> (usize, Token) {
     ((token.0 >> PAIR_SHIFT) as usize, Token(own))
 }
 
+/// A back end's token with its pair's number.
+fn numbered(token: Token, pair: u16) -> Token {
+    Token(token.0 | u32::from(pair) << PAIR_SHIFT)
+}
+
 /// The event loop as one pair's back end sees it: its tokens carry the pair's number.
 struct Numbered<'a> {
     events: &'a mut dyn Registry,
-    pair: u32,
+    pair: u16,
 }
 
 impl Numbered<'_> {
     fn token(&self, token: Token) -> Token {
-        Token(token.0 | self.pair << PAIR_SHIFT)
+        numbered(token, self.pair)
     }
 }
 
@@ -78,7 +83,7 @@ impl Pair {
     fn numbered<'a>(&self, events: &'a mut dyn Registry) -> Numbered<'a> {
         Numbered {
             events,
-            pair: self.number.into(),
+            pair: self.number,
         }
     }
 
@@ -95,29 +100,48 @@ impl Pair {
         if self.runs {
             return Ok(());
         }
-        let mut events = self.numbered(io.events);
-        let started = self.backend.start(features, &mut events);
-        started.map_err(|source| DeviceError::Backend {
+        let failed = |source| DeviceError::Backend {
             context: "start the network".to_owned(),
             source,
-        })?;
+        };
+        let mut events = self.numbered(io.events);
+        self.backend.start(features, &mut events).map_err(failed)?;
         self.runs = true;
+        let (first, number) = (self.rx_index(), self.number);
+        if let Some((vhost, tap)) = self.backend.vhost() {
+            let started = vhost.start(tap, io, first, |token| numbered(token, number));
+            return started.map_err(failed);
+        }
         io.call_again(self.rx_index());
         io.call_again(self.tx_index());
         Ok(())
     }
 
-    pub(super) fn stop(&mut self, events: &mut dyn Registry) {
+    pub(super) fn stop(&mut self, io: &mut ActiveIo<'_>) {
         if std::mem::take(&mut self.runs) {
-            self.backend.stop(&mut self.numbered(events));
+            if let Some((vhost, _)) = self.backend.vhost() {
+                vhost.stop(io);
+            }
+            self.backend.stop(&mut self.numbered(io.events));
         }
     }
 
     pub(super) fn event(&mut self, io: &mut ActiveIo<'_>, token: Token) {
-        if self.runs {
-            let mut events = self.numbered(io.events);
-            self.backend.event(token, &mut events);
+        if !self.runs {
+            return;
         }
+        if let Some((vhost, _)) = self.backend.vhost()
+            && vhost.called(token, io)
+        {
+            return;
+        }
+        let mut events = self.numbered(io.events);
+        self.backend.event(token, &mut events);
+    }
+
+    /// Whether packets are moved in our place.
+    fn is_lent(&mut self) -> bool {
+        self.backend.vhost().is_some()
     }
 
     /// Takes packets from the driver.
@@ -126,6 +150,9 @@ impl Pair {
         io: &mut ActiveIo<'_>,
         features: u64,
     ) -> Result<(), DeviceError> {
+        if self.is_lent() {
+            return Ok(());
+        }
         let index = self.tx_index();
         let Some(queue) = io.queues.get_mut(usize::from(index)) else {
             return Ok(());
@@ -168,6 +195,9 @@ impl Pair {
         filter: &Filter,
         mac: [u8; 6],
     ) -> Result<(), DeviceError> {
+        if self.is_lent() {
+            return Ok(());
+        }
         let index = self.rx_index();
         let Some(queue) = io.queues.get_mut(usize::from(index)) else {
             return Ok(());

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use virtio_queue::{Queue, QueueT};
 use vm_memory::{GuestAddress, GuestMemoryBackend};
+use vmm_sys_util::eventfd::{EFD_NONBLOCK, EventFd};
 
 use super::{FakeInterrupt, FakeRegistry, Ring, Used, ram};
 use crate::GuestRam;
@@ -27,6 +28,8 @@ pub struct Driver<D> {
     pub mem: GuestRam,
     /// The device's half of the queues.
     pub queues: Vec<VirtQueue>,
+    /// The queues' doorbells, which nobody rings by himself.
+    pub doorbells: Vec<EventFd>,
     /// The driver's half of the queues.
     pub rings: Vec<Ring>,
     /// The negotiated features.
@@ -82,6 +85,10 @@ impl<D: VirtioDevice> Driver<D> {
             device,
             mem,
             queues: Vec::new(),
+            doorbells: queue_sizes
+                .iter()
+                .map(|_| EventFd::new(EFD_NONBLOCK).unwrap())
+                .collect(),
             rings,
             features: (features | TRANSPORT_FEATURES) & wanted,
             line: interrupt.clone(),
@@ -113,6 +120,7 @@ impl<D: VirtioDevice> Driver<D> {
         let io = ActiveIo {
             mem: &self.mem,
             queues: &mut self.queues,
+            doorbells: &self.doorbells,
             features: self.features,
             interrupt: &self.line,
             events: &mut self.events,

@@ -1,11 +1,11 @@
-//! A TAP as users write it: `tap[,ifname=NAME|,fd=N[:N…]][,queues=N][,bridge=NAME]`.
+//! A TAP as users write it: `tap[,ifname=NAME|,fd=N[:N…]][,queues=N][,bridge=NAME][,vhost=on|off|auto]`.
 
 use std::fmt;
 
 use super::{ValueError, form, pieces, unknown};
-use crate::config::{TapSource, TapSpec};
+use crate::config::{TapSource, TapSpec, VhostChoice};
 
-const KNOWN: &str = "ifname=NAME, fd=N[:N], queues=N, bridge=NAME";
+const KNOWN: &str = "ifname=NAME, fd=N[:N], queues=N, bridge=NAME, vhost=on|off|auto";
 
 /// The TAP that PCP's own network has.
 const IFNAME: &str = "pcptap0";
@@ -19,6 +19,8 @@ pub struct TapChoice {
     pub queues: Option<u16>,
     /// The bridge for a TAP that is made.
     pub bridge: Option<String>,
+    /// Whether the kernel's vhost-net moves the packets.
+    pub vhost: VhostChoice,
 }
 
 impl Default for TapChoice {
@@ -27,6 +29,7 @@ impl Default for TapChoice {
             source: TapSource::Name(IFNAME.to_owned()),
             queues: None,
             bridge: None,
+            vhost: VhostChoice::Auto,
         }
     }
 }
@@ -53,6 +56,9 @@ impl TapChoice {
                     choice.queues = Some(queues);
                 }
                 Some(("bridge", name)) => choice.bridge = Some(name.to_owned()),
+                Some(("vhost", "auto")) => choice.vhost = VhostChoice::Auto,
+                Some(("vhost", "on")) => choice.vhost = VhostChoice::On,
+                Some(("vhost", "off")) => choice.vhost = VhostChoice::Off,
                 _ => return Err(unknown(option, KNOWN)),
             }
         }
@@ -66,6 +72,7 @@ impl TapChoice {
             queues: self.queues,
             most_queues: cpus.max(1).into(),
             bridge: self.bridge,
+            vhost: self.vhost,
         }
     }
 }
@@ -92,7 +99,11 @@ impl fmt::Display for TapChoice {
         if let Some(bridge) = &self.bridge {
             write!(f, ",bridge={bridge}")?;
         }
-        Ok(())
+        match self.vhost {
+            VhostChoice::Auto => Ok(()),
+            VhostChoice::On => f.write_str(",vhost=on"),
+            VhostChoice::Off => f.write_str(",vhost=off"),
+        }
     }
 }
 
@@ -107,6 +118,7 @@ mod tests {
             ("tap,queues=4", "tap,ifname=pcptap0,queues=4"),
             ("tap,ifname=t0,bridge=br0", "tap,ifname=t0,bridge=br0"),
             ("tap,fd=3:4", "tap,fd=3:4"),
+            ("tap,ifname=t0,vhost=on", "tap,ifname=t0,vhost=on"),
         ] {
             let choice: NetChoice = text.parse().unwrap();
             assert_eq!(choice.to_string(), full);
@@ -126,6 +138,7 @@ mod tests {
             "tap,queues=0",
             "tap,queues=65536",
             "tap,mode=fast",
+            "tap,vhost=yes",
         ] {
             assert!(text.parse::<NetChoice>().is_err(), "{text}");
         }

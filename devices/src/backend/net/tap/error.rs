@@ -59,6 +59,9 @@ pub enum TapError {
         /// What the system said.
         source: io::Error,
     },
+    /// The kernel's vhost-net cannot be used.
+    #[error("cannot use /dev/vhost-net")]
+    Vhost(#[source] io::Error),
     /// The TAP cannot be put into the bridge.
     #[error("cannot put TAP `{name}` into bridge `{bridge}`")]
     Bridge {
@@ -112,6 +115,16 @@ impl TapError {
             Self::Setting { .. } => {
                 "give descriptors that are opened for this, or use the TAP by its name".to_owned()
             }
+            Self::Vhost(source) => match source.kind() {
+                io::ErrorKind::NotFound => {
+                    "load it with `sudo modprobe vhost_net`, or use `vhost=auto`"
+                }
+                io::ErrorKind::PermissionDenied => {
+                    "let this user open it: `sudo setfacl -m u:$USER:rw /dev/vhost-net`"
+                }
+                _ => "use `vhost=off`",
+            }
+            .to_owned(),
             Self::Bridge { bridge, .. } => format!(
                 "`ip link show type bridge` lists the bridges; make it with `sudo ip link add {bridge} \
                  type bridge`"

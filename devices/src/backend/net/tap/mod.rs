@@ -11,7 +11,7 @@ mod tests;
 
 use std::fs::File;
 use std::io::{self, Read};
-use std::os::fd::{AsFd, AsRawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use smallvec::SmallVec;
@@ -19,7 +19,8 @@ use vm_memory::VolatileSlice;
 
 pub use self::error::TapError;
 use self::link::LinkMonitor;
-use super::spec::{TapSource, TapSpec};
+use super::spec::{TapSource, TapSpec, VhostChoice};
+use super::vhost::{self, VhostNet};
 use super::{FRAME_MAX, GUEST_OFFLOADS, HEADER_LEN, NetBackend, Packet, PacketHeader};
 use crate::sys;
 use crate::virtio::device::{Interest, Registry, Token};
@@ -51,6 +52,8 @@ pub struct Tap {
     watched: bool,
     /// The interface was deleted.
     gone: bool,
+    /// The kernel's way past us.
+    vhost: Option<VhostNet>,
 }
 
 impl Tap {
@@ -64,6 +67,7 @@ impl Tap {
         let mut monitor = LinkMonitor::open(opened.name)
             .inspect_err(|error| log::debug!("{}: link is not watched: {error}", opened.name))
             .ok();
+        let mut vhost = open_vhost(spec.vhost, opened.queues.len())?.into_iter();
         let queue = |(number, fd): (usize, _)| Self {
             file: File::from(fd),
             first: number == 0,
@@ -75,6 +79,7 @@ impl Tap {
             readable: false,
             watched: false,
             gone: false,
+            vhost: vhost.next(),
         };
         Ok(opened.queues.into_iter().enumerate().map(queue).collect())
     }
@@ -127,6 +132,24 @@ impl Tap {
     }
 }
 
+/// The kernel's side of `count` pairs of queues, if it is wanted and can be had.
+fn open_vhost(wanted: VhostChoice, count: usize) -> Result<Vec<VhostNet>, TapError> {
+    if wanted == VhostChoice::Off {
+        return Ok(Vec::new());
+    }
+    let all: io::Result<Vec<_>> = (0..count).map(|_| VhostNet::open()).collect();
+    match all {
+        Err(error) if wanted == VhostChoice::Auto => {
+            log::debug!(
+                "packets pass through this process: {}: {error}",
+                vhost::DEVICE
+            );
+            Ok(Vec::new())
+        }
+        all => all.map_err(TapError::Vhost),
+    }
+}
+
 impl NetBackend for Tap {
     fn features(&self) -> u64 {
         self.features
@@ -146,8 +169,14 @@ impl NetBackend for Tap {
         } else {
             sys::net::set_tap_queue(self.file.as_fd(), true)?;
         }
-        events.add(self.file.as_raw_fd(), FRAMES, Interest::Read)?;
-        self.watched = true;
+        // With vhost the frames wake the kernel; we hear of the interface's end.
+        let frames = if self.vhost.is_none() {
+            Interest::Read
+        } else {
+            Interest::None
+        };
+        events.add(self.file.as_raw_fd(), FRAMES, frames)?;
+        self.watched = self.vhost.is_none();
         self.readable = true;
         if let Some(monitor) = &mut self.monitor {
             events.add(monitor.fd(), LINK, Interest::Read)?;
@@ -236,6 +265,10 @@ impl NetBackend for Tap {
 
     fn received(&mut self) {
         self.len = 0;
+    }
+
+    fn vhost(&mut self) -> Option<(&mut VhostNet, BorrowedFd<'_>)> {
+        Some((self.vhost.as_mut()?, self.file.as_fd()))
     }
 
     fn hold(&mut self, events: &mut dyn Registry) {

@@ -38,6 +38,7 @@ fn spec(name: &str) -> TapSpec {
         queues: None,
         most_queues: 2,
         bridge: None,
+        vhost: VhostChoice::Off,
     }
 }
 

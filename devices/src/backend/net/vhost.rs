@@ -1,0 +1,128 @@
+//! The kernel's vhost-net, which moves packets between the rings and a TAP by itself (Linux
+//! uapi/linux/vhost.h).
+
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
+
+use vhost::VhostBackend;
+use vhost::vhost_kern::VhostKernBackend;
+
+use crate::GuestRam;
+use crate::sys::net as sys;
+use crate::virtio::core::TRANSPORT_FEATURES;
+use crate::virtio::device::{ActiveIo, Token};
+use crate::virtio::vhost::{Addresses, Lent, error, regions};
+
+use super::F_MRG_RXBUF;
+
+/// Where vhost-net comes from.
+pub(super) const DEVICE: &str = "/dev/vhost-net";
+
+/// The tokens of the two rings' calls.
+const CALLS: [Token; 2] = [Token(2), Token(3)];
+
+/// vhost-net for one pair of queues.
+#[derive(Debug)]
+pub struct VhostNet {
+    file: File,
+    /// The features that the kernel's side knows.
+    features: u64,
+    lent: Vec<Lent>,
+}
+
+/// A vhost with the guest's memory at hand, as the `vhost` crate wants it.
+struct Kernel<'a> {
+    fd: BorrowedFd<'a>,
+    mem: &'a GuestRam,
+}
+
+impl AsRawFd for Kernel<'_> {
+    fn as_raw_fd(&self) -> RawFd {
+        self.fd.as_raw_fd()
+    }
+}
+
+impl<'a> VhostKernBackend for Kernel<'a> {
+    type AS = &'a GuestRam;
+
+    fn mem(&self) -> &Self::AS {
+        &self.mem
+    }
+}
+
+impl VhostNet {
+    /// Opens the kernel's side.
+    pub(super) fn open() -> io::Result<Self> {
+        let file = OpenOptions::new().read(true).write(true).open(DEVICE)?;
+        let mem = GuestRam::new();
+        let kernel = Kernel {
+            fd: file.as_fd(),
+            mem: &mem,
+        };
+        kernel.set_owner().map_err(error)?;
+        let features = kernel.get_features().map_err(error)?;
+        if features & F_MRG_RXBUF == 0 {
+            return Err(io::ErrorKind::Unsupported.into());
+        }
+        Ok(Self {
+            file,
+            features,
+            lent: Vec::new(),
+        })
+    }
+
+    /// Lets the kernel work on the pair of queues that begins with `first`, and on the TAP `tap`.
+    pub(crate) fn start(
+        &mut self,
+        tap: BorrowedFd<'_>,
+        io: &mut ActiveIo<'_>,
+        first: u16,
+        number: impl Fn(Token) -> Token,
+    ) -> io::Result<()> {
+        let kernel = Kernel {
+            fd: self.file.as_fd(),
+            mem: io.mem,
+        };
+        let known = self.features & (TRANSPORT_FEATURES | F_MRG_RXBUF);
+        kernel.set_features(io.features & known).map_err(error)?;
+        kernel.set_mem_table(&regions(io.mem)).map_err(error)?;
+        for (ring, token) in CALLS.into_iter().enumerate() {
+            let queue = first + u16::from(ring == 1);
+            let token = number(token);
+            let lent = Lent::give(&kernel, Addresses::Guest, io, (queue, ring), token)?;
+            self.lent.push(lent);
+        }
+        for (ring, lent) in self.lent.iter().enumerate() {
+            sys::set_vhost_backend(self.file.as_fd(), ring as u32, Some(tap))?;
+            lent.kick(io);
+        }
+        Ok(())
+    }
+
+    /// Takes the queues back.
+    pub(crate) fn stop(&mut self, io: &mut ActiveIo<'_>) {
+        for ring in 0..self.lent.len() {
+            if let Err(error) = sys::set_vhost_backend(self.file.as_fd(), ring as u32, None) {
+                log::debug!("vhost-net does not stop: {error}");
+            }
+        }
+        let kernel = Kernel {
+            fd: self.file.as_fd(),
+            mem: io.mem,
+        };
+        for lent in self.lent.drain(..) {
+            lent.take_back(&kernel, io);
+        }
+    }
+
+    /// One of the kernel's calls; `false` if `token` is none.
+    pub(crate) fn called(&self, token: Token, io: &ActiveIo<'_>) -> bool {
+        let ring = CALLS.iter().position(|&call| call == token);
+        let lent = ring.and_then(|ring| self.lent.get(ring));
+        if let Some(lent) = lent {
+            lent.called(io);
+        }
+        ring.is_some()
+    }
+}

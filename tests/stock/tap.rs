@@ -1,0 +1,144 @@
+//! TAPs with a stock kernel on the other side: PCP's own network, and one that goes with the VM.
+
+use std::io::{Read, Write};
+use std::net::{Shutdown, TcpListener};
+use std::path::Path;
+use std::process::Command;
+use std::thread;
+
+use pcp_vmm_tests::time::wait_until;
+
+use super::{guest, output};
+
+const MIB: usize = 1 << 20;
+
+fn ip(arguments: &str) {
+    let done = Command::new("ip")
+        .args(arguments.split(' '))
+        .status()
+        .unwrap();
+    assert!(done.success(), "ip {arguments}");
+}
+
+fn exists(interface: &str) -> bool {
+    Path::new("/sys/class/net").join(interface).exists()
+}
+
+/// A TAP that a script of the user's made, with our end of the network on it.
+struct Made(&'static str);
+
+impl Made {
+    fn new(name: &'static str, address: &str) -> Self {
+        ip(&format!("tuntap add {name} mode tap multi_queue"));
+        ip(&format!("addr add {address} dev {name}"));
+        ip(&format!("link set {name} up"));
+        Self(name)
+    }
+}
+
+impl Drop for Made {
+    fn drop(&mut self) {
+        ip(&format!("tuntap del {} mode tap multi_queue", self.0));
+    }
+}
+
+/// Takes 16 MiB from a guest's client, sums them, and gives them back.
+fn echo(listener: TcpListener) -> thread::JoinHandle<(usize, u64)> {
+    thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        let mut data = Vec::with_capacity(16 * MIB);
+        stream.read_to_end(&mut data).unwrap();
+        let sum = data.iter().map(|&b| u64::from(b)).sum();
+        stream.write_all(&data).unwrap();
+        stream.shutdown(Shutdown::Write).unwrap();
+        (data.len(), sum)
+    })
+}
+
+/// What a guest at `address` does: say its queues, reach the host, and send and fetch 16 MiB.
+fn script(address: &str, host: &str, port: u16) -> String {
+    format!(
+        "ip link set eth0 up; ip addr add {address}/24 dev eth0\n\
+         echo \"queues: $(ls /sys/class/net/eth0/queues | tr '\\n' ' ')\"\n\
+         ping -c 3 -W 20 {host}\n\
+         dd if=/dev/urandom of=/data bs=1M count=16 2>/dev/null\n\
+         nc {host} {port} </data >/back; echo \"sums: $(md5sum </data) $(md5sum </back)\"\n"
+    )
+}
+
+fn check(said: &str) {
+    assert!(said.contains("3 packets received"), "{said}");
+    let sums = said.lines().find_map(|line| line.strip_prefix("sums: "));
+    let sums: Vec<_> = sums
+        .unwrap()
+        .split_whitespace()
+        .filter(|s| *s != "-")
+        .collect();
+    let [there, back] = sums.as_slice() else {
+        panic!("{said}");
+    };
+    assert_eq!(there, back);
+}
+
+#[test]
+fn a_guest_uses_all_queues_of_pcps_tap_and_leaves_it() {
+    let _tap = Made::new("pcptap0", "10.177.0.1/24");
+    let listener = TcpListener::bind("10.177.0.1:0").unwrap();
+    let script = script(
+        "10.177.0.20",
+        "10.177.0.1",
+        listener.local_addr().unwrap().port(),
+    );
+    let server = echo(listener);
+    let said = output(&script, &["--net", "tap", "--cpus", "2"]);
+    assert!(said.contains("queues: rx-0 rx-1 tx-0 tx-1"), "{said}");
+    check(&said);
+    assert_eq!(server.join().unwrap().0, 16 * MIB);
+    assert!(exists("pcptap0"));
+}
+
+#[test]
+fn a_tap_made_on_the_fly_is_in_its_bridge_and_gone_with_the_vm() {
+    ip("link add pcptest0 type bridge");
+    ip("addr add 10.178.0.1/24 dev pcptest0");
+    ip("link set pcptest0 up");
+    let listener = TcpListener::bind("10.178.0.1:0").unwrap();
+    let script = script(
+        "10.178.0.20",
+        "10.178.0.1",
+        listener.local_addr().unwrap().port(),
+    );
+    let server = echo(listener);
+    let net = "tap,ifname=pcpfly0,bridge=pcptest0";
+    check(&output(&script, &["--net", net, "--cpus", "1"]));
+    assert_eq!(server.join().unwrap().0, 16 * MIB);
+    assert!(!exists("pcpfly0"));
+    ip("link del pcptest0");
+}
+
+#[test]
+fn the_guest_sees_its_carrier_come_and_go_with_the_hosts_interface() {
+    let tap = Made::new("pcptest1", "10.179.0.1/24");
+    let script = "ip link set eth0 up\n\
+                  while read line; do echo \"carrier $line: $(cat /sys/class/net/eth0/carrier)\"; done\n";
+    let mut vm = guest(script, &["--net", "tap,ifname=pcptest1", "--cpus", "1"]);
+    let mut number = 0;
+    let mut carrier = |wanted: char| {
+        let seen = wait_until("the carrier", 60, || {
+            number += 1;
+            vm.type_in(&format!("{number}\n")).unwrap();
+            let line = format!("carrier {number}: ");
+            vm.out.wait_for(&line, 60).unwrap();
+            thread::sleep(std::time::Duration::from_millis(200));
+            let text = vm.out.text();
+            let at = text.rfind(&line).unwrap() + line.len();
+            text[at..].starts_with(wanted)
+        });
+        assert!(seen.is_ok(), "{}", vm.out.text());
+    };
+    carrier('1');
+    ip(&format!("link set {} down", tap.0));
+    carrier('0');
+    ip(&format!("link set {} up", tap.0));
+    carrier('1');
+}

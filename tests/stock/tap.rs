@@ -12,6 +12,13 @@ use super::{guest, output};
 
 const MIB: usize = 1 << 20;
 
+/// Loads what the kernel has as modules; what it has built in or lacks shows later.
+fn load(modules: &[&str]) {
+    for module in modules {
+        let _ = Command::new("modprobe").arg(module).status();
+    }
+}
+
 fn ip(arguments: &str) {
     let done = Command::new("ip")
         .args(arguments.split(' '))
@@ -29,6 +36,7 @@ struct Made(&'static str);
 
 impl Made {
     fn new(name: &'static str, address: &str) -> Self {
+        load(&["tun"]);
         ip(&format!("tuntap add {name} mode tap multi_queue"));
         ip(&format!("addr add {address} dev {name}"));
         ip(&format!("link set {name} up"));
@@ -90,7 +98,7 @@ fn a_guest_uses_all_queues_of_pcps_tap_and_leaves_it() {
         listener.local_addr().unwrap().port(),
     );
     let server = echo(listener);
-    let said = output(&script, &["--net", "tap", "--cpus", "2"]);
+    let said = output(&script, &["--net", "tap,vhost=off", "--cpus", "2"]);
     assert!(said.contains("queues: rx-0 rx-1 tx-0 tx-1"), "{said}");
     check(&said);
     assert_eq!(server.join().unwrap().0, 16 * MIB);
@@ -98,7 +106,26 @@ fn a_guest_uses_all_queues_of_pcps_tap_and_leaves_it() {
 }
 
 #[test]
+fn the_kernels_vhost_net_moves_the_packets_of_all_queues() {
+    load(&["vhost_net"]);
+    let _tap = Made::new("pcptest2", "10.180.0.1/24");
+    let listener = TcpListener::bind("10.180.0.1:0").unwrap();
+    let script = script(
+        "10.180.0.20",
+        "10.180.0.1",
+        listener.local_addr().unwrap().port(),
+    );
+    let server = echo(listener);
+    let net = "tap,ifname=pcptest2,vhost=on";
+    let said = output(&script, &["--net", net, "--cpus", "2"]);
+    assert!(said.contains("queues: rx-0 rx-1 tx-0 tx-1"), "{said}");
+    check(&said);
+    assert_eq!(server.join().unwrap().0, 16 * MIB);
+}
+
+#[test]
 fn a_tap_made_on_the_fly_is_in_its_bridge_and_gone_with_the_vm() {
+    load(&["tun", "bridge"]);
     ip("link add pcptest0 type bridge");
     ip("addr add 10.178.0.1/24 dev pcptest0");
     ip("link set pcptest0 up");
@@ -109,7 +136,7 @@ fn a_tap_made_on_the_fly_is_in_its_bridge_and_gone_with_the_vm() {
         listener.local_addr().unwrap().port(),
     );
     let server = echo(listener);
-    let net = "tap,ifname=pcpfly0,bridge=pcptest0";
+    let net = "tap,ifname=pcpfly0,bridge=pcptest0,vhost=off";
     check(&output(&script, &["--net", net, "--cpus", "1"]));
     assert_eq!(server.join().unwrap().0, 16 * MIB);
     assert!(!exists("pcpfly0"));
@@ -121,7 +148,10 @@ fn the_guest_sees_its_carrier_come_and_go_with_the_hosts_interface() {
     let tap = Made::new("pcptest1", "10.179.0.1/24");
     let script = "ip link set eth0 up\n\
                   while read line; do echo \"carrier $line: $(cat /sys/class/net/eth0/carrier)\"; done\n";
-    let mut vm = guest(script, &["--net", "tap,ifname=pcptest1", "--cpus", "1"]);
+    let mut vm = guest(
+        script,
+        &["--net", "tap,ifname=pcptest1,vhost=off", "--cpus", "1"],
+    );
     let mut number = 0;
     let mut carrier = |wanted: char| {
         let seen = wait_until("the carrier", 60, || {

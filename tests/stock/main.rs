@@ -13,8 +13,8 @@ mod kernels;
 mod network;
 mod shares;
 mod sockets;
-mod transports;
 mod tap;
+mod transports;
 
 use pcp_vmm_tests::TestVm;
 use pcp_vmm_tests::kernels::Kernel;

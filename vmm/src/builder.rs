@@ -17,7 +17,7 @@ use devices::virtio::balloon::Balloon;
 use devices::virtio::blk::VirtioBlk;
 use devices::virtio::console::VirtioConsole;
 use devices::virtio::device::VirtioDevice;
-use devices::virtio::fs::Fs;
+use devices::virtio::fs::{ExternalFs, Fs};
 use devices::virtio::net::Net;
 use devices::virtio::p9::P9;
 use devices::virtio::rng::Rng;
@@ -60,7 +60,7 @@ pub(crate) fn build(spec: &VmSpec, notice: Notice, started: Instant) -> Result<M
     let mut kept = Kept::default();
     let devices = make_devices(spec, &mut consoles, &mut kept)?;
 
-    let ram = map_ram(&layout)?;
+    let ram = map_ram(&layout, spec.shares_memory())?;
     let vm = Vm::new(&ram)?;
     let sandbox = Arc::new(Sandbox::new(spec));
     let threads = Arc::new(Confined(Arc::clone(&sandbox)));
@@ -122,13 +122,13 @@ fn open_images(spec: &VmSpec, layout: &Layout) -> Result<Images, Error> {
     Ok(images)
 }
 
-fn map_ram(layout: &Layout) -> Result<GuestRam, Error> {
+fn map_ram(layout: &Layout, shared: bool) -> Result<GuestRam, Error> {
     let bytes = layout.memory();
     let regions: Vec<_> = layout
         .memslots()
         .map(|slot| (GuestAddress(slot.range.start), slot.range.len as usize))
         .collect();
-    memory::allocate(&regions).map_err(|source| Error::Memory { bytes, source })
+    memory::allocate(&regions, shared).map_err(|source| Error::Memory { bytes, source })
 }
 
 /// The consoles as they are opened: their listeners exist before the guest does.
@@ -202,6 +202,7 @@ fn make_device(
         DeviceSpec::Fs(share) => match share.protocol {
             ShareProtocol::VirtioFs => Box::new(Fs::new(number, share)?),
             ShareProtocol::P9 => Box::new(P9::new(number, share)?),
+            ShareProtocol::VhostUser => Box::new(ExternalFs::connect(&share.tag, &share.path)?),
         },
         DeviceSpec::Blk(blk) => {
             let disk = Disk::open(blk)?;

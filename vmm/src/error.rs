@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use devices::backend::block::BlockError;
 use devices::backend::net::NetError;
+use devices::backend::vhost_user::VhostUserError;
 
 use crate::kvm::KvmError;
 use crate::layout::LayoutError;
@@ -86,7 +87,8 @@ impl Error {
         };
         let disk = || Some(source.downcast_ref::<BlockError>()?.hint().to_owned());
         let net = || source.downcast_ref::<NetError>()?.hint();
-        disk().or_else(net)
+        let peer = || Some(source.downcast_ref::<VhostUserError>()?.hint().to_owned());
+        disk().or_else(net).or_else(peer)
     }
 
     /// Something of the machine could not be started.

@@ -40,10 +40,11 @@ const EXITS: usize = 16;
 /// # Errors
 /// There is no KVM to ask, or it cannot make a machine.
 pub fn kernel_support() -> Result<KernelSupport, Error> {
-    let ram = memory::allocate(&[(GuestAddress(0), RAM)]).map_err(|source| Error::Memory {
-        bytes: RAM as u64,
-        source,
-    })?;
+    let ram =
+        memory::allocate(&[(GuestAddress(0), RAM)], false).map_err(|source| Error::Memory {
+            bytes: RAM as u64,
+            source,
+        })?;
     let tables = [(PML4, PDPT | 3), (PDPT, DIRECTORY | 3), (DIRECTORY, 0x83)];
     let written = tables
         .iter()

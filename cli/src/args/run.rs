@@ -117,6 +117,8 @@ pub(crate) struct RunArgs {
     /// a queue for each vCPU if it has several (`queues=N`: so many); else it is made, brought up, put into
     /// `bridge=NAME`, and gone when the VM ends, which needs root. `fd=N[:N]` takes descriptors that the caller opened. `vhost=on|off|auto`: the
     /// kernel's vhost-net moves the packets; auto, if it can be had.
+    ///
+    /// Or `vhost-user,socket=PATH`: another process, such as passt, takes the packets.
     #[arg(long, value_name = "KIND[,OPTION=VALUE]", env = env::NET, hide_env_values = true, help_heading = "Devices")]
     pub(crate) net: Option<NetChoice>,
 
@@ -156,6 +158,7 @@ pub(crate) struct RunArgs {
     /// `cache=never|auto|always`, `security=none|passthrough|mapped-xattr` (9p), `uidmap=` and
     /// `gidmap=GUEST:HOST:COUNT`, and `only=FILE`, a list of the paths that alone are visible at the
     /// top. A comma in the path is doubled.
+    /// With `proto=vhost-user` another process serves it over virtio-fs, such as virtiofsd: the path is its socket.
     #[arg(
         short,
         long,

@@ -6,3 +6,4 @@ pub mod fs;
 pub mod net;
 pub mod port_owner;
 pub mod unix_socket;
+pub mod vhost_user;

@@ -93,6 +93,11 @@ impl Core {
         }
     }
 
+    /// Offers the framework's `features` no longer.
+    pub(crate) fn withhold(&mut self, features: u64) {
+        self.offered &= !features;
+    }
+
     /// Whether the device can go on.
     #[must_use]
     pub fn health(&self) -> &Arc<Health> {

@@ -215,6 +215,12 @@ pub trait VirtioDevice: Send {
     /// Id, features, queue sizes, event loop. Constant over the device's life.
     fn info(&self) -> DeviceInfo;
 
+    /// The framework's own features that the device must not offer, because somebody else works on
+    /// its queues who lacks them.
+    fn withheld(&self) -> u64 {
+        0
+    }
+
     /// The configuration space, shared with vCPU threads.
     fn config(&self) -> Arc<dyn ConfigSpace> {
         Arc::new(ConstConfig::default())

@@ -98,9 +98,17 @@ impl Lent {
         to.set_vring_call(ring, &call).map_err(error)?;
         to.set_vring_kick(ring, doorbell).map_err(error)?;
         // The doorbell is the other side's alone: it would wake us in vain.
-        io.events.remove(doorbell.as_raw_fd())?;
+        let _ = io.events.remove(doorbell.as_raw_fd());
         io.events.add(call.as_raw_fd(), token, Interest::Read)?;
         Ok(Self { queue, ring, call })
+    }
+
+    pub(crate) fn queue(&self) -> u16 {
+        self.queue
+    }
+
+    pub(crate) fn ring(&self) -> usize {
+        self.ring
     }
 
     /// Rings the doorbell, for what the driver put there before.

@@ -129,6 +129,18 @@ pub enum DeviceSpec {
     Vsock(VsockSpec),
 }
 
+impl VmSpec {
+    /// Whether another process works in the guest's memory.
+    #[must_use]
+    pub fn shares_memory(&self) -> bool {
+        self.devices.iter().any(|device| match device {
+            DeviceSpec::Net(net) => matches!(net.backend, NetBackendSpec::VhostUser { .. }),
+            DeviceSpec::Fs(fs) => fs.protocol == ShareProtocol::VhostUser,
+            _ => false,
+        })
+    }
+}
+
 impl DeviceSpec {
     /// The device's kind in one word, as in `net`.
     #[must_use]

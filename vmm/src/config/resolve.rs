@@ -263,6 +263,10 @@ impl<'a> Merge<'a> {
                 self.reject_forwards_without_net(&forwards);
                 NetBackendSpec::Tap(tap.spec(cpus))
             }
+            NetChoice::VhostUser(socket) => {
+                self.reject_forwards_without_net(&forwards);
+                NetBackendSpec::VhostUser { socket }
+            }
             NetChoice::None => {
                 self.reject_forwards_without_net(&forwards);
                 return None;
@@ -315,6 +319,7 @@ impl<'a> Merge<'a> {
                 let how = match spec.protocol {
                     ShareProtocol::VirtioFs => format!("cache={}", spec.cache),
                     ShareProtocol::P9 => format!("proto=9p,security={}", spec.security),
+                    ShareProtocol::VhostUser => format!("proto={}", spec.protocol),
                 };
                 let mut text = format!("{}={path},{mode},{how}", spec.tag);
                 for (name, map) in [("uidmap", &spec.uid_map), ("gidmap", &spec.gid_map)] {

@@ -249,7 +249,7 @@ impl Rules {
         }
         let forwards = match &net.backend {
             NetBackendSpec::User(user) => user.forwards.as_slice(),
-            NetBackendSpec::Tap(_) => &[],
+            NetBackendSpec::Tap(_) | NetBackendSpec::VhostUser { .. } => &[],
         };
         for forward in forwards {
             if forward.host.port() == 0 || forward.guest_port == 0 {
@@ -314,6 +314,17 @@ impl Rules {
             );
         }
         let shown = fs.path.display();
+        if fs.protocol == ShareProtocol::VhostUser {
+            if fs.read_only {
+                self.add(
+                    Field::Share,
+                    format!("share `{tag}`: its server decides whether it is read-only"),
+                    "give `--readonly` to virtiofsd, and leave `ro` out",
+                );
+            }
+            // Whether somebody listens shows when the device is made.
+            return;
+        }
         match fs.path.metadata() {
             Ok(meta) if meta.is_dir() => {}
             Ok(_) => self.add(

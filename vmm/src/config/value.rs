@@ -3,6 +3,7 @@
 mod tap;
 
 use std::fmt;
+use std::path::PathBuf;
 use std::str::FromStr;
 
 use serde::Deserialize;
@@ -128,6 +129,8 @@ pub enum NetChoice {
     User(UserChoice),
     /// A TAP of the host's.
     Tap(TapChoice),
+    /// The process at this socket, by vhost-user.
+    VhostUser(PathBuf),
 }
 
 /// What the guest reaches through the user-mode network.
@@ -179,15 +182,26 @@ impl FromStr for NetChoice {
         match text {
             "none" => Ok(Self::None),
             "user" => Ok(Self::User(UserChoice::default())),
-            _ if text == "tap" || text.starts_with("tap,") => {
-                TapChoice::parse(text.get(4..).unwrap_or_default()).map(Self::Tap)
+            "tap" => Ok(Self::Tap(TapChoice::default())),
+            _ if text.starts_with("tap,") => {
+                TapChoice::parse(text.trim_start_matches("tap,")).map(Self::Tap)
+            }
+            _ if text.starts_with("vhost-user,socket=") => {
+                let pieces = pieces(text);
+                match pieces.get(1..).unwrap_or_default() {
+                    [socket] if socket.len() > "socket=".len() => {
+                        let socket = socket.trim_start_matches("socket=");
+                        Ok(Self::VhostUser(PathBuf::from(socket)))
+                    }
+                    _ => Err(form(text, "vhost-user,socket=PATH")),
+                }
             }
             _ => text
                 .strip_prefix("user,")
                 .and_then(UserChoice::parse)
                 .map(Self::User)
                 .ok_or_else(|| {
-                    let want = "a network: none, user[,restrict=on][,host=off][,ipv6=off] or tap[,ifname=NAME]";
+                    let want = "a network: none, user[,restrict=on][,host=off][,ipv6=off], tap[,ifname=NAME] or vhost-user,socket=PATH";
                     form(text, want)
                 }),
         }
@@ -213,6 +227,10 @@ impl fmt::Display for NetChoice {
             Self::None => return f.write_str("none"),
             Self::User(user) => user,
             Self::Tap(tap) => return write!(f, "tap{tap}"),
+            Self::VhostUser(socket) => {
+                let socket = socket.to_string_lossy().replace(',', ",,");
+                return write!(f, "vhost-user,socket={socket}");
+            }
         };
         f.write_str("user")?;
         for (differs, text) in [
@@ -262,7 +280,7 @@ impl FromStr for ConsoleValue {
 }
 
 /// What may follow the path of a shared folder.
-const SHARE_OPTIONS: &str = "ro, rw, proto=virtiofs|9p, cache=never|auto|always, \
+const SHARE_OPTIONS: &str = "ro, rw, proto=virtiofs|9p|vhost-user, cache=never|auto|always, \
     security=none|passthrough|mapped-xattr, uidmap=GUEST:HOST:COUNT, gidmap=GUEST:HOST:COUNT, \
     only=FILE";
 
@@ -278,7 +296,7 @@ impl FromStr for ShareValue {
     type Err = ValueError;
 
     fn from_str(text: &str) -> Result<Self, ValueError> {
-        const FORM: &str = "a share: TAG=PATH[,ro][,proto=virtiofs|9p][,OPTION]";
+        const FORM: &str = "a share: TAG=PATH[,ro][,proto=virtiofs|9p|vhost-user][,OPTION]";
         let mut pieces = pieces(text).into_iter();
         let first = pieces.next().unwrap_or_default();
         let (tag, path) = first.split_once('=').ok_or_else(|| form(text, FORM))?;

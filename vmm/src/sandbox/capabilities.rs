@@ -4,7 +4,7 @@ use std::io;
 
 use rustix::thread::{CapabilitySet, CapabilitySets, capabilities, set_capabilities};
 
-use crate::config::{DeviceSpec, NetBackendSpec, VmSpec};
+use crate::config::{DeviceSpec, NetBackendSpec, ShareProtocol, VmSpec};
 
 /// Files of any owner, with owners, modes, device nodes and file capabilities of the guest's
 /// choosing.
@@ -18,9 +18,14 @@ const SHARE: CapabilitySet = CapabilitySet::CHOWN
 /// What a machine like `spec` needs after its set-up.
 pub(super) fn needed(spec: &VmSpec) -> CapabilitySet {
     let of_device = |device: &DeviceSpec| match device {
+        DeviceSpec::Fs(share) if share.protocol == ShareProtocol::VhostUser => {
+            CapabilitySet::empty()
+        }
         DeviceSpec::Fs(_) => SHARE,
         DeviceSpec::Net(net) => match net.backend {
-            NetBackendSpec::User(_) | NetBackendSpec::Tap(_) => CapabilitySet::empty(),
+            NetBackendSpec::User(_) | NetBackendSpec::Tap(_) | NetBackendSpec::VhostUser { .. } => {
+                CapabilitySet::empty()
+            }
         },
         DeviceSpec::Console(_)
         | DeviceSpec::Blk(_)

@@ -14,6 +14,7 @@ mod capabilities;
 mod launch;
 mod names;
 mod paths;
+mod request;
 mod roles;
 pub mod support;
 mod sys;

@@ -12,7 +12,7 @@ use landlock::{
     Ruleset, RulesetAttr, RulesetCreatedAttr, RulesetError, Scope,
 };
 
-use crate::config::{ConsoleSpec, DeviceSpec, NetBackendSpec, VmSpec};
+use crate::config::{ConsoleSpec, DeviceSpec, NetBackendSpec, ShareProtocol, VmSpec};
 
 /// What may be done beneath a path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -86,6 +86,8 @@ impl Rules {
             match device {
                 DeviceSpec::Console(console) => this.console(console),
                 DeviceSpec::Net(net) => this.network(&net.backend),
+                // Its files are its server's, to whom we are connected.
+                DeviceSpec::Fs(share) if share.protocol == ShareProtocol::VhostUser => {}
                 DeviceSpec::Fs(share) if share.read_only => this.allow(&share.path, Use::Read),
                 DeviceSpec::Fs(share) => this.allow(&share.path, Use::Change),
                 DeviceSpec::Vsock(vsock) => this.socket(&vsock.socket),
@@ -120,7 +122,7 @@ impl Rules {
                 self.network = true;
                 self.resolver();
             }
-            NetBackendSpec::Tap(_) => {}
+            NetBackendSpec::Tap(_) | NetBackendSpec::VhostUser { .. } => {}
         }
     }
 

@@ -10,20 +10,8 @@ use libc::{
 };
 
 use super::call::{Call, Test, any, ioctl, refuse, when};
-use crate::config::{DeviceSpec, NetBackendSpec, NetSpec, VmSpec};
-
-/// Requests to KVM (KVM api.rst, section 4), TAPs and terminals that `libc` lacks.
-mod request {
-    pub(super) const KVM_RUN: u32 = 0xae80;
-    pub(super) const KVM_GET_REGS: u32 = 0x8090_ae81;
-    pub(super) const KVM_REGISTER_COALESCED_MMIO: u32 = 0x4010_ae67;
-    pub(super) const KVM_SET_GSI_ROUTING: u32 = 0x4008_ae6a;
-    pub(super) const KVM_IOEVENTFD: u32 = 0x4040_ae79;
-    pub(super) const KVM_SIGNAL_MSI: u32 = 0x4020_aea5;
-    pub(super) const TUNSETOFFLOAD: u32 = 0x4004_54d0;
-    pub(super) const TUNSETQUEUE: u32 = 0x4004_54d9;
-    pub(super) const TCSETS2: u32 = 0x402c_542b;
-}
+use super::request;
+use crate::config::{DeviceSpec, NetBackendSpec, NetSpec, VhostChoice, VmSpec};
 
 /// What a thread is for; its name without the number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -44,11 +32,13 @@ pub(super) enum Role {
     Tap,
     /// A memory balloon.
     Balloon,
+    /// A device whose queues another process works on.
+    Peer,
 }
 
 impl Role {
     /// Every role.
-    pub(super) const ALL: [Self; 8] = [
+    pub(super) const ALL: [Self; 9] = [
         Self::Main,
         Self::Launch,
         Self::Vcpu,
@@ -57,6 +47,7 @@ impl Role {
         Self::Disk,
         Self::Tap,
         Self::Balloon,
+        Self::Peer,
     ];
 
     /// The name of threads with this role; a number follows where there are several.
@@ -70,6 +61,7 @@ impl Role {
             Self::Disk => "blk",
             Self::Tap => "net",
             Self::Balloon => "balloon",
+            Self::Peer => "peer",
         }
     }
 
@@ -120,7 +112,13 @@ impl Role {
                 }
             }
             Self::Disk => lists.extend([EVENT_LOOP, INTERRUPTS, DISK, START_THREADS]),
-            Self::Tap => lists.extend([EVENT_LOOP, INTERRUPTS, TAP]),
+            Self::Tap => {
+                lists.extend([EVENT_LOOP, INTERRUPTS, TAP]);
+                if spec.devices.iter().any(may_have_vhost) {
+                    lists.push(VHOST);
+                }
+            }
+            Self::Peer => lists.extend([EVENT_LOOP, INTERRUPTS, PEER]),
             Self::Balloon => lists.extend([EVENT_LOOP, INTERRUPTS]),
         }
         lists.concat()
@@ -140,7 +138,7 @@ fn on_shared_loop(device: &DeviceSpec) -> &'static [&'static [Call]] {
         }) => &[USER_NETWORK, OUTSIDE],
         DeviceSpec::Vsock(_) => &[VSOCK],
         DeviceSpec::Net(NetSpec {
-            backend: NetBackendSpec::Tap(_),
+            backend: NetBackendSpec::Tap(_) | NetBackendSpec::VhostUser { .. },
             ..
         })
         | DeviceSpec::Console(_)
@@ -160,7 +158,7 @@ fn at_reset(device: &DeviceSpec) -> &'static [&'static [Call]] {
         })
         | DeviceSpec::Vsock(_) => &[CONNECTIONS_END],
         DeviceSpec::Net(NetSpec {
-            backend: NetBackendSpec::Tap(_),
+            backend: NetBackendSpec::Tap(_) | NetBackendSpec::VhostUser { .. },
             ..
         })
         | DeviceSpec::Console(_)
@@ -169,6 +167,11 @@ fn at_reset(device: &DeviceSpec) -> &'static [&'static [Call]] {
         | DeviceSpec::Fs(_)
         | DeviceSpec::Blk(_) => &[],
     }
+}
+
+fn may_have_vhost(device: &DeviceSpec) -> bool {
+    matches!(device, DeviceSpec::Net(NetSpec { backend: NetBackendSpec::Tap(tap), .. })
+        if tap.vhost != VhostChoice::Off)
 }
 
 fn is_disk(device: &DeviceSpec) -> bool {
@@ -382,6 +385,28 @@ const TAP: &[Call] = &[
     ioctl!(request::TUNSETOFFLOAD),
     ioctl!(request::TUNSETQUEUE),
     ioctl!(libc::SIOCGIFFLAGS),
+];
+
+/// Hands queues to the kernel's vhost-net, and takes them back.
+const VHOST: &[Call] = &[
+    any(libc::SYS_eventfd2),
+    ioctl!(request::VHOST_SET_FEATURES),
+    ioctl!(request::VHOST_SET_MEM_TABLE),
+    ioctl!(request::VHOST_SET_VRING_NUM),
+    ioctl!(request::VHOST_SET_VRING_ADDR),
+    ioctl!(request::VHOST_SET_VRING_BASE),
+    ioctl!(request::VHOST_GET_VRING_BASE),
+    ioctl!(request::VHOST_SET_VRING_KICK),
+    ioctl!(request::VHOST_SET_VRING_CALL),
+    ioctl!(request::VHOST_NET_SET_BACKEND),
+];
+
+/// Hands queues to another process over the connection to it, and takes them back.
+const PEER: &[Call] = &[
+    any(libc::SYS_eventfd2),
+    any(libc::SYS_sendmsg),
+    any(libc::SYS_recvmsg),
+    any(libc::SYS_recvfrom),
 ];
 
 /// Looks up and reads files in the share.

@@ -201,7 +201,7 @@ fn forwards(spec: &VmSpec) -> impl Iterator<Item = &Forward> {
     spec.devices.iter().flat_map(|device| match device {
         DeviceSpec::Net(net) => match &net.backend {
             NetBackendSpec::User(user) => user.forwards.as_slice(),
-            NetBackendSpec::Tap(_) => &[],
+            NetBackendSpec::Tap(_) | NetBackendSpec::VhostUser { .. } => &[],
         },
         _ => &[],
     })

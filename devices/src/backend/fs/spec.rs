@@ -56,6 +56,9 @@ pub enum Protocol {
     /// 9P2000.L: `mount -t 9p -o trans=virtio,version=9p2000.L TAG /mnt`.
     #[serde(rename = "9p")]
     P9,
+    /// virtio-fs, served by another process: the path is its socket.
+    #[serde(rename = "vhost-user")]
+    VhostUser,
 }
 
 impl FromStr for Protocol {
@@ -65,7 +68,8 @@ impl FromStr for Protocol {
         match text {
             "virtiofs" => Ok(Self::VirtioFs),
             "9p" => Ok(Self::P9),
-            _ => Err(format!("`{text}` is none of virtiofs, 9p")),
+            "vhost-user" => Ok(Self::VhostUser),
+            _ => Err(format!("`{text}` is none of virtiofs, 9p, vhost-user")),
         }
     }
 }
@@ -75,6 +79,7 @@ impl fmt::Display for Protocol {
         f.write_str(match self {
             Self::VirtioFs => "virtiofs",
             Self::P9 => "9p",
+            Self::VhostUser => "vhost-user",
         })
     }
 }

@@ -9,11 +9,11 @@ mod spec;
 pub mod tap;
 pub mod user;
 pub mod vhost;
+pub mod vhost_user;
 
 use std::fmt::Debug;
 use std::io;
 use std::net::SocketAddr;
-use std::os::fd::BorrowedFd;
 
 pub use self::offload::*;
 pub use self::spec::{
@@ -21,7 +21,8 @@ pub use self::spec::{
     VhostChoice,
 };
 use crate::backend::port_owner::PortOwner;
-use crate::virtio::device::{Registry, Token};
+use crate::backend::vhost_user::VhostUserError;
+use crate::virtio::device::{ActiveIo, Registry, Token};
 use crate::virtio::queue::Reader;
 
 /// An Ethernet header's length.
@@ -103,10 +104,14 @@ pub trait NetBackend: Send + Debug {
     /// The guest has the packet.
     fn received(&mut self);
 
-    /// What works on the pair's rings in our place, with the descriptor that its packets go to, if
-    /// something does.
-    fn vhost(&mut self) -> Option<(&mut vhost::VhostNet, BorrowedFd<'_>)> {
+    /// What works on the pair's queues in our place, if something does.
+    fn takes_over(&mut self) -> Option<&mut dyn TakesOver> {
         None
+    }
+
+    /// The features of the card and the framework that whoever works on the queues lacks.
+    fn withheld(&self) -> u64 {
+        0
     }
 
     /// The guest has no room until [`NetBackend::receive`] is called again: a back end that is woken
@@ -114,6 +119,27 @@ pub trait NetBackend: Send + Debug {
     fn hold(&mut self, events: &mut dyn Registry) {
         let _ = events;
     }
+}
+
+/// Somebody who works on a pair of queues by himself: the kernel or another process.
+pub trait TakesOver {
+    /// Takes the pair of queues that begins with `first`, after [`NetBackend::start`]; `number` makes
+    /// the loop's tokens of the back end's.
+    ///
+    /// # Errors
+    /// He is gone, or refuses.
+    fn start(
+        &mut self,
+        io: &mut ActiveIo<'_>,
+        first: u16,
+        number: &dyn Fn(Token) -> Token,
+    ) -> io::Result<()>;
+
+    /// Gives the queues back, before [`NetBackend::stop`].
+    fn stop(&mut self, io: &mut ActiveIo<'_>);
+
+    /// A descriptor registered as `token` is ready; `false` if it is none of his.
+    fn event(&mut self, token: Token, io: &mut ActiveIo<'_>) -> bool;
 }
 
 /// Why a network card cannot be made.
@@ -159,6 +185,9 @@ pub enum NetError {
     /// A TAP cannot be used.
     #[error(transparent)]
     Tap(#[from] tap::TapError),
+    /// Another process does not take the card's packets.
+    #[error(transparent)]
+    VhostUser(#[from] VhostUserError),
     /// A descriptor of the back end's own cannot be made.
     #[error("cannot open the network's {what}")]
     Open {
@@ -175,6 +204,7 @@ impl NetError {
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::Tap(error) => Some(error.hint()),
+            Self::VhostUser(error) => Some(error.hint().to_owned()),
             _ => None,
         }
     }

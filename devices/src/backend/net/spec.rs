@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
@@ -26,6 +27,11 @@ pub enum NetBackendSpec {
     User(UserSpec),
     /// A TAP of the host's.
     Tap(TapSpec),
+    /// Another process, such as passt, by vhost-user.
+    VhostUser {
+        /// Its socket.
+        socket: PathBuf,
+    },
 }
 
 /// A TAP of the host's.

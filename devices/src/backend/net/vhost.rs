@@ -3,7 +3,7 @@
 
 use std::fs::{File, OpenOptions};
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 
 use vhost::VhostBackend;
 use vhost::vhost_kern::VhostKernBackend;
@@ -14,7 +14,7 @@ use crate::virtio::core::TRANSPORT_FEATURES;
 use crate::virtio::device::{ActiveIo, Token};
 use crate::virtio::vhost::{Addresses, Lent, error, regions};
 
-use super::F_MRG_RXBUF;
+use super::{F_MRG_RXBUF, TakesOver};
 
 /// Where vhost-net comes from.
 pub(super) const DEVICE: &str = "/dev/vhost-net";
@@ -26,6 +26,7 @@ const CALLS: [Token; 2] = [Token(2), Token(3)];
 #[derive(Debug)]
 pub struct VhostNet {
     file: File,
+    tap: OwnedFd,
     /// The features that the kernel's side knows.
     features: u64,
     lent: Vec<Lent>,
@@ -52,8 +53,8 @@ impl<'a> VhostKernBackend for Kernel<'a> {
 }
 
 impl VhostNet {
-    /// Opens the kernel's side.
-    pub(super) fn open() -> io::Result<Self> {
+    /// Opens the kernel's side of the TAP `tap`.
+    pub(super) fn open(tap: OwnedFd) -> io::Result<Self> {
         let file = OpenOptions::new().read(true).write(true).open(DEVICE)?;
         let mem = GuestRam::new();
         let kernel = Kernel {
@@ -67,18 +68,19 @@ impl VhostNet {
         }
         Ok(Self {
             file,
+            tap,
             features,
             lent: Vec::new(),
         })
     }
+}
 
-    /// Lets the kernel work on the pair of queues that begins with `first`, and on the TAP `tap`.
-    pub(crate) fn start(
+impl TakesOver for VhostNet {
+    fn start(
         &mut self,
-        tap: BorrowedFd<'_>,
         io: &mut ActiveIo<'_>,
         first: u16,
-        number: impl Fn(Token) -> Token,
+        number: &dyn Fn(Token) -> Token,
     ) -> io::Result<()> {
         let kernel = Kernel {
             fd: self.file.as_fd(),
@@ -93,17 +95,16 @@ impl VhostNet {
             let lent = Lent::give(&kernel, Addresses::Guest, io, (queue, ring), token)?;
             self.lent.push(lent);
         }
-        for (ring, lent) in self.lent.iter().enumerate() {
-            sys::set_vhost_backend(self.file.as_fd(), ring as u32, Some(tap))?;
+        for (ring, lent) in (0..).zip(&self.lent) {
+            sys::set_vhost_backend(self.file.as_fd(), ring, Some(self.tap.as_fd()))?;
             lent.kick(io);
         }
         Ok(())
     }
 
-    /// Takes the queues back.
-    pub(crate) fn stop(&mut self, io: &mut ActiveIo<'_>) {
-        for ring in 0..self.lent.len() {
-            if let Err(error) = sys::set_vhost_backend(self.file.as_fd(), ring as u32, None) {
+    fn stop(&mut self, io: &mut ActiveIo<'_>) {
+        for (ring, _) in (0..).zip(&self.lent) {
+            if let Err(error) = sys::set_vhost_backend(self.file.as_fd(), ring, None) {
                 log::debug!("vhost-net does not stop: {error}");
             }
         }
@@ -116,8 +117,7 @@ impl VhostNet {
         }
     }
 
-    /// One of the kernel's calls; `false` if `token` is none.
-    pub(crate) fn called(&self, token: Token, io: &ActiveIo<'_>) -> bool {
+    fn event(&mut self, token: Token, io: &mut ActiveIo<'_>) -> bool {
         let ring = CALLS.iter().position(|&call| call == token);
         let lent = ring.and_then(|ring| self.lent.get(ring));
         if let Some(lent) = lent {

@@ -10,6 +10,7 @@
 mod attr;
 mod device;
 mod dirs;
+mod external;
 mod init;
 mod io;
 mod locks;
@@ -27,6 +28,7 @@ use crate::backend::fs::ShareError;
 pub use crate::backend::fs::{Cache, FsSpec};
 
 pub use device::Fs;
+pub use external::ExternalFs;
 
 /// The longest tag in bytes (VIRTIO 1.3 §5.11.4).
 pub(in crate::virtio) const TAG_MAX: usize = 36;

@@ -1,6 +1,7 @@
 //! The device driven by FUSE messages in a virtqueue, over real directories.
 
 mod client;
+mod external;
 mod hostile;
 mod locks;
 mod mounted;

@@ -28,6 +28,7 @@ use self::rx::RxQueue;
 use self::state::NetStateV1;
 use crate::backend::net::tap::Tap;
 use crate::backend::net::user::{ForwardControl, UserNet};
+use crate::backend::net::vhost_user::NetPeer;
 use crate::backend::net::{
     self as backend, F_MRG_RXBUF, GUEST_OFFLOADS, NetBackend, NetBackendSpec, NetError, NetSpec,
 };
@@ -89,6 +90,10 @@ impl Net {
                 let boxed = |tap| Box::new(tap) as Box<dyn NetBackend>;
                 let backends = queues.into_iter().map(boxed).collect();
                 Self::with_backends(spec.mac, backends, EventLoop::Own("net0"))
+            }
+            NetBackendSpec::VhostUser { socket } => {
+                let backend = Box::new(NetPeer::connect(socket, spec.mtu)?);
+                Self::with_backends(spec.mac, vec![backend], EventLoop::Own("peer"))
             }
         })
     }
@@ -261,10 +266,15 @@ impl VirtioDevice for Net {
         queue_sizes.push(CONTROL_SIZE);
         DeviceInfo {
             id: VIRTIO_ID_NET,
-            features: own | several | backend,
+            features: (own | several | backend) & !self.withheld(),
             queue_sizes,
             runs_on: self.runs_on,
         }
+    }
+
+    fn withheld(&self) -> u64 {
+        let all = self.pairs.iter().map(|pair| pair.backend.withheld());
+        all.fold(0, |all, one| all | one)
     }
 
     fn config(&self) -> Arc<dyn ConfigSpace> {

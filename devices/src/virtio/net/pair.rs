@@ -108,8 +108,8 @@ impl Pair {
         self.backend.start(features, &mut events).map_err(failed)?;
         self.runs = true;
         let (first, number) = (self.rx_index(), self.number);
-        if let Some((vhost, tap)) = self.backend.vhost() {
-            let started = vhost.start(tap, io, first, |token| numbered(token, number));
+        if let Some(other) = self.backend.takes_over() {
+            let started = other.start(io, first, &|token| numbered(token, number));
             return started.map_err(failed);
         }
         io.call_again(self.rx_index());
@@ -119,8 +119,8 @@ impl Pair {
 
     pub(super) fn stop(&mut self, io: &mut ActiveIo<'_>) {
         if std::mem::take(&mut self.runs) {
-            if let Some((vhost, _)) = self.backend.vhost() {
-                vhost.stop(io);
+            if let Some(other) = self.backend.takes_over() {
+                other.stop(io);
             }
             self.backend.stop(&mut self.numbered(io.events));
         }
@@ -130,8 +130,8 @@ impl Pair {
         if !self.runs {
             return;
         }
-        if let Some((vhost, _)) = self.backend.vhost()
-            && vhost.called(token, io)
+        if let Some(other) = self.backend.takes_over()
+            && other.event(token, io)
         {
             return;
         }
@@ -141,7 +141,7 @@ impl Pair {
 
     /// Whether packets are moved in our place.
     fn is_lent(&mut self) -> bool {
-        self.backend.vhost().is_some()
+        self.backend.takes_over().is_some()
     }
 
     /// Takes packets from the driver.

@@ -27,12 +27,18 @@ pub use platform::FakePlatform;
 pub use ring::{DESC_F_INDIRECT, DESC_F_NEXT, DESC_F_WRITE, Ring, Used};
 pub use transport::TransportDriver;
 
-use vm_memory::GuestAddress;
+use std::fs::File;
+
+use vm_memory::{FileOffset, GuestAddress};
 
 use crate::GuestRam;
 
-/// `size` bytes of guest RAM from address 0.
+/// `size` bytes of guest RAM from address 0, which can be shared with another process.
 #[must_use]
 pub fn ram(size: usize) -> GuestRam {
-    GuestRam::from_ranges(&[(GuestAddress(0), size)]).expect("guest RAM")
+    let file = rustix::fs::memfd_create("guest-ram", rustix::fs::MemfdFlags::CLOEXEC);
+    let file = File::from(file.expect("guest RAM"));
+    file.set_len(size as u64).expect("guest RAM");
+    let place = Some(FileOffset::new(file, 0));
+    GuestRam::from_ranges_with_files([(GuestAddress(0), size, place)]).expect("guest RAM")
 }

@@ -81,9 +81,12 @@ impl Attached {
         for &size in &info.queue_sizes {
             VirtQueue::new(size)?;
         }
+        let withheld = device.withheld();
         let health = Arc::new(Health::new(name, Arc::clone(&interrupt)));
+        let mut core = Core::new(&info, Arc::clone(&health));
+        core.withhold(withheld);
         Ok(Self {
-            core: Core::new(&info, Arc::clone(&health)),
+            core,
             config: device.config(),
             generation: 0,
             seen: Box::new([0; CONFIG_BYTES]),

@@ -37,9 +37,6 @@ impl Default for TapChoice {
 impl TapChoice {
     pub(super) fn parse(options: &str) -> Result<Self, ValueError> {
         let mut choice = Self::default();
-        if options.is_empty() {
-            return Ok(choice);
-        }
         for option in pieces(options) {
             let split = option.split_once('=').filter(|(_, v)| !v.is_empty());
             match split {
@@ -118,11 +115,12 @@ mod tests {
             ("tap,queues=4", "tap,ifname=pcptap0,queues=4"),
             ("tap,ifname=t0,bridge=br0", "tap,ifname=t0,bridge=br0"),
             ("tap,fd=3:4", "tap,fd=3:4"),
+            ("vhost-user,socket=/a,,b", "vhost-user,socket=/a,,b"),
             ("tap,ifname=t0,vhost=on", "tap,ifname=t0,vhost=on"),
         ] {
             let choice: NetChoice = text.parse().unwrap();
             assert_eq!(choice.to_string(), full);
-            assert_eq!(full.parse(), Ok(choice));
+            assert_eq!(full.parse(), Ok(choice), "{full}");
         }
     }
 
@@ -133,6 +131,9 @@ mod tests {
             "tap,",
             "tap,ifname=",
             "tap,fd=2",
+            "vhost-user",
+            "vhost-user,socket=",
+            "vhost-user,socket=/a,b",
             "tap,fd=3:",
             "tap,fd=+3",
             "tap,queues=0",

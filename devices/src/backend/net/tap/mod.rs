@@ -11,7 +11,7 @@ mod tests;
 
 use std::fs::File;
 use std::io::{self, Read};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use smallvec::SmallVec;
@@ -21,7 +21,7 @@ pub use self::error::TapError;
 use self::link::LinkMonitor;
 use super::spec::{TapSource, TapSpec, VhostChoice};
 use super::vhost::{self, VhostNet};
-use super::{FRAME_MAX, GUEST_OFFLOADS, HEADER_LEN, NetBackend, Packet, PacketHeader};
+use super::{FRAME_MAX, GUEST_OFFLOADS, HEADER_LEN, NetBackend, Packet, PacketHeader, TakesOver};
 use crate::sys;
 use crate::virtio::device::{Interest, Registry, Token};
 use crate::virtio::queue::Reader;
@@ -67,7 +67,7 @@ impl Tap {
         let mut monitor = LinkMonitor::open(opened.name)
             .inspect_err(|error| log::debug!("{}: link is not watched: {error}", opened.name))
             .ok();
-        let mut vhost = open_vhost(spec.vhost, opened.queues.len())?.into_iter();
+        let mut vhost = open_vhost(spec.vhost, &opened.queues)?.into_iter();
         let queue = |(number, fd): (usize, _)| Self {
             file: File::from(fd),
             first: number == 0,
@@ -132,12 +132,15 @@ impl Tap {
     }
 }
 
-/// The kernel's side of `count` pairs of queues, if it is wanted and can be had.
-fn open_vhost(wanted: VhostChoice, count: usize) -> Result<Vec<VhostNet>, TapError> {
+/// The kernel's side of a TAP's queues, if it is wanted and can be had.
+fn open_vhost(wanted: VhostChoice, queues: &[OwnedFd]) -> Result<Vec<VhostNet>, TapError> {
     if wanted == VhostChoice::Off {
         return Ok(Vec::new());
     }
-    let all: io::Result<Vec<_>> = (0..count).map(|_| VhostNet::open()).collect();
+    let all: io::Result<Vec<_>> = queues
+        .iter()
+        .map(|queue| VhostNet::open(queue.try_clone()?))
+        .collect();
     match all {
         Err(error) if wanted == VhostChoice::Auto => {
             log::debug!(
@@ -267,8 +270,9 @@ impl NetBackend for Tap {
         self.len = 0;
     }
 
-    fn vhost(&mut self) -> Option<(&mut VhostNet, BorrowedFd<'_>)> {
-        Some((self.vhost.as_mut()?, self.file.as_fd()))
+    fn takes_over(&mut self) -> Option<&mut dyn TakesOver> {
+        let vhost = self.vhost.as_mut()?;
+        Some(vhost)
     }
 
     fn hold(&mut self, events: &mut dyn Registry) {

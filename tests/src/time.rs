@@ -6,15 +6,16 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
 
-/// `seconds` on plain hardware; five times as long in the lab, where every instruction is emulated.
+/// `seconds` on plain hardware; four times as long in the lab, where every instruction is emulated.
 #[must_use]
 pub fn limit(seconds: u64) -> Duration {
-    let factor = if env::var_os("PCP_VMM_LAB").is_some() {
-        5
-    } else {
-        1
-    };
-    Duration::from_secs(seconds * factor)
+    Duration::from_secs(if is_lab() { seconds * 4 } else { seconds })
+}
+
+/// Whether the tests run in the lab.
+#[must_use]
+pub fn is_lab() -> bool {
+    env::var_os("PCP_VMM_LAB").is_some()
 }
 
 /// Waits until `holds` does.

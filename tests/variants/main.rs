@@ -19,7 +19,7 @@ use rustix::process::Signal;
 /// How long a question to a guest may take.
 const ANSWER: Duration = Duration::from_secs(180);
 /// Seconds from the start to a guest that answers, on plain hardware.
-const BOOT: u64 = 60;
+const BOOT: u64 = 90;
 
 /// A guest of a variant, with its documented ports.
 struct Variant {
@@ -33,7 +33,8 @@ impl Variant {
         let images = std::env::var("PCP_VMM_IMAGES").expect("PCP_VMM_IMAGES names the images");
         let bundle = format!("{images}/{name}");
         // As many processors as the lab has: more would wait for each other.
-        let vm = TestVm::start(&["run", "--bundle", &bundle, "--cpus", "2"]).unwrap();
+        let cpus = if time::is_lab() { "1" } else { "4" };
+        let vm = TestVm::start(&["run", "--bundle", &bundle, "--cpus", cpus]).unwrap();
         let ssh = Ssh::new(ssh_port, "pcp").unwrap();
         let answers = || ssh.text("true", ANSWER).is_ok();
         time::wait_until("the guest's SSH server", BOOT, answers).unwrap();

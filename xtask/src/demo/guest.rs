@@ -53,7 +53,7 @@ pub(super) fn show(vmm: &Path) -> Result<()> {
         .stdin(Stdio::null());
     if env::var_os("PCP_VMM_LAB").is_some() {
         // As many as the lab has: more would wait for each other.
-        run.args(["--cpus", "2"]);
+        run.args(["--cpus", "1"]);
     }
     let mut running = Running(run.spawn().context("cannot start the program")?);
     follow(&mut running.0, &mut phases)?;

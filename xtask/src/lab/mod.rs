@@ -23,8 +23,8 @@ pub(crate) use host::has_hardware_kvm;
 /// What `cargo xtask lab` is told.
 #[derive(Args, Debug, Clone)]
 pub(crate) struct LabArgs {
-    /// Processors of the lab
-    #[arg(long, default_value_t = 2, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=64))]
+    /// Processors of the lab; with more than one, QEMU's nested SVM sometimes corrupts a guest's memory or the lab's
+    #[arg(long, default_value_t = 1, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=64))]
     pub(crate) smp: u16,
     /// Memory of the lab, in MiB
     #[arg(long, default_value_t = 4096, value_name = "MIB", value_parser = clap::value_parser!(u32).range(512..))]

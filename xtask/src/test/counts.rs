@@ -1,5 +1,6 @@
 //! How many tests passed, failed and were skipped, read from what test programs print.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::ops::Add;
 
@@ -43,13 +44,42 @@ pub(super) fn read(output: &str) -> Counts {
     results.map(read_line).fold(Counts::default(), Add::add)
 }
 
-/// The names of the tests that failed, from the list at the end of what Rust's own harness prints.
-pub(super) fn failed(output: &str) -> Vec<String> {
-    let Some((_, list)) = output.rsplit_once("\nfailures:\n") else {
-        return Vec::new();
-    };
-    let names = list.lines().map_while(|line| line.strip_prefix("    "));
-    names.map(|name| name.trim().to_owned()).collect()
+/// How one test ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Verdict {
+    Passed,
+    Failed,
+    Skipped,
+    /// It was started and nothing tells its end.
+    Begun,
+}
+
+/// How the tests ended that Rust's own harness ran one after the other, as far as `output` tells.
+pub(super) fn verdicts(output: &str) -> BTreeMap<String, Verdict> {
+    let mut found = BTreeMap::new();
+    let mut begun: Option<String> = None;
+    for line in output.lines() {
+        let mut end = line.trim_end();
+        if let Some((name, rest)) = line
+            .strip_prefix("test ")
+            .and_then(|rest| rest.split_once(" ... "))
+        {
+            found.insert(name.to_owned(), Verdict::Begun);
+            begun = Some(name.to_owned());
+            end = rest.trim_end();
+        }
+        // Other output may stand between a test's name and its end.
+        let verdict = match end {
+            "ok" => Verdict::Passed,
+            "FAILED" => Verdict::Failed,
+            end if end.starts_with("ignored") => Verdict::Skipped,
+            _ => continue,
+        };
+        if let Some(name) = begun.take() {
+            found.insert(name, verdict);
+        }
+    }
+    found
 }
 
 fn read_line(line: &str) -> Counts {
@@ -77,11 +107,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_failed_tests_are_named_at_the_end() {
-        let output = "test a::b ... FAILED\n\nfailures:\n\n---- a::b stdout ----\nno\n\n\nfailures:\n    \
-            a::b\n    c\n\ntest result: FAILED. 0 passed; 2 failed; 0 ignored";
-        assert_eq!(failed(output), ["a::b", "c"]);
-        assert_eq!(failed("test result: ok. 1 passed"), [""; 0]);
+    fn the_end_of_each_test_is_read() {
+        let output = "running 4 tests\ntest a::b ... ok\ntest c ... ignored, no such thing\n\
+            test d ... warn  main vmm: a word\nFAILED\ntest e ... lab: it ended\n[ 1.0] ok\n";
+        let verdicts: Vec<_> = verdicts(output).into_iter().collect();
+        let expected = [
+            ("a::b", Verdict::Passed),
+            ("c", Verdict::Skipped),
+            ("d", Verdict::Failed),
+            ("e", Verdict::Begun),
+        ];
+        assert_eq!(verdicts, expected.map(|(name, it)| (name.to_owned(), it)));
     }
 
     #[test]

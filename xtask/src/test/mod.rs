@@ -4,6 +4,7 @@
 //! lacks is installed by the first stage or is that stage's failure.
 
 mod counts;
+mod lab;
 mod stages;
 
 use std::fs::{self, File};

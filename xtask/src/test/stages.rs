@@ -8,13 +8,8 @@ use anyhow::{Context, Result, bail};
 use serde::Deserialize;
 
 use super::counts::Counts;
-use super::{Log, Stage, judge};
+use super::{Log, Stage, lab};
 use crate::{apt, check, kernels, place, release};
-
-/// The longest that the tests of a stage may take in the lab, in seconds.
-const LAB_LIMIT: u32 = 1200;
-/// The lab's exit status when it hung.
-const HUNG: i32 = 124;
 
 pub(super) const PLAN: [Stage; 8] = [
     Stage {
@@ -162,64 +157,42 @@ fn tiny(log: &mut Log) -> Result<Counts> {
 }
 
 fn stock(log: &mut Log) -> Result<Counts> {
-    let kernels = kernels::ensure()?;
-    let program = test_program("stock")?;
-    in_lab(log, |lab| {
-        lab.arg("--").arg(&program).env("PCP_VMM_KERNELS", &kernels);
-    })
+    let plan = lab::Plan {
+        program: &test_program("stock")?,
+        lab: Vec::new(),
+        env: vec![("PCP_VMM_KERNELS", kernels::ensure()?)],
+        batch: 8,
+        limit: 900,
+    };
+    plan.run(log)
 }
 
 fn variants(log: &mut Log) -> Result<Counts> {
     let images = place::cache()?.join("images");
-    let program = test_program("variants")?;
+    let mut lab = Vec::new();
     for variant in ["base", "bpf"] {
         log.must(&mut release::image_command(variant))?;
+        // A guest's root is a folder of many small files.
+        let image = images.join(variant);
+        let image = image.to_str().context("the cache's path is not UTF-8")?;
+        lab.extend(["--image-of".to_owned(), image.to_owned()]);
     }
-    in_lab(log, |lab| {
-        for variant in ["base", "bpf"] {
-            // A guest's root is a folder of many small files.
-            lab.arg("--image-of").arg(images.join(variant));
-        }
-        lab.arg("--").arg(&program).env("PCP_VMM_IMAGES", &images);
-    })
-}
-
-/// Runs a test program in the lab. QEMU's emulation of a processor within a processor sometimes
-/// hangs or crashes a guest: what fails there is tried once more, and the log and the terminal say so.
-fn in_lab(log: &mut Log, program: impl Fn(&mut Command)) -> Result<Counts> {
+    // Made once, not by two labs at the same time.
     let xtask = env::current_exe().context("cannot find this program")?;
-    let lab = |only: &[String]| {
-        let mut lab = Command::new(&xtask);
-        lab.args(["lab", "--verbose", "--timeout", &LAB_LIMIT.to_string()]);
-        program(&mut lab);
-        lab.args(["--test-threads", "1"]);
-        if !only.is_empty() {
-            lab.arg("--exact").args(only);
-        }
-        lab.current_dir(place::top())
-            .env("PCP_VMM_BIN", release::path());
-        lab
+    log.must(
+        Command::new(xtask)
+            .arg("lab")
+            .args(&lab)
+            .args(["--", "true"]),
+    )?;
+    let plan = lab::Plan {
+        program: &test_program("variants")?,
+        lab,
+        env: vec![("PCP_VMM_IMAGES", images)],
+        batch: 1,
+        limit: 900,
     };
-    let (said, status) = log.status(&mut lab(&[]))?;
-    let first = super::counts::read(&said);
-    let failed = super::counts::failed(&said);
-    if status.code() == Some(HUNG) && first == Counts::default() {
-        log.tell("the lab hung; once more")?;
-        return log.tests(&mut lab(&[]));
-    }
-    if failed.is_empty() {
-        return judge(&lab(&[]), &said, status.success());
-    }
-    log.tell(&format!(
-        "failed in the lab, once more: {}",
-        failed.join(", ")
-    ))?;
-    let again = log.tests(&mut lab(&failed))?;
-    Ok(Counts {
-        failed: again.failed,
-        passed: first.passed + again.passed,
-        skipped: first.skipped,
-    })
+    plan.run(log)
 }
 
 #[derive(Deserialize)]

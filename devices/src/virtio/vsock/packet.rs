@@ -113,6 +113,14 @@ impl Header {
         }
     }
 
+    /// The connection of a packet to the guest.
+    pub(super) fn ends_to_guest(&self) -> Ends {
+        Ends {
+            guest_port: self.dst_port.get(),
+            host_port: self.src_port.get(),
+        }
+    }
+
     /// What the packet is for; `None` if nobody knows.
     pub(super) fn op(&self) -> Option<Op> {
         Op::from_code(self.op.get())

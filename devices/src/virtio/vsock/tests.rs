@@ -6,10 +6,10 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use tempfile::TempDir;
-use zerocopy::FromBytes;
+use zerocopy::{FromBytes, IntoBytes};
 
 use super::connection::BUFFER;
-use super::packet::{SHUTDOWN_RECEIVE, TYPE_STREAM};
+use super::packet::{HEADER_LEN, SHUTDOWN_RECEIVE, SHUTDOWN_SEND, TYPE_STREAM};
 use super::*;
 use crate::virtio::testing::Driver;
 
@@ -112,7 +112,7 @@ impl Guest {
     fn expect(&mut self, ends: Ends, op: Op) -> Header {
         let (header, data) = self.receive();
         assert_eq!(header.op(), Some(op));
-        assert_eq!((header_ends(&header), data.len()), (ends, 0));
+        assert_eq!((header.ends_to_guest(), data.len()), (ends, 0));
         header
     }
 
@@ -153,7 +153,7 @@ impl Guest {
         writeln!(client, "CONNECT {port}").unwrap();
         let (request, _) = self.receive();
         assert_eq!(request.op(), Some(Op::Request));
-        let ends = header_ends(&request);
+        let ends = request.ends_to_guest();
         assert_eq!(ends.guest_port, port);
         self.say(ends, Op::Response);
         let greeting = format!("OK {}\n", ends.host_port);
@@ -219,7 +219,7 @@ fn nobody_listens_means_a_reset() {
     let mut client = UnixStream::connect(guest.path("sock")).unwrap();
     writeln!(client, "CONNECT 7").unwrap();
     let (request, _) = guest.receive();
-    guest.say(header_ends(&request), Op::Reset);
+    guest.say(request.ends_to_guest(), Op::Reset);
     assert_eq!(client.read(&mut [0; 8]).unwrap(), 0);
 }
 
@@ -229,7 +229,7 @@ fn what_a_client_says_with_its_greeting_is_data() {
     let mut client = UnixStream::connect(guest.path("sock")).unwrap();
     client.write_all(b"CONNECT 9\nfirst").unwrap();
     let (request, _) = guest.receive();
-    guest.say(header_ends(&request), Op::Response);
+    guest.say(request.ends_to_guest(), Op::Response);
     assert_eq!(guest.expect_data(5), b"first");
 }
 
@@ -247,7 +247,7 @@ fn a_bad_or_slow_greeting_harms_nobody() {
     guest.is_quiet();
     slow.write_all(b"ECT 11\n").unwrap();
     let (request, _) = guest.receive();
-    assert_eq!(header_ends(&request).guest_port, 11);
+    assert_eq!(request.ends_to_guest().guest_port, 11);
 }
 
 #[test]

@@ -15,6 +15,8 @@ pub mod p9;
 pub mod queue;
 pub mod rng;
 pub(crate) mod runner;
+#[cfg(test)]
+mod semantics;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
 pub mod transport;

@@ -22,7 +22,7 @@ mod server;
 mod xattrs;
 
 #[cfg(test)]
-mod tests;
+pub(in crate::virtio) mod tests;
 
 use crate::backend::fs::ShareError;
 pub use crate::backend::fs::{Cache, FsSpec};

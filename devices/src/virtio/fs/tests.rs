@@ -8,5 +8,6 @@ mod mounted;
 mod mutation;
 mod reading;
 mod session;
+pub(in crate::virtio) mod side;
 mod unprivileged;
 mod walk;

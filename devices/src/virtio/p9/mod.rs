@@ -21,7 +21,7 @@ mod walk;
 mod xattr;
 
 #[cfg(test)]
-mod tests;
+pub(in crate::virtio) mod tests;
 
 pub use crate::virtio::fs::FsError as P9Error;
 pub use device::P9;

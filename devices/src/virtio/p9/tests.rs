@@ -7,4 +7,5 @@ mod locks;
 mod names;
 mod security;
 mod session;
+pub(in crate::virtio) mod side;
 mod xattrs;

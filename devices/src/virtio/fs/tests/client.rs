@@ -10,23 +10,23 @@ use crate::virtio::fs::protocol::*;
 use crate::virtio::fs::{Cache, Fs, FsSpec};
 use crate::virtio::testing::Driver;
 
-pub(super) const ROOT: u64 = 1;
-pub(super) const HIPRIO: u16 = 0;
-pub(super) const REQUESTS: u16 = 1;
+pub(in crate::virtio) const ROOT: u64 = 1;
+pub(in crate::virtio) const HIPRIO: u16 = 0;
+pub(in crate::virtio) const REQUESTS: u16 = 1;
 
 /// The flags that Linux 6.12 offers, those that we know of.
-pub(super) const OFFERED: u64 = InitFlags::all().bits();
+pub(in crate::virtio) const OFFERED: u64 = InitFlags::all().bits();
 
-pub(super) struct Client {
-    pub(super) driver: Driver<Fs>,
+pub(in crate::virtio) struct Client {
+    pub(in crate::virtio) driver: Driver<Fs>,
     unique: u64,
-    pub(super) uid: u32,
-    pub(super) gid: u32,
+    pub(in crate::virtio) uid: u32,
+    pub(in crate::virtio) gid: u32,
     /// The share, if this client made it.
     dir: Option<TempDir>,
 }
 
-pub(super) fn spec(path: &Path, read_only: bool, cache: Cache) -> FsSpec {
+pub(in crate::virtio) fn spec(path: &Path, read_only: bool, cache: Cache) -> FsSpec {
     FsSpec {
         read_only,
         cache,
@@ -36,21 +36,21 @@ pub(super) fn spec(path: &Path, read_only: bool, cache: Cache) -> FsSpec {
 
 impl Client {
     /// A client of a new, empty, writable share.
-    pub(super) fn new() -> Self {
+    pub(in crate::virtio) fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
         let mut client = Self::of(&spec(dir.path(), false, Cache::Auto));
         client.dir = Some(dir);
         client
     }
 
-    pub(super) fn of(spec: &FsSpec) -> Self {
+    pub(in crate::virtio) fn of(spec: &FsSpec) -> Self {
         let mut client = Self::silent(Fs::new(0, spec).unwrap());
         client.init(OFFERED);
         client
     }
 
     /// A client that has not said INIT.
-    pub(super) fn silent(device: Fs) -> Self {
+    pub(in crate::virtio) fn silent(device: Fs) -> Self {
         Self {
             driver: Driver::new(device),
             unique: 1,
@@ -60,11 +60,11 @@ impl Client {
         }
     }
 
-    pub(super) fn path(&self) -> &Path {
+    pub(in crate::virtio) fn path(&self) -> &Path {
         self.dir.as_ref().unwrap().path()
     }
 
-    pub(super) fn init(&mut self, offered: u64) -> InitOut {
+    pub(in crate::virtio) fn init(&mut self, offered: u64) -> InitOut {
         let args = InitIn {
             major: 7,
             minor: 38,
@@ -80,7 +80,12 @@ impl Client {
     }
 
     /// The header and body of a request, with its number.
-    pub(super) fn message(&mut self, opcode: u32, node: u64, body: &[u8]) -> (u64, Vec<u8>) {
+    pub(in crate::virtio) fn message(
+        &mut self,
+        opcode: u32,
+        node: u64,
+        body: &[u8],
+    ) -> (u64, Vec<u8>) {
         self.unique += 2;
         let header = InHeader {
             len: (size_of::<InHeader>() + body.len()) as u32,
@@ -96,7 +101,7 @@ impl Client {
     }
 
     /// Sends a request and returns the body of the answer, of at most `room` bytes.
-    pub(super) fn raw(
+    pub(in crate::virtio) fn raw(
         &mut self,
         opcode: u32,
         node: u64,
@@ -110,7 +115,7 @@ impl Client {
     }
 
     /// Sends a request whose answer is a plain value.
-    pub(super) fn ask<T: FromBytes>(
+    pub(in crate::virtio) fn ask<T: FromBytes>(
         &mut self,
         opcode: u32,
         node: u64,
@@ -121,41 +126,46 @@ impl Client {
     }
 
     /// Sends a request whose answer is empty.
-    pub(super) fn order(&mut self, opcode: u32, node: u64, body: &[u8]) -> Result<(), Errno> {
+    pub(in crate::virtio) fn order(
+        &mut self,
+        opcode: u32,
+        node: u64,
+        body: &[u8],
+    ) -> Result<(), Errno> {
         let body = self.raw(opcode, node, body, 0)?;
         assert!(body.is_empty());
         Ok(())
     }
 
-    pub(super) fn lookup(&mut self, parent: u64, name: &str) -> Result<EntryOut, Errno> {
+    pub(in crate::virtio) fn lookup(&mut self, parent: u64, name: &str) -> Result<EntryOut, Errno> {
         self.ask(opcode::LOOKUP, parent, &named(name))
     }
 
     /// The node at a path of plain names.
-    pub(super) fn walk(&mut self, path: &str) -> Result<u64, Errno> {
+    pub(in crate::virtio) fn walk(&mut self, path: &str) -> Result<u64, Errno> {
         path.split('/')
             .try_fold(ROOT, |node, name| Ok(self.lookup(node, name)?.nodeid))
     }
 
-    pub(super) fn forget(&mut self, node: u64, nlookup: u64) {
+    pub(in crate::virtio) fn forget(&mut self, node: u64, nlookup: u64) {
         let args = ForgetIn { nlookup };
         let (_, message) = self.message(opcode::FORGET, node, args.as_bytes());
         let answer = self.driver.request(HIPRIO, &[&message], &[]);
         assert!(answer.is_empty());
     }
 
-    pub(super) fn getattr(&mut self, node: u64) -> Result<Attr, Errno> {
+    pub(in crate::virtio) fn getattr(&mut self, node: u64) -> Result<Attr, Errno> {
         let args = GetattrIn::default();
         let out: AttrOut = self.ask(opcode::GETATTR, node, args.as_bytes())?;
         Ok(out.attr)
     }
 
-    pub(super) fn setattr(&mut self, node: u64, args: SetattrIn) -> Result<Attr, Errno> {
+    pub(in crate::virtio) fn setattr(&mut self, node: u64, args: SetattrIn) -> Result<Attr, Errno> {
         let out: AttrOut = self.ask(opcode::SETATTR, node, args.as_bytes())?;
         Ok(out.attr)
     }
 
-    pub(super) fn open(&mut self, node: u64, flags: i32) -> Result<OpenOut, Errno> {
+    pub(in crate::virtio) fn open(&mut self, node: u64, flags: i32) -> Result<OpenOut, Errno> {
         let args = OpenIn {
             flags: flags as u32,
             open_flags: 0,
@@ -163,7 +173,7 @@ impl Client {
         self.ask(opcode::OPEN, node, args.as_bytes())
     }
 
-    pub(super) fn create(
+    pub(in crate::virtio) fn create(
         &mut self,
         parent: u64,
         name: &str,
@@ -183,7 +193,7 @@ impl Client {
     }
 
     /// Makes a file that holds `data`, and forgets nothing.
-    pub(super) fn put(&mut self, parent: u64, name: &str, data: &[u8]) -> u64 {
+    pub(in crate::virtio) fn put(&mut self, parent: u64, name: &str, data: &[u8]) -> u64 {
         let (entry, opened) = self.create(parent, name, libc::O_RDWR, 0o644).unwrap();
         assert_eq!(
             self.write(entry.nodeid, opened.fh, 0, data),
@@ -193,7 +203,7 @@ impl Client {
         entry.nodeid
     }
 
-    pub(super) fn release(&mut self, node: u64, fh: u64) -> Result<(), Errno> {
+    pub(in crate::virtio) fn release(&mut self, node: u64, fh: u64) -> Result<(), Errno> {
         let args = ReleaseIn {
             fh,
             ..ReleaseIn::default()
@@ -201,7 +211,7 @@ impl Client {
         self.order(opcode::RELEASE, node, args.as_bytes())
     }
 
-    pub(super) fn read(
+    pub(in crate::virtio) fn read(
         &mut self,
         node: u64,
         fh: u64,
@@ -217,7 +227,7 @@ impl Client {
         self.raw(opcode::READ, node, args.as_bytes(), size)
     }
 
-    pub(super) fn write(
+    pub(in crate::virtio) fn write(
         &mut self,
         node: u64,
         fh: u64,
@@ -235,7 +245,7 @@ impl Client {
         )
     }
 
-    pub(super) fn write_with(
+    pub(in crate::virtio) fn write_with(
         &mut self,
         node: u64,
         data: &[u8],
@@ -251,20 +261,20 @@ impl Client {
     }
 
     /// The whole content of a file.
-    pub(super) fn content(&mut self, node: u64) -> Result<Vec<u8>, Errno> {
+    pub(in crate::virtio) fn content(&mut self, node: u64) -> Result<Vec<u8>, Errno> {
         let opened = self.open(node, libc::O_RDONLY)?;
         let data = self.read(node, opened.fh, 0, 1 << 16)?;
         self.release(node, opened.fh)?;
         Ok(data)
     }
 
-    pub(super) fn opendir(&mut self, node: u64) -> Result<u64, Errno> {
+    pub(in crate::virtio) fn opendir(&mut self, node: u64) -> Result<u64, Errno> {
         let opened: OpenOut = self.ask(opcode::OPENDIR, node, OpenIn::default().as_bytes())?;
         Ok(opened.fh)
     }
 
     /// One READDIR or READDIRPLUS: the entries, each with its own look-up if asked for.
-    pub(super) fn readdir_at(
+    pub(in crate::virtio) fn readdir_at(
         &mut self,
         node: u64,
         fh: u64,
@@ -288,7 +298,7 @@ impl Client {
     }
 
     /// Every entry of a directory but `.` and `..`, read in pieces of `size` bytes.
-    pub(super) fn list(&mut self, node: u64, size: u32, plus: bool) -> Vec<Listed> {
+    pub(in crate::virtio) fn list(&mut self, node: u64, size: u32, plus: bool) -> Vec<Listed> {
         let fh = self.opendir(node).unwrap_or(0);
         let (mut all, mut offset) = (Vec::new(), 0);
         loop {
@@ -309,7 +319,7 @@ impl Client {
         all
     }
 
-    pub(super) fn mkdir(&mut self, parent: u64, name: &str) -> Result<EntryOut, Errno> {
+    pub(in crate::virtio) fn mkdir(&mut self, parent: u64, name: &str) -> Result<EntryOut, Errno> {
         let args = MkdirIn {
             mode: 0o755,
             umask: 0o022,
@@ -317,7 +327,7 @@ impl Client {
         self.ask(opcode::MKDIR, parent, &with_names(&args, &[name]))
     }
 
-    pub(super) fn symlink(
+    pub(in crate::virtio) fn symlink(
         &mut self,
         parent: u64,
         name: &str,
@@ -327,20 +337,25 @@ impl Client {
         self.ask(opcode::SYMLINK, parent, &body)
     }
 
-    pub(super) fn link(&mut self, node: u64, parent: u64, name: &str) -> Result<EntryOut, Errno> {
+    pub(in crate::virtio) fn link(
+        &mut self,
+        node: u64,
+        parent: u64,
+        name: &str,
+    ) -> Result<EntryOut, Errno> {
         let args = LinkIn { oldnodeid: node };
         self.ask(opcode::LINK, parent, &with_names(&args, &[name]))
     }
 
-    pub(super) fn unlink(&mut self, parent: u64, name: &str) -> Result<(), Errno> {
+    pub(in crate::virtio) fn unlink(&mut self, parent: u64, name: &str) -> Result<(), Errno> {
         self.order(opcode::UNLINK, parent, &named(name))
     }
 
-    pub(super) fn rmdir(&mut self, parent: u64, name: &str) -> Result<(), Errno> {
+    pub(in crate::virtio) fn rmdir(&mut self, parent: u64, name: &str) -> Result<(), Errno> {
         self.order(opcode::RMDIR, parent, &named(name))
     }
 
-    pub(super) fn rename(
+    pub(in crate::virtio) fn rename(
         &mut self,
         from: (u64, &str),
         to: (u64, &str),
@@ -354,7 +369,7 @@ impl Client {
         self.order(opcode::RENAME2, from.0, &with_names(&args, &[from.1, to.1]))
     }
 
-    pub(super) fn readlink(&mut self, node: u64) -> Result<String, Errno> {
+    pub(in crate::virtio) fn readlink(&mut self, node: u64) -> Result<String, Errno> {
         let target = self.raw(opcode::READLINK, node, &[], 4096)?;
         Ok(String::from_utf8(target).unwrap())
     }
@@ -362,13 +377,13 @@ impl Client {
 
 /// One entry of a directory.
 #[derive(Debug)]
-pub(super) struct Listed {
-    pub(super) name: String,
-    pub(super) dirent: Dirent,
-    pub(super) entry: Option<EntryOut>,
+pub(in crate::virtio) struct Listed {
+    pub(in crate::virtio) name: String,
+    pub(in crate::virtio) dirent: Dirent,
+    pub(in crate::virtio) entry: Option<EntryOut>,
 }
 
-pub(super) fn listed(mut bytes: &[u8], plus: bool) -> Vec<Listed> {
+pub(in crate::virtio) fn listed(mut bytes: &[u8], plus: bool) -> Vec<Listed> {
     let mut all = Vec::new();
     while !bytes.is_empty() {
         let before = bytes.len();
@@ -391,17 +406,17 @@ pub(super) fn listed(mut bytes: &[u8], plus: bool) -> Vec<Listed> {
     all
 }
 
-pub(super) fn named(name: &str) -> Vec<u8> {
+pub(in crate::virtio) fn named(name: &str) -> Vec<u8> {
     [name.as_bytes(), &[0]].concat()
 }
 
-pub(super) fn with_names<T: IntoBytes + Immutable>(args: &T, names: &[&str]) -> Vec<u8> {
+pub(in crate::virtio) fn with_names<T: IntoBytes + Immutable>(args: &T, names: &[&str]) -> Vec<u8> {
     let names = names.iter().flat_map(|name| named(name));
     args.as_bytes().iter().copied().chain(names).collect()
 }
 
 /// The body of an answer to request `unique`, or its error.
-pub(super) fn body_of(unique: u64, answer: &[u8]) -> Result<Vec<u8>, Errno> {
+pub(in crate::virtio) fn body_of(unique: u64, answer: &[u8]) -> Result<Vec<u8>, Errno> {
     let (header, body) = OutHeader::read_from_prefix(answer).expect("no answer");
     assert_eq!(header.unique, unique);
     assert_eq!(header.len as usize, answer.len(), "length in the header");

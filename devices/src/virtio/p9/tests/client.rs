@@ -11,54 +11,54 @@ use crate::virtio::p9::protocol::{Body, NOFID, Qid, Reply, kind};
 use crate::virtio::testing::Driver;
 
 /// The fid of the root, attached by every client.
-pub(super) const ROOT: u32 = 0;
-pub(super) const QUEUE: u16 = 0;
-pub(super) const MSIZE: u32 = 512_000;
+pub(in crate::virtio) const ROOT: u32 = 0;
+pub(in crate::virtio) const QUEUE: u16 = 0;
+pub(in crate::virtio) const MSIZE: u32 = 512_000;
 
 /// Linux's flags of LOPEN and LCREATE, those of `open(2)`.
-pub(super) const RDONLY: u32 = libc::O_RDONLY as u32;
-pub(super) const RDWR: u32 = libc::O_RDWR as u32;
+pub(in crate::virtio) const RDONLY: u32 = libc::O_RDONLY as u32;
+pub(in crate::virtio) const RDWR: u32 = libc::O_RDWR as u32;
 
-pub(super) struct Client {
-    pub(super) driver: Driver<P9>,
+pub(in crate::virtio) struct Client {
+    pub(in crate::virtio) driver: Driver<P9>,
     tag: u16,
     next_fid: u32,
-    pub(super) uid: u32,
-    pub(super) gid: u32,
+    pub(in crate::virtio) uid: u32,
+    pub(in crate::virtio) gid: u32,
     /// The share, if this client made it.
     dir: Option<TempDir>,
 }
 
 /// The attributes of a file, those that tests look at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Attr {
-    pub(super) qid: Qid,
-    pub(super) mode: u32,
-    pub(super) uid: u32,
-    pub(super) gid: u32,
-    pub(super) nlink: u64,
-    pub(super) rdev: u64,
-    pub(super) size: u64,
-    pub(super) mtime: (u64, u64),
+pub(in crate::virtio) struct Attr {
+    pub(in crate::virtio) qid: Qid,
+    pub(in crate::virtio) mode: u32,
+    pub(in crate::virtio) uid: u32,
+    pub(in crate::virtio) gid: u32,
+    pub(in crate::virtio) nlink: u64,
+    pub(in crate::virtio) rdev: u64,
+    pub(in crate::virtio) size: u64,
+    pub(in crate::virtio) mtime: (u64, u64),
 }
 
 /// One entry of a directory.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Entry {
-    pub(super) qid: Qid,
-    pub(super) offset: u64,
-    pub(super) kind: u8,
-    pub(super) name: String,
+pub(in crate::virtio) struct Entry {
+    pub(in crate::virtio) qid: Qid,
+    pub(in crate::virtio) offset: u64,
+    pub(in crate::virtio) kind: u8,
+    pub(in crate::virtio) name: String,
 }
 
-pub(super) fn spec(path: &Path) -> FsSpec {
+pub(in crate::virtio) fn spec(path: &Path) -> FsSpec {
     FsSpec {
         protocol: Protocol::P9,
         ..FsSpec::new("share", path)
     }
 }
 
-pub(super) fn qid(body: &mut Body<'_>) -> Qid {
+pub(in crate::virtio) fn qid(body: &mut Body<'_>) -> Qid {
     Qid {
         kind: body.u8().unwrap(),
         version: body.u32().unwrap(),
@@ -68,14 +68,14 @@ pub(super) fn qid(body: &mut Body<'_>) -> Qid {
 
 impl Client {
     /// A client of a new, empty, writable share.
-    pub(super) fn new() -> Self {
+    pub(in crate::virtio) fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
         let mut client = Self::of(&spec(dir.path()));
         client.dir = Some(dir);
         client
     }
 
-    pub(super) fn of(spec: &FsSpec) -> Self {
+    pub(in crate::virtio) fn of(spec: &FsSpec) -> Self {
         let mut client = Self::silent(P9::new(0, spec).unwrap());
         assert_eq!(client.version(MSIZE, "9P2000.L").unwrap().0, MSIZE);
         client.attach(ROOT).unwrap();
@@ -83,7 +83,7 @@ impl Client {
     }
 
     /// A client that has said nothing.
-    pub(super) fn silent(device: P9) -> Self {
+    pub(in crate::virtio) fn silent(device: P9) -> Self {
         Self {
             driver: Driver::new(device),
             tag: 0,
@@ -94,17 +94,17 @@ impl Client {
         }
     }
 
-    pub(super) fn path(&self) -> &Path {
+    pub(in crate::virtio) fn path(&self) -> &Path {
         self.dir.as_ref().unwrap().path()
     }
 
-    pub(super) fn fid(&mut self) -> u32 {
+    pub(in crate::virtio) fn fid(&mut self) -> u32 {
         self.next_fid += 1;
         self.next_fid
     }
 
     /// A whole message with its tag.
-    pub(super) fn message(&mut self, kind: u8, body: &[u8]) -> (u16, Vec<u8>) {
+    pub(in crate::virtio) fn message(&mut self, kind: u8, body: &[u8]) -> (u16, Vec<u8>) {
         self.tag = self.tag.wrapping_add(1);
         let mut message = Reply::default();
         message.u32(body.len() as u32 + 7).u8(kind).u16(self.tag);
@@ -114,7 +114,7 @@ impl Client {
 
     /// Sends a request, with data in a buffer of its own, and returns the body of the answer, of at
     /// most `room` bytes.
-    pub(super) fn raw(
+    pub(in crate::virtio) fn raw(
         &mut self,
         kind: u8,
         fixed: &[u8],
@@ -130,12 +130,12 @@ impl Client {
         body_of(tag, kind, &answer)
     }
 
-    pub(super) fn ask(&mut self, kind: u8, body: &Reply) -> Result<Vec<u8>, Errno> {
+    pub(in crate::virtio) fn ask(&mut self, kind: u8, body: &Reply) -> Result<Vec<u8>, Errno> {
         self.raw(kind, &body.0, &[], 8192)
     }
 
     /// Sends a request whose answer is empty.
-    pub(super) fn order(&mut self, kind: u8, body: &Reply) -> Result<(), Errno> {
+    pub(in crate::virtio) fn order(&mut self, kind: u8, body: &Reply) -> Result<(), Errno> {
         self.ask(kind, body).map(|rest| assert!(rest.is_empty()))
     }
 
@@ -146,7 +146,11 @@ impl Client {
         Ok(qid(&mut Body(&out)))
     }
 
-    pub(super) fn version(&mut self, msize: u32, text: &str) -> Result<(u32, String), Errno> {
+    pub(in crate::virtio) fn version(
+        &mut self,
+        msize: u32,
+        text: &str,
+    ) -> Result<(u32, String), Errno> {
         let mut args = Reply::default();
         args.u32(msize).text(text.as_bytes());
         let out = self.ask(kind::VERSION, &args)?;
@@ -156,7 +160,7 @@ impl Client {
         Ok((msize, text))
     }
 
-    pub(super) fn attach(&mut self, fid: u32) -> Result<Qid, Errno> {
+    pub(in crate::virtio) fn attach(&mut self, fid: u32) -> Result<Qid, Errno> {
         let mut args = Reply::default();
         args.u32(fid).u32(NOFID).text(b"root").text(b"");
         args.u32(self.uid);
@@ -164,7 +168,7 @@ impl Client {
     }
 
     /// Walks to a new fid, as far as there are names.
-    pub(super) fn walk_to(
+    pub(in crate::virtio) fn walk_to(
         &mut self,
         from: u32,
         new: u32,
@@ -182,7 +186,7 @@ impl Client {
     }
 
     /// Walks to a new fid, whole.
-    pub(super) fn walk(&mut self, from: u32, names: &[&str]) -> Result<u32, Errno> {
+    pub(in crate::virtio) fn walk(&mut self, from: u32, names: &[&str]) -> Result<u32, Errno> {
         let new = self.fid();
         let qids = self.walk_to(from, new, names)?;
         if qids.len() < names.len() {
@@ -191,13 +195,13 @@ impl Client {
         Ok(new)
     }
 
-    pub(super) fn clunk(&mut self, fid: u32) -> Result<(), Errno> {
+    pub(in crate::virtio) fn clunk(&mut self, fid: u32) -> Result<(), Errno> {
         let mut args = Reply::default();
         args.u32(fid);
         self.order(kind::CLUNK, &args)
     }
 
-    pub(super) fn getattr(&mut self, fid: u32) -> Result<Attr, Errno> {
+    pub(in crate::virtio) fn getattr(&mut self, fid: u32) -> Result<Attr, Errno> {
         let mut args = Reply::default();
         args.u32(fid).u64(0x7ff);
         let out = self.ask(kind::GETATTR, &args)?;
@@ -223,14 +227,14 @@ impl Client {
     }
 
     /// The attributes of a name.
-    pub(super) fn stat(&mut self, from: u32, names: &[&str]) -> Result<Attr, Errno> {
+    pub(in crate::virtio) fn stat(&mut self, from: u32, names: &[&str]) -> Result<Attr, Errno> {
         let fid = self.walk(from, names)?;
         let attr = self.getattr(fid);
         self.clunk(fid).unwrap();
         attr
     }
 
-    pub(super) fn open(&mut self, fid: u32, flags: u32) -> Result<Qid, Errno> {
+    pub(in crate::virtio) fn open(&mut self, fid: u32, flags: u32) -> Result<Qid, Errno> {
         let mut args = Reply::default();
         args.u32(fid).u32(flags);
         let out = self.ask(kind::LOPEN, &args)?;
@@ -241,7 +245,12 @@ impl Client {
     }
 
     /// Walks to a file and opens it.
-    pub(super) fn open_at(&mut self, from: u32, names: &[&str], flags: u32) -> Result<u32, Errno> {
+    pub(in crate::virtio) fn open_at(
+        &mut self,
+        from: u32,
+        names: &[&str],
+        flags: u32,
+    ) -> Result<u32, Errno> {
         let fid = self.walk(from, names)?;
         match self.open(fid, flags) {
             Ok(_) => Ok(fid),
@@ -253,7 +262,7 @@ impl Client {
     }
 
     /// Makes and opens a file; its fid.
-    pub(super) fn create(
+    pub(in crate::virtio) fn create(
         &mut self,
         parent: u32,
         name: &str,
@@ -276,13 +285,18 @@ impl Client {
     }
 
     /// Makes a file that holds `data`.
-    pub(super) fn put(&mut self, parent: u32, name: &str, data: &[u8]) {
+    pub(in crate::virtio) fn put(&mut self, parent: u32, name: &str, data: &[u8]) {
         let fid = self.create(parent, name, RDWR, 0o644).unwrap();
         assert_eq!(self.write(fid, 0, data), Ok(data.len() as u32));
         self.clunk(fid).unwrap();
     }
 
-    pub(super) fn read(&mut self, fid: u32, offset: u64, count: u32) -> Result<Vec<u8>, Errno> {
+    pub(in crate::virtio) fn read(
+        &mut self,
+        fid: u32,
+        offset: u64,
+        count: u32,
+    ) -> Result<Vec<u8>, Errno> {
         let mut args = Reply::default();
         args.u32(fid).u64(offset).u32(count);
         let out = self.raw(kind::READ, &args.0, &[], count)?;
@@ -291,7 +305,12 @@ impl Client {
         Ok(body.0.to_vec())
     }
 
-    pub(super) fn write(&mut self, fid: u32, offset: u64, data: &[u8]) -> Result<u32, Errno> {
+    pub(in crate::virtio) fn write(
+        &mut self,
+        fid: u32,
+        offset: u64,
+        data: &[u8],
+    ) -> Result<u32, Errno> {
         let mut args = Reply::default();
         args.u32(fid).u64(offset).u32(data.len() as u32);
         let out = self.raw(kind::WRITE, &args.0, data, 16)?;
@@ -299,14 +318,18 @@ impl Client {
     }
 
     /// The whole content of a file.
-    pub(super) fn content(&mut self, from: u32, names: &[&str]) -> Result<Vec<u8>, Errno> {
+    pub(in crate::virtio) fn content(
+        &mut self,
+        from: u32,
+        names: &[&str],
+    ) -> Result<Vec<u8>, Errno> {
         let fid = self.open_at(from, names, RDONLY)?;
         let data = self.read(fid, 0, 1 << 16);
         self.clunk(fid).unwrap();
         data
     }
 
-    pub(super) fn readdir_at(
+    pub(in crate::virtio) fn readdir_at(
         &mut self,
         fid: u32,
         offset: u64,
@@ -330,7 +353,7 @@ impl Client {
     }
 
     /// Every entry of a directory but `.` and `..`, read in pieces of `count` bytes.
-    pub(super) fn list(&mut self, fid: u32, count: u32) -> Vec<Entry> {
+    pub(in crate::virtio) fn list(&mut self, fid: u32, count: u32) -> Vec<Entry> {
         let fid = self.open_at(fid, &[], RDONLY).unwrap();
         let (mut all, mut offset) = (Vec::new(), 0);
         loop {
@@ -344,14 +367,23 @@ impl Client {
         all
     }
 
-    pub(super) fn mkdir(&mut self, parent: u32, name: &str) -> Result<Qid, Errno> {
+    pub(in crate::virtio) fn mkdir(&mut self, parent: u32, name: &str) -> Result<Qid, Errno> {
+        self.mkdir_with(parent, name, 0o755)
+    }
+
+    pub(in crate::virtio) fn mkdir_with(
+        &mut self,
+        parent: u32,
+        name: &str,
+        mode: u32,
+    ) -> Result<Qid, Errno> {
         let mut args = Reply::default();
         args.u32(parent).text(name.as_bytes());
-        args.u32(0o755).u32(self.gid);
+        args.u32(mode).u32(self.gid);
         self.make(kind::MKDIR, &args)
     }
 
-    pub(super) fn mknod(
+    pub(in crate::virtio) fn mknod(
         &mut self,
         parent: u32,
         name: &str,
@@ -364,14 +396,23 @@ impl Client {
         self.make(kind::MKNOD, &args)
     }
 
-    pub(super) fn symlink(&mut self, parent: u32, name: &str, target: &str) -> Result<Qid, Errno> {
+    pub(in crate::virtio) fn symlink(
+        &mut self,
+        parent: u32,
+        name: &str,
+        target: &str,
+    ) -> Result<Qid, Errno> {
         let mut args = Reply::default();
         args.u32(parent).text(name.as_bytes());
         args.text(target.as_bytes()).u32(self.gid);
         self.make(kind::SYMLINK, &args)
     }
 
-    pub(super) fn readlink(&mut self, from: u32, names: &[&str]) -> Result<String, Errno> {
+    pub(in crate::virtio) fn readlink(
+        &mut self,
+        from: u32,
+        names: &[&str],
+    ) -> Result<String, Errno> {
         let fid = self.walk(from, names)?;
         let mut args = Reply::default();
         args.u32(fid);
@@ -382,24 +423,33 @@ impl Client {
         Ok(String::from_utf8(target).unwrap())
     }
 
-    pub(super) fn link(&mut self, fid: u32, parent: u32, name: &str) -> Result<(), Errno> {
+    pub(in crate::virtio) fn link(
+        &mut self,
+        fid: u32,
+        parent: u32,
+        name: &str,
+    ) -> Result<(), Errno> {
         let mut args = Reply::default();
         args.u32(parent).u32(fid).text(name.as_bytes());
         self.order(kind::LINK, &args)
     }
 
-    pub(super) fn rename(&mut self, from: (u32, &str), to: (u32, &str)) -> Result<(), Errno> {
+    pub(in crate::virtio) fn rename(
+        &mut self,
+        from: (u32, &str),
+        to: (u32, &str),
+    ) -> Result<(), Errno> {
         let mut args = Reply::default();
         args.u32(from.0).text(from.1.as_bytes());
         args.u32(to.0).text(to.1.as_bytes());
         self.order(kind::RENAMEAT, &args)
     }
 
-    pub(super) fn unlink(&mut self, parent: u32, name: &str) -> Result<(), Errno> {
+    pub(in crate::virtio) fn unlink(&mut self, parent: u32, name: &str) -> Result<(), Errno> {
         self.unlink_with(parent, name, 0)
     }
 
-    pub(super) fn rmdir(&mut self, parent: u32, name: &str) -> Result<(), Errno> {
+    pub(in crate::virtio) fn rmdir(&mut self, parent: u32, name: &str) -> Result<(), Errno> {
         self.unlink_with(parent, name, libc::AT_REMOVEDIR as u32)
     }
 
@@ -410,7 +460,12 @@ impl Client {
     }
 
     /// SETATTR of the fields in `valid`, each of which gets `value`.
-    pub(super) fn setattr(&mut self, fid: u32, valid: u32, value: u32) -> Result<(), Errno> {
+    pub(in crate::virtio) fn setattr(
+        &mut self,
+        fid: u32,
+        valid: u32,
+        value: u32,
+    ) -> Result<(), Errno> {
         let mut args = Reply::default();
         args.u32(fid).u32(valid);
         args.u32(value).u32(value).u32(value).u64(u64::from(value));
@@ -422,7 +477,7 @@ impl Client {
 }
 
 /// The body of an answer to request `tag`, or its error.
-pub(super) fn body_of(tag: u16, kind: u8, answer: &[u8]) -> Result<Vec<u8>, Errno> {
+pub(in crate::virtio) fn body_of(tag: u16, kind: u8, answer: &[u8]) -> Result<Vec<u8>, Errno> {
     let mut body = Body(answer);
     assert_eq!(body.u32().unwrap() as usize, answer.len(), "size");
     let got = body.u8().unwrap();

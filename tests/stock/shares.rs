@@ -3,7 +3,9 @@
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::Path;
+use std::time::Duration;
 
+use pcp_vmm_tests::TestVm;
 use pcp_vmm_tests::kernels::Kernel;
 use pcp_vmm_tests::time::wait_until;
 
@@ -214,4 +216,161 @@ fn a_walk_over_many_files_keeps_few_open() {
     assert!(most < 1000, "{most} descriptors");
     vm.type_in("end\n").unwrap();
     assert_eq!(vm.wait(60).unwrap().code, 0);
+}
+
+/// A guest of 6.12 with a kernel that knows the protocol.
+fn guest_over(over: Over, script: &str, shares: &[String]) -> TestVm {
+    let name = match over {
+        Over::VirtioFs => "6.12-cloud",
+        Over::P9 => "6.12-standard",
+    };
+    let mut arguments = vec!["--net", "none", "--cpus", "1"];
+    for share in shares {
+        arguments.extend(["--share", share]);
+    }
+    let kernel = Kernel::named(name).unwrap();
+    boot(
+        &kernel,
+        true,
+        &script.replace("MOUNT", over.mount()),
+        &arguments,
+    )
+}
+
+/// Says what it sees each time that it is asked.
+const WATCH: &str = r#"
+mkdir /w; MOUNT w /w; cd /w/dir; exec 3</w/file
+echo watching
+while read -r step; do
+  echo "$step sees $(cat /w/file) $(stat -c %s:%a /w/file) $(readlink /w/link) $(echo /w/dir/*)" 2>&1
+done
+"#;
+
+/// What the host changes, within a second of the change.
+fn coherence(over: Over) {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    let mode = |bits| fs::set_permissions(at("file"), fs::Permissions::from_mode(bits)).unwrap();
+    let replace = |content: &str| {
+        fs::write(at("new"), content).unwrap();
+        fs::rename(at("new"), at("file")).unwrap();
+    };
+    fs::create_dir(at("dir")).unwrap();
+    fs::write(at("file"), "first").unwrap();
+    symlink("one", at("link")).unwrap();
+    mode(0o644);
+    let share = format!("w={}{}", folder.path().display(), over.option());
+    let mut vm = guest_over(over, WATCH, &[share]);
+    wait_until("the guest", 120, || vm.out.text().contains("watching")).unwrap();
+    let mut look = |step: &str, seen: &str| {
+        vm.type_in(&format!("{step}\n")).unwrap();
+        let wanted = format!("{step} sees {seen}");
+        wait_until(&wanted, 30, || {
+            vm.out.text().contains(&format!("{step} sees "))
+                && vm
+                    .out
+                    .text()
+                    .lines()
+                    .last()
+                    .is_some_and(|line| !line.is_empty())
+        })
+        .unwrap();
+        std::thread::sleep(Duration::from_millis(300));
+        assert!(
+            vm.out.text().contains(&wanted),
+            "{wanted}: {}",
+            vm.out.text()
+        );
+    };
+    let second = Duration::from_secs(1);
+    look("start", "first 5:644 one /w/dir/*");
+    fs::write(at("file"), "other").unwrap();
+    std::thread::sleep(second);
+    look("rewritten", "other 5:644 one /w/dir/*");
+    replace("longer than that");
+    fs::remove_file(at("link")).unwrap();
+    symlink("two", at("link")).unwrap();
+    std::thread::sleep(second);
+    look("replaced", "longer than that 16:644 two /w/dir/*");
+    mode(0o600);
+    fs::write(at("dir/inside"), "").unwrap();
+    std::thread::sleep(second);
+    look("added", "longer than that 16:600 two /w/dir/inside");
+    fs::remove_dir_all(at("dir")).unwrap();
+    fs::create_dir(at("dir")).unwrap();
+    fs::write(at("dir/again"), "").unwrap();
+    fs::remove_file(at("file")).unwrap();
+    replace("new");
+    mode(0o640);
+    std::thread::sleep(second);
+    look("anew", "new 3:640 two /w/dir/again");
+    assert!(!vm.out.text().contains("tale"), "{}", vm.out.text());
+}
+
+#[test]
+fn changes_of_the_host_show_within_a_second_over_virtiofs() {
+    coherence(Over::VirtioFs);
+}
+
+#[test]
+fn changes_of_the_host_show_within_a_second_over_9p() {
+    coherence(Over::P9);
+}
+
+/// Another owner than on the host, and only what is listed.
+fn translated_and_listed(over: Over) {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("shown"), "").unwrap();
+    fs::write(folder.path().join("hidden"), "").unwrap();
+    let owner = fs::metadata(folder.path()).unwrap();
+    let list = tempfile::NamedTempFile::new().unwrap();
+    fs::write(list.path(), format!("{}/shown\n", folder.path().display())).unwrap();
+    let share = format!(
+        "w={}{},uidmap=7:{}:1,gidmap=8:{}:1,only={}",
+        folder.path().display(),
+        over.option(),
+        owner.uid(),
+        owner.gid(),
+        list.path().display()
+    );
+    let script = "mkdir /w; MOUNT w /w; cd /w; echo sees $(stat -c %u:%g shown) $(echo *); cat hidden; chown 7:8 shown && echo kept; chown 9 shown || echo refused\n";
+    let ended = guest_over(over, script, &[share]).wait(120).unwrap();
+    assert_eq!(ended.code, 0, "{ended:?}");
+    for part in [
+        "sees 7:8 shown\r",
+        "hidden': No such file",
+        "kept",
+        "refused",
+    ] {
+        assert!(ended.out.contains(part), "{part}: {}", ended.out);
+    }
+}
+
+#[test]
+fn owners_are_translated_and_names_hidden_over_virtiofs() {
+    translated_and_listed(Over::VirtioFs);
+}
+
+#[test]
+fn owners_are_translated_and_names_hidden_over_9p() {
+    translated_and_listed(Over::P9);
+}
+
+#[test]
+fn owners_and_devices_of_a_mapped_share_stay_in_attributes() {
+    let folder = tempfile::tempdir().unwrap();
+    let share = format!(
+        "w={},proto=9p,security=mapped-xattr",
+        folder.path().display()
+    );
+    let script = "mkdir /w; MOUNT w /w; cd /w; echo x > file; chown 7:8 file; chmod 4711 file; mknod disk b 8 17; ln -s file link; echo sees $(stat -c %u:%g:%a file) $(stat -c %F:%t:%T disk) $(cat link)\n";
+    let ended = guest_over(Over::P9, script, &[share]).wait(120).unwrap();
+    let wanted = "sees 7:8:4711 block special file:8:11 x";
+    assert!(ended.out.contains(wanted), "{}", ended.out);
+    let ours = fs::metadata(folder.path()).unwrap();
+    for name in ["file", "disk", "link"] {
+        let meta = fs::symlink_metadata(folder.path().join(name)).unwrap();
+        assert!(meta.is_file(), "{name}");
+        assert_eq!((meta.uid(), meta.mode() & 0o7777), (ours.uid(), 0o600));
+    }
 }

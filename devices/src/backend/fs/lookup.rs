@@ -4,7 +4,7 @@ use std::ffi::{CStr, CString};
 
 use rustix::fs::{Access, FileType, Stat, StatVfs, fstat, fstatvfs, readlinkat_raw, statat};
 use rustix::io::Errno;
-use rustix::time::{ClockId, clock_gettime};
+use rustix::time::{ClockId, Timespec, clock_gettime};
 
 use super::Share;
 use super::node::NodeId;
@@ -98,7 +98,7 @@ impl Share {
     pub fn tell(&mut self, node: NodeId, stat: &Stat) -> bool {
         let digest = digest(stat);
         // What changed this moment may change again without a later time to show for it.
-        let settled = is_settled(stat);
+        let settled = is_settled(stat, clock_gettime(ClockId::Realtime));
         self.nodes.get_mut(node).is_ok_and(|node| {
             let same = node.told == digest;
             node.told = if settled { digest } else { 0 };
@@ -242,12 +242,12 @@ fn mixed(dev: u64, ino: u64) -> u64 {
     sum ^ sum >> 32
 }
 
-/// Whether the last change lies back by more than the grain of the file system's clock.
-fn is_settled(stat: &Stat) -> bool {
-    let now = clock_gettime(ClockId::RealtimeCoarse);
+/// Whether the last change lies back by more than the grain of the file system's clock. The time of
+/// the last change of any kind tells: that of the data can be set.
+fn is_settled(stat: &Stat, now: Timespec) -> bool {
     let nanoseconds =
         |seconds: i64, part: i64| i128::from(seconds) * 1_000_000_000 + i128::from(part);
-    let changed = nanoseconds(stat.st_mtime, stat.st_mtime_nsec.cast_signed());
+    let changed = nanoseconds(stat.st_ctime, stat.st_ctime_nsec.cast_signed());
     let age = nanoseconds(now.tv_sec, now.tv_nsec) - changed;
     !(0..GRAIN).contains(&age)
 }
@@ -268,4 +268,38 @@ fn digest(stat: &Stat) -> u64 {
             .rotate_left(29);
     }
     sum | 1
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_changed_within_the_clocks_grain_is_not_settled() {
+        let file = tempfile::tempfile().unwrap();
+        // The data's own time can be set back, and says nothing then.
+        file.set_modified(std::time::UNIX_EPOCH).unwrap();
+        let stat = fstat(&file).unwrap();
+        let after = |nanoseconds: i64| {
+            let sum = stat.st_ctime_nsec.cast_signed() + nanoseconds;
+            Timespec {
+                tv_sec: stat.st_ctime + sum.div_euclid(1_000_000_000),
+                tv_nsec: sum.rem_euclid(1_000_000_000),
+            }
+        };
+        for (nanoseconds, settled) in [
+            (0, false),
+            (19_999_999, false),
+            (20_000_000, true),
+            (1_000_000_000_000, true),
+            // The clock was set back: it will not come by for long.
+            (-1, true),
+        ] {
+            assert_eq!(
+                is_settled(&stat, after(nanoseconds)),
+                settled,
+                "{nanoseconds}"
+            );
+        }
+    }
 }

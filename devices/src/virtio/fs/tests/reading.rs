@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
+use std::time::Duration;
 
 use rustix::io::Errno;
 use zerocopy::IntoBytes;
@@ -377,7 +378,10 @@ fn a_specification_that_cannot_be_shared_is_an_error_that_names_it() {
 fn attributes_and_data_are_cached_as_far_as_the_share_says() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("file");
+    // What changed a moment ago may change again without a later time to show for it.
+    let settle = || std::thread::sleep(Duration::from_millis(50));
     fs::write(&path, "one").unwrap();
+    settle();
     let mut client = Client::of(&spec(dir.path(), false, Cache::Never));
     let entry = client.lookup(ROOT, "file").unwrap();
     assert_eq!((entry.entry_valid, entry.attr_valid), (0, 0));
@@ -390,6 +394,7 @@ fn attributes_and_data_are_cached_as_far_as_the_share_says() {
     let opened = client.open(entry.nodeid, libc::O_RDONLY).unwrap();
     assert_eq!(opened.open_flags, fopen::KEEP_CACHE);
     fs::write(&path, "longer").unwrap();
+    settle();
     let opened = client.open(entry.nodeid, libc::O_RDONLY).unwrap();
     assert_eq!(
         opened.open_flags, 0,

@@ -19,6 +19,10 @@ pub enum Effect {
     Reset,
     /// The guest asked to be powered off.
     Shutdown,
+    /// The guest's kernel panicked.
+    Panic,
+    /// The guest's kernel panicked and starts another that it had ready.
+    CrashLoaded,
 }
 
 /// A device reached by port or memory accesses.

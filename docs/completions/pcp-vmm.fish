@@ -55,6 +55,8 @@ complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand run" -l cmdline -d 'The 
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand run" -l append -d 'More words for the end of the kernel command line' -r
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand run" -l name -d 'The VM\'s name [default: the guest\'s host name]' -r
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand run" -s m -l memory -d 'Guest memory: a number with K, M, G or T; M by default [default: 1G]' -r
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand run" -l uuid -d 'The machine\'s UUID; the guest finds it in `/sys/class/dmi/id/product_uuid`' -r
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand run" -l credential -d 'A credential for the guest\'s systemd, up to 1 MiB; what others may not see belongs in a file' -r
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand run" -s c -l cpus -d 'The number of vCPUs, 1 to 64 [default: 4]' -r
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand run" -l transport -d 'How the guest reaches its devices: by PCI, or by virtio-mmio registers that ACPI or (for kernels that look there) the kernel command line tells of' -r
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand run" -l net -d 'The network: none, or user (in the VMM, no privilege needed). `restrict=on`: the guest reaches nothing, forwards still reach it; `host=off`: 10.0.2.2 does not lead to the host\'s loopback address; `ipv6=off`: IPv4 alone' -r

@@ -97,6 +97,25 @@ fn a_late_client_of_the_virtio_console_sees_it_from_the_start() {
 }
 
 #[test]
+fn the_machine_tells_its_uuid_and_credentials() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("secret");
+    fs::write(&file, "two\nlines").unwrap();
+    let from_file = format!("file=@{}", file.display());
+    let script = "cat /sys/class/dmi/id/product_uuid /sys/class/dmi/id/sys_vendor
+        tail -c +6 /sys/firmware/dmi/entries/11-0/raw | tr '\\0' '\\n'; dmesg | grep SMBIOS\n";
+    let uuid = "a77a03d9-0001-4f00-8000-00000000000f";
+    let mut arguments = vec!["--net", "none", "--uuid", uuid];
+    arguments.extend(["--credential", "word=of mouth", "--credential", &from_file]);
+    let said = output(script, &arguments);
+    let expected = format!(
+        "{uuid}\npcp-vmm\nio.systemd.credential:word=of mouth\n\
+         io.systemd.credential.binary:file=dHdvCmxpbmVz\n"
+    );
+    assert!(said.contains(&expected), "{said}");
+}
+
+#[test]
 fn random_numbers_come_from_the_host() {
     let script = "cat /sys/class/misc/hw_random/rng_current; head -c 4096 /dev/hwrng | sha256sum; head -c 4096 /dev/hwrng | sha256sum\n";
     let said = output(script, &["--net", "none", "--rng=true"]);

@@ -30,6 +30,21 @@ fn a_panic_has_its_own_status_and_a_hint() {
 }
 
 #[test]
+fn a_panic_that_no_console_shows_is_told_by_the_panic_device() {
+    // The kernel prints nowhere that is watched and neither restarts nor stops.
+    let silent = ["--cmdline", "console=tty0 panic=0 reboot=t"];
+    let script = "load pvpanic-mmio; echo 1 >/proc/sys/kernel/sysrq
+        echo silent >/dev/ttyS0
+        echo c >/proc/sysrq-trigger\n";
+    let vm = guest(script, &[&["--net", "none"], &silent[..]].concat());
+    let ended = vm.wait(120).unwrap();
+    assert_eq!(ended.code, 123, "{ended:?}");
+    assert!(ended.out.contains("silent"), "{}", ended.out);
+    assert!(!ended.out.contains("Kernel panic"), "{}", ended.out);
+    assert!(ended.err.contains("panicked"), "{}", ended.err);
+}
+
+#[test]
 fn a_kernel_without_a_root_panics_with_its_last_lines() {
     let kernel = Kernel::named(KERNEL).unwrap();
     let elf = kernel.elf();

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use pcp_vmm_tests::guests::{Stop, one_byte};
+use pcp_vmm_tests::guests::{Code, Stop, one_byte};
 use rustix::process::Signal;
 
 use super::Guest;
@@ -31,6 +31,27 @@ fn a_keyboard_reset_is_a_reboot() {
 #[test]
 fn a_triple_fault_is_a_reboot() {
     ends(Stop::TripleFault, "reason: reboot");
+}
+
+#[test]
+fn a_panic_that_is_told_to_the_panic_device_ends_a_guest_that_goes_on() {
+    // The event of QEMU docs/specs/pvpanic.rst.
+    let guest = Guest::new(&Code::default().out(0x505, 1).stop(Stop::Spin));
+    let ended = guest.start(&[]).wait(20).unwrap();
+    assert_eq!(ended.code, 123, "{ended:?}");
+    assert!(ended.err.contains("panicked"), "{}", ended.err);
+}
+
+#[test]
+fn a_crash_kernel_has_the_time_that_it_needs() {
+    let guest = Guest::new(&Code::default().out(0x505, 2).print("!").stop(Stop::Spin));
+    let vm = guest.start(&[]);
+    vm.out.wait_for("!", 20).unwrap();
+    std::thread::sleep(Duration::from_secs(4));
+    vm.signal(Signal::TERM).unwrap();
+    assert_eq!(vm.wait(20).unwrap().code, 143);
+    let guest = Guest::new(&Code::default().out(0x505, 2).stop(Stop::AcpiReset));
+    assert_eq!(guest.start(&[]).wait(20).unwrap().code, 123);
 }
 
 fn is_ended_by_sigterm(how: Stop) {

@@ -28,6 +28,7 @@ use vm_memory::GuestAddress;
 use crate::acpi::{AcpiSpec, AcpiTables};
 use crate::boot::{BootSpec, EntryState, Images};
 use crate::config::ShareProtocol;
+use crate::config::Uuid;
 use crate::config::{ConsoleSpec, DeviceSpec, Transport, VmSpec};
 use crate::error::Error;
 use crate::event::{self, EventSender};
@@ -38,6 +39,7 @@ use crate::machine::{Kept, Machine};
 use crate::memory;
 use crate::platform::Platform;
 use crate::sandbox::{Confined, Notice, Sandbox};
+use crate::smbios::SmbiosTables;
 use crate::transports::{Named, Transports};
 use crate::vcpu::{CoalescedSerial, VcpuContext, VcpuThreads};
 
@@ -256,9 +258,22 @@ fn load(
     let rsdp = tables
         .write(ram)
         .map_err(|source| Error::boot(&spec.kernel, source))?;
+    identify(spec)
+        .and_then(|tables| Ok(tables.write(ram)?))
+        .map_err(|source| Error::device("smbios", source))?;
     images
         .load(ram, layout, rsdp)
         .map_err(|source| Error::boot(&spec.kernel, source))
+}
+
+/// What the guest is told of itself.
+fn identify(spec: &VmSpec) -> Result<SmbiosTables, Box<dyn StdError + Send + Sync>> {
+    let mut strings = Vec::with_capacity(spec.credentials.len());
+    for credential in &spec.credentials {
+        strings.push(credential.smbios_string(&credential.value()?));
+    }
+    let uuid = spec.uuid.map(|Uuid(bytes)| bytes);
+    Ok(SmbiosTables::build(uuid, &strings))
 }
 
 /// Makes the vCPUs; the first begins at `entry`, the others wait for it to start them.

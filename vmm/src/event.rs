@@ -48,8 +48,10 @@ pub enum MachineEvent {
         /// Where the guest was.
         instruction_pointer: Option<u64>,
     },
-    /// A console printed one of the lines that are watched for.
+    /// A console printed one of the lines that are watched for, or a device told the same.
     Landmark(Landmark),
+    /// The guest's kernel panicked and starts another, which takes the time that it needs.
+    CrashKernel,
 }
 
 /// A line of the console that tells how far the guest has come.

@@ -64,7 +64,7 @@ pub mod mmio {
 
 /// I/O ports.
 pub mod pio {
-    use devices::legacy::acpi_pm;
+    use devices::legacy::{acpi_pm, pvpanic};
 
     use super::Range;
 
@@ -86,13 +86,16 @@ pub mod pio {
     pub const ACPI_EVENTS: u64 = ACPI.start + acpi_pm::EVENTS;
     /// PCI configuration mechanism 1 (address and data), beside ECAM.
     pub const PCI_CONFIG: Range = Range::new(0xcf8, 8);
+    /// The panic device, where QEMU has it.
+    pub const PVPANIC: Range = Range::new(0x505, pvpanic::LEN);
     /// Every port that a device claims, by name.
-    pub const ALL: [(&str, Range); 5] = [
+    pub const ALL: [(&str, Range); 6] = [
         ("i8042 data", I8042_DATA),
         ("i8042 command", I8042_COMMAND),
         ("serial", SERIAL),
         ("acpi", ACPI),
         ("pci config", PCI_CONFIG),
+        ("pvpanic", PVPANIC),
     ];
 }
 
@@ -135,12 +138,14 @@ pub mod boot {
     pub const ACPI_TABLES: Range = Range::new(0xe_0000, 64 * KIB);
     /// Where a PC's firmware ends, and with it its memory below 1 MiB.
     pub const FIRMWARE: Range = Range::new(0xf_0000, 64 * KIB);
+    /// SMBIOS tables, where Linux looks for them.
+    pub const SMBIOS: Range = Range::new(0xf_0000, 60 * KIB);
     /// The firmware's entry, which a guest jumps to in real mode to restart the machine.
     pub const RESTART_ENTRY: Range = Range::new(0xf_fff0, 16);
     /// Where RAM for the kernel begins.
     pub const HIGH_MEMORY: u64 = MIB;
     /// Every structure, by name.
-    pub const ALL: [(&str, Range); 8] = [
+    pub const ALL: [(&str, Range); 9] = [
         ("gdt", GDT),
         ("pvh start info", PVH_START_INFO),
         ("zero page", ZERO_PAGE),
@@ -148,6 +153,7 @@ pub mod boot {
         ("page tables", PAGE_TABLES),
         ("command line", CMDLINE),
         ("acpi tables", ACPI_TABLES),
+        ("smbios tables", SMBIOS),
         ("restart entry", RESTART_ENTRY),
     ];
 }

@@ -14,6 +14,7 @@ mod memory;
 mod platform;
 pub mod probe;
 pub mod sandbox;
+pub mod smbios;
 mod supervisor;
 mod transports;
 mod vcpu;

@@ -9,6 +9,7 @@ use devices::bus::{Bus, BusSlot, Overlap};
 use devices::legacy::acpi_pm::AcpiPm;
 use devices::legacy::i8042::I8042;
 use devices::legacy::ioapic::{IoApic, IoApicLine};
+use devices::legacy::pvpanic::Pvpanic;
 use devices::legacy::serial::Serial;
 use devices::pci::{PciBus, PciLayout};
 use devices::platform::InterruptLine;
@@ -65,6 +66,8 @@ impl Platform {
         };
         port("serial", pio::SERIAL, Arc::clone(&self.serial) as BusSlot)?;
         port("acpi", pio::ACPI, Arc::clone(&self.power) as BusSlot)?;
+        let pvpanic: BusSlot = Arc::new(Mutex::new(Pvpanic::default()));
+        port("pvpanic", pio::PVPANIC, pvpanic)?;
         let keyboard = Range::between(pio::I8042_DATA.start, pio::I8042_COMMAND.end());
         port("keyboard", keyboard, Arc::clone(&self.keyboard) as BusSlot)?;
         let ioapic = Arc::clone(&self.ioapic) as BusSlot;

@@ -140,6 +140,8 @@ struct Run<'a> {
     deadline: Option<(Instant, ExitReason)>,
     /// When to try another way to ask the guest to shut down.
     ask_again: Option<Instant>,
+    /// Whether a crash kernel runs.
+    crashed: bool,
     interrupted: usize,
     instruction_pointer: Option<u64>,
 }
@@ -162,6 +164,7 @@ pub(crate) fn supervise(
         phases: Vec::new(),
         deadline: limits.boot.map(|limit| (started + limit, ExitReason::Hung)),
         ask_again: None,
+        crashed: false,
         interrupted: 0,
         instruction_pointer: None,
     };
@@ -234,6 +237,7 @@ impl Run<'_> {
                 self.phases.push((landmark, after));
                 self.observer.landmark(landmark, after);
                 match landmark {
+                    Landmark::Panic if self.crashed => {}
                     Landmark::Panic => {
                         self.deadline = Some((Instant::now() + PANIC_GRACE, ExitReason::Panic));
                     }
@@ -242,8 +246,15 @@ impl Run<'_> {
                 }
                 None
             }
+            MachineEvent::CrashKernel => {
+                self.crash_kernel();
+                None
+            }
+            MachineEvent::Shutdown if self.crashed => Some(ExitReason::Panic),
             MachineEvent::Shutdown => Some(ExitReason::Poweroff),
-            MachineEvent::Reset(_) if self.passed(Landmark::Panic) => Some(ExitReason::Panic),
+            MachineEvent::Reset(_) if self.crashed || self.passed(Landmark::Panic) => {
+                Some(ExitReason::Panic)
+            }
             MachineEvent::Reset(cause) => Some(ExitReason::Reboot(cause)),
             MachineEvent::Failed {
                 failure,
@@ -253,6 +264,14 @@ impl Run<'_> {
                 Some(ExitReason::Failed(failure))
             }
         }
+    }
+
+    /// The guest sees to its panic itself: its end is still that of a panic.
+    fn crash_kernel(&mut self) {
+        log::warn!("the guest's kernel panicked and starts its crash kernel");
+        self.crashed = true;
+        self.deadline
+            .take_if(|(_, reason)| *reason == ExitReason::Panic);
     }
 
     /// The boot time limit no longer counts.

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 use guest::MacAddress;
 use vmm::config::value::{ConsoleValue, DiskValue, MemorySize, NetChoice, ShareValue, VsockValue};
-use vmm::config::{Forward, Transport};
+use vmm::config::{Credential, Forward, Transport, Uuid};
 
 use vmm::sandbox::SandboxMode;
 
@@ -94,6 +94,19 @@ pub(crate) struct RunArgs {
         help_heading = "Machine"
     )]
     pub(crate) memory: Option<MemorySize>,
+
+    /// The machine's UUID; the guest finds it in `/sys/class/dmi/id/product_uuid`.
+    #[arg(
+        long,
+        value_name = "UUID",
+        hide_short_help = true,
+        help_heading = "Machine"
+    )]
+    pub(crate) uuid: Option<Uuid>,
+
+    /// A credential for the guest's systemd, up to 1 MiB; what others may not see belongs in a file.
+    #[arg(long, value_name = "NAME=VALUE|NAME=@FILE", help_heading = "Guest")]
+    pub(crate) credential: Vec<Credential>,
 
     /// The number of vCPUs, 1 to 64 [default: 4].
     #[arg(short, long, value_name = "N", env = env::CPUS, hide_env_values = true, value_parser = cpus,

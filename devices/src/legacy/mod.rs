@@ -3,4 +3,5 @@
 pub mod acpi_pm;
 pub mod i8042;
 pub mod ioapic;
+pub mod pvpanic;
 pub mod serial;

@@ -39,6 +39,7 @@ pub(super) fn dsdt(layout: &Layout, spec: &AcpiSpec) -> Sdt {
         keyboard(&mut devices);
     }
     virtio_mmio(&mut devices, spec.virtio_mmio);
+    pvpanic(&mut devices);
     power_button(&mut devices);
     event_device(&mut devices);
 
@@ -228,6 +229,16 @@ fn virtio_mmio(sink: &mut Vec<u8>, count: u32) {
         let path = Path::new(&format!("V{n:03}"));
         Device::new(path, vec![&hid, &uid, &crs]).to_aml_bytes(sink);
     }
+}
+
+/// The panic device (QEMU docs/specs/pvpanic.rst): in use, but nothing to show a user.
+fn pvpanic(sink: &mut Vec<u8>) {
+    const PRESENT_ENABLED_WORKING: u8 = 0b1011;
+    let hid = name("_HID", &"QEMU0001");
+    let status = name("_STA", &PRESENT_ENABLED_WORKING);
+    let port = ports(pio::PVPANIC);
+    let crs = resources(vec![&port]);
+    Device::new("PEVT".into(), vec![&hid, &status, &crs]).to_aml_bytes(sink);
 }
 
 fn power_button(sink: &mut Vec<u8>) {

@@ -187,7 +187,7 @@ fn the_dsdt_names_the_ports_and_interrupts_of_its_devices() {
         let [low, high] = start.to_le_bytes();
         [0x47, 1, low, high, low, high, 1, len]
     };
-    for (start, len) in [(0x3f8, 8), (0x60, 1), (0x64, 1), (0x600, 4)] {
+    for (start, len) in [(0x3f8, 8), (0x60, 1), (0x64, 1), (0x600, 4), (0x505, 1)] {
         assert!(contains(dsdt, &port(start, len)), "{start:#x}");
     }
     for number in [gsi::SERIAL, gsi::I8042, gsi::EVENTS] {
@@ -195,7 +195,7 @@ fn the_dsdt_names_the_ports_and_interrupts_of_its_devices() {
         assert!(contains(dsdt, &descriptor), "{number}");
     }
     for device in [
-        b"C000", b"C001", b"PCI0", b"COM1", b"KBD_", b"GED_", b"PWRB", b"_S5_",
+        b"C000", b"C001", b"PCI0", b"COM1", b"KBD_", b"GED_", b"PWRB", b"_S5_", b"PEVT",
     ] {
         assert!(contains(dsdt, device), "{device:?}");
     }

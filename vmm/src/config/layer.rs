@@ -16,6 +16,7 @@ use super::{
     BlkSpec, Cache, ConsoleSpec, DiskFormat, Field, Forward, FsSpec, Protocol, ShareProtocol,
     Transport,
 };
+use super::{Credential, Uuid};
 
 /// Where a value comes from.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -82,6 +83,10 @@ pub struct Layer {
     pub rng: Option<bool>,
     /// How strict the sandbox is.
     pub sandbox: Option<SandboxMode>,
+    /// The machine's UUID.
+    pub uuid: Option<Uuid>,
+    /// Credentials.
+    pub credential: Vec<Credential>,
     /// What is added to the host ports of the bundle.
     pub port_offset: Option<u16>,
     /// Where consoles lead.

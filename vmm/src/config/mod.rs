@@ -3,6 +3,7 @@
 //! A spec is plain data: making one opens nothing. `cli` makes it from a bundle, a configuration
 //! file and flags; `builder` turns it into a machine.
 
+mod identity;
 mod layer;
 mod resolve;
 mod validate;
@@ -20,6 +21,7 @@ pub use devices::backend::net::{
 };
 pub use devices::virtio::balloon::BalloonSpec;
 pub use devices::virtio::vsock::VsockSpec;
+pub use identity::{Credential, CredentialError, CredentialSource, MAX_CREDENTIAL, Uuid};
 pub use layer::{Layer, Origin, Setting};
 pub use resolve::Resolved;
 use serde::{Deserialize, Serialize};
@@ -67,6 +69,12 @@ pub struct VmSpec {
     /// How strict the sandbox is.
     #[serde(default)]
     pub sandbox: SandboxMode,
+    /// The machine's UUID, if it has one.
+    #[serde(default)]
+    pub uuid: Option<Uuid>,
+    /// Credentials for the guest's service manager.
+    #[serde(default)]
+    pub credentials: Vec<Credential>,
 }
 
 impl VmSpec {
@@ -193,6 +201,10 @@ pub enum Field {
     Vsock,
     /// [`VmSpec::sandbox`].
     Sandbox,
+    /// [`VmSpec::uuid`].
+    Uuid,
+    /// [`VmSpec::credentials`].
+    Credential,
 }
 
 impl Field {
@@ -216,6 +228,8 @@ impl Field {
             Self::Balloon => "balloon",
             Self::Vsock => "vsock",
             Self::Sandbox => "sandbox",
+            Self::Uuid => "uuid",
+            Self::Credential => "credential",
         }
     }
 }

@@ -10,6 +10,7 @@ use super::{
     BalloonSpec, ConsoleSpec, DeviceSpec, DiskFormat, Field, Forward, NetBackendSpec, NetSpec,
     Problem, ShareProtocol, Transport, UserSpec, VmSpec,
 };
+use super::{Credential, Uuid};
 
 /// A spec and the origins of its values.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -112,6 +113,8 @@ impl<'a> Merge<'a> {
             devices,
             kernel_cache: None,
             sandbox: self.sandbox(),
+            uuid: self.uuid(),
+            credentials: self.credentials(),
         }
     }
 
@@ -176,6 +179,27 @@ impl<'a> Merge<'a> {
         };
         self.note(Field::Transport, transport.to_string(), origin);
         transport
+    }
+
+    fn uuid(&mut self) -> Option<Uuid> {
+        let (uuid, origin) = self.last(|l| l.uuid)?;
+        self.note(Field::Uuid, uuid.to_string(), origin);
+        Some(uuid)
+    }
+
+    /// All layers' credentials; a name of a stronger layer takes the place of a weaker one's.
+    fn credentials(&mut self) -> Vec<Credential> {
+        let mut all: Vec<(Credential, &Origin)> = Vec::new();
+        for (origin, layer) in self.layers {
+            for credential in &layer.credential {
+                all.retain(|(old, _)| old.name != credential.name);
+                all.push((credential.clone(), origin));
+            }
+        }
+        for (credential, origin) in &all {
+            self.note(Field::Credential, credential.to_string(), origin);
+        }
+        all.into_iter().map(|(credential, _)| credential).collect()
     }
 
     fn sandbox(&mut self) -> SandboxMode {

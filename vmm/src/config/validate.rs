@@ -13,6 +13,7 @@ use super::{
     BalloonSpec, BlkSpec, ConsoleSpec, DeviceSpec, Field, FsSpec, MAX_CMDLINE, MAX_CPUS,
     MAX_MEMORY, MIN_MEMORY, NetBackendSpec, NetSpec, Protocol, Transport, VmSpec, VsockSpec,
 };
+use super::{Credential, CredentialSource, MAX_CREDENTIAL};
 use super::{Security, ShareProtocol};
 use crate::layout::mmio;
 
@@ -58,6 +59,7 @@ impl VmSpec {
         rules.size(self);
         rules.boot_files(self);
         rules.cmdline(&self.kernel_cmdline());
+        rules.credentials(&self.credentials);
         rules.transport(self);
         rules.consoles(self);
         for device in &self.devices {
@@ -168,6 +170,22 @@ impl Rules {
             ),
         }
         None
+    }
+
+    fn credentials(&mut self, credentials: &[Credential]) {
+        for credential in credentials {
+            let length = match &credential.source {
+                CredentialSource::Text(text) => Some(text.len() as u64),
+                CredentialSource::File(path) => self.file(Field::Credential, "credential", path),
+            };
+            if length.is_some_and(|length| length > MAX_CREDENTIAL) {
+                self.add(
+                    Field::Credential,
+                    format!("credential `{}` is larger than 1 MiB", credential.name),
+                    "share a folder for more (`--share`)",
+                );
+            }
+        }
     }
 
     fn cmdline(&mut self, cmdline: &str) {

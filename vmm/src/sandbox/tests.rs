@@ -47,6 +47,8 @@ fn spec(folder: &Path, mode: SandboxMode) -> VmSpec {
         ],
         kernel_cache: None,
         sandbox: mode,
+        uuid: None,
+        credentials: Vec::new(),
         transport: Default::default(),
     }
 }

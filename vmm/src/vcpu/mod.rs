@@ -11,7 +11,7 @@ use devices::bus::{Bus, Effect};
 use devices::legacy::ioapic::IoApic;
 use devices::lock;
 
-use crate::event::{EventSender, MachineEvent, ResetCause};
+use crate::event::{EventSender, Landmark, MachineEvent, ResetCause};
 use crate::kvm::{CoalescedRing, Exit, Failure, Kicker, Vcpu};
 use crate::layout::pio;
 use crate::sandbox::Sandbox;
@@ -217,6 +217,15 @@ fn step(vcpu: &mut Vcpu, context: &VcpuContext) -> Option<MachineEvent> {
         Effect::None => None,
         Effect::Reset => Some(MachineEvent::Reset(cause)),
         Effect::Shutdown => Some(MachineEvent::Shutdown),
+        // The kernel goes on for a while: to print, to write a dump, to restart.
+        Effect::Panic => {
+            context.events.send(MachineEvent::Landmark(Landmark::Panic));
+            None
+        }
+        Effect::CrashLoaded => {
+            context.events.send(MachineEvent::CrashKernel);
+            None
+        }
     }
 }
 

@@ -157,6 +157,8 @@ fn split(args: &RunArgs, matches: &ArgMatches) -> (Layer, Layer) {
         mac: args.mac,
         mtu: args.mtu,
         rng: args.rng,
+        uuid: args.uuid,
+        credential: args.credential.clone(),
         console: args.console.clone(),
         forward: args.forward.clone(),
         share: args.share.clone(),

@@ -185,3 +185,23 @@ fn the_command_lines_of_configuration_files_refuse_unknown_keys() {
     assert_eq!(layer.memory, Some(MemorySize(1 << 30)));
     assert_eq!(layer.forward.len(), 1);
 }
+
+#[test]
+fn a_credential_of_a_stronger_layer_replaces_that_of_its_name() {
+    let (origin, mut layer) = bundle();
+    layer.credential = vec!["a=1".parse().unwrap(), "b=2".parse().unwrap()];
+    let flags = Layer {
+        credential: vec!["a=3".parse().unwrap(), "c=@/f".parse().unwrap()],
+        uuid: Some("a77a03d9-0001-4f00-8000-00000000000f".parse().unwrap()),
+        ..Layer::default()
+    };
+    let default = (Origin::Default, Layer::under_bundle());
+    let resolved = Resolved::from_layers(&[default, (origin, layer), (Origin::Flags, flags)]);
+    let all = ["b=2", "a=3", "c=@/f"].map(|text| text.parse().unwrap());
+    assert_eq!(resolved.spec.credentials, all);
+    assert_eq!(
+        resolved.origins(Field::Credential),
+        ["bundle /b", "--credential"]
+    );
+    assert_eq!(resolved.origins(Field::Uuid), ["--uuid"]);
+}

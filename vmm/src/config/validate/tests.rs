@@ -25,6 +25,8 @@ fn good() -> VmSpec {
         transport: Transport::Pci,
         kernel_cache: None,
         sandbox: SandboxMode::default(),
+        uuid: None,
+        credentials: Vec::new(),
     }
 }
 
@@ -265,4 +267,25 @@ fn a_balloon_leaves_the_guest_some_memory() {
     assert_eq!(with(0).len(), 0);
     assert_eq!(with((1 << 30) - 4096).len(), 0);
     assert_eq!(with(1 << 30).len(), 1);
+}
+
+#[test]
+fn a_credential_is_at_most_1_mib_and_its_file_is_there() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("secret");
+    let with = |text: String| {
+        let credential = text.parse().unwrap();
+        problems(|s| s.credentials = vec![credential])
+    };
+    let from_file = || with(format!("n=@{}", file.display()));
+    assert!(from_file()[0].contains("cannot find credential"));
+    std::fs::write(&file, vec![b'x'; 1 << 20]).unwrap();
+    assert_eq!(from_file(), Vec::<String>::new());
+    std::fs::write(&file, vec![b'x'; (1 << 20) + 1]).unwrap();
+    assert_eq!(
+        from_file(),
+        ["credential: credential `n` is larger than 1 MiB"]
+    );
+    assert_eq!(with(format!("n={}", "x".repeat((1 << 20) + 1))).len(), 1);
+    assert!(with(format!("n=@{}", folder.path().display()))[0].contains("no regular file"));
 }

@@ -64,11 +64,11 @@ fn a_read_only_disk_refuses_writes() {
 #[test]
 fn the_virtio_console_carries_both_ways() {
     let port = ports::free().unwrap();
-    let script = "exec 3<>/dev/hvc0; echo open; echo 'from the guest' >&3
+    let script = "exec 3<>/dev/hvc0; echo guest: open; echo 'from the guest' >&3
         read line <&3; echo \"heard $line\"\n";
     let console = format!("virtio=tcp={port}");
     let vm = guest(script, &["--net", "none", "--console", &console]);
-    vm.out.wait_for("open", 60).unwrap();
+    vm.out.wait_for("guest: open", 60).unwrap();
     let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
     let seen = Stream::read(stream.try_clone().unwrap());
     seen.wait_for("from the guest", 60).unwrap();
@@ -81,10 +81,10 @@ fn the_virtio_console_carries_both_ways() {
 #[test]
 fn a_late_client_of_the_virtio_console_sees_it_from_the_start() {
     let port = ports::free().unwrap();
-    let script = "for i in $(seq 1 2000); do echo \"line $i of many\"; done >/dev/hvc0; echo written; read go\n";
+    let script = "for i in $(seq 1 2000); do echo \"line $i of many\"; done >/dev/hvc0; echo guest: written; read go\n";
     let console = format!("virtio=tcp={port}");
     let mut vm = guest(script, &["--net", "none", "--console", &console]);
-    vm.out.wait_for("written", 60).unwrap();
+    vm.out.wait_for("guest: written", 60).unwrap();
     let seen = Stream::read(TcpStream::connect(("127.0.0.1", port)).unwrap());
     seen.wait_for("line 2000 of many", 60).unwrap();
     assert!(
@@ -127,8 +127,11 @@ fn random_numbers_come_from_the_host() {
 
 #[test]
 fn an_idle_guest_uses_no_processor_time() {
-    let mut vm = guest("echo idle; read go\n", &["--net", "user", "--cpus", "2"]);
-    vm.out.wait_for("idle", 60).unwrap();
+    let mut vm = guest(
+        "echo guest: idle; read go\n",
+        &["--net", "user", "--cpus", "2"],
+    );
+    vm.out.wait_for("guest: idle", 60).unwrap();
     // A guest settles some time after its start; one that never does fails. A hundred ticks are a second.
     wait_until("two seconds with less than 0.2 s of work", 60, || {
         let before = ticks(vm.pid());

@@ -104,7 +104,7 @@ fn a_disk_that_fails_is_the_guests_trouble_alone() {
     let folder = tempfile::tempdir().unwrap();
     let disk = folder.path().join("disk");
     fs::write(&disk, vec![7; 8 << 20]).unwrap();
-    let script = "dd if=/dev/vda of=/dev/null bs=4096 count=1 2>/dev/null && echo first; read go
+    let script = "dd if=/dev/vda of=/dev/null bs=4096 count=1 2>/dev/null && echo guest: first; read go
         for i in 1 2 3; do dd if=/dev/vda of=/dev/null bs=4096 count=1 skip=1024 iflag=direct 2>/dev/null || echo error; done
         dd if=/dev/vda of=/dev/null bs=4096 count=1 iflag=direct 2>/dev/null && echo still\n";
     let argument = disk.display().to_string();
@@ -112,7 +112,7 @@ fn a_disk_that_fails_is_the_guests_trouble_alone() {
         script,
         &["--net", "none", "--cpus", "1", "--disk", &argument],
     );
-    vm.out.wait_for("first", 60).unwrap();
+    vm.out.wait_for("guest: first", 60).unwrap();
     fs::File::options()
         .write(true)
         .open(&disk)
@@ -159,8 +159,8 @@ fn a_disk_in_use_is_not_opened_again() {
     fs::write(&disk, vec![0; 1 << 20]).unwrap();
     let argument = disk.display().to_string();
     let more = ["--net", "none", "--cpus", "1", "--disk", &argument];
-    let mut vm = guest("echo up; read go\n", &more);
-    vm.out.wait_for("up", 60).unwrap();
+    let mut vm = guest("echo guest: up; read go\n", &more);
+    vm.out.wait_for("guest: up", 60).unwrap();
     let refused = guest("echo never\n", &more).wait(60).unwrap();
     assert_ne!(refused.code, 0);
     assert!(refused.err.contains("is in use by"), "{}", refused.err);

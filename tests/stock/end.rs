@@ -71,9 +71,9 @@ fn a_kernel_without_a_root_panics_with_its_last_lines() {
 
 #[test]
 fn sigterm_ends_a_busy_machine_in_a_second() {
-    let script = "for i in 1 2; do while :; do :; done & done; echo busy; wait\n";
+    let script = "for i in 1 2; do while :; do :; done & done; echo guest: busy; wait\n";
     let vm = guest(script, &["--net", "user", "--cpus", "2"]);
-    vm.out.wait_for("busy", 60).unwrap();
+    vm.out.wait_for("guest: busy", 60).unwrap();
     let begin = std::time::Instant::now();
     vm.signal(Signal::TERM).unwrap();
     let ended = vm.wait(60).unwrap();

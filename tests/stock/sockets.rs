@@ -68,11 +68,12 @@ const LOAD: &str = "load vmw_vsock_virtio_transport\n";
 fn a_client_of_the_host_reaches_a_socket_of_the_guest() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("vsock");
-    let script =
-        format!("{LOAD}(sleep 1; echo listening) & socat VSOCK-LISTEN:1024 EXEC:cat\necho over\n");
+    let script = format!(
+        "{LOAD}(sleep 1; echo guest: listening) & socat VSOCK-LISTEN:1024 EXEC:cat\necho over\n"
+    );
     let argument = format!("cid=3,socket={}", path.display());
     let vm = guest_with_socat(&script, &["--vsock", &argument]);
-    vm.out.wait_for("listening", 60).unwrap();
+    vm.out.wait_for("guest: listening", 60).unwrap();
     let mut client = UnixStream::connect(&path).unwrap();
     client.write_all(b"CONNECT 1024\n").unwrap();
     let mut line = Vec::new();
@@ -136,17 +137,17 @@ fn resident(vm: &TestVm) -> u64 {
 }
 
 const USE_MEMORY: &str = "load virtio_balloon\nmkdir /ram; mount -t tmpfs -o size=100% ram /ram
-    dd if=/dev/zero of=/ram/a bs=1M count=200 2>/dev/null; echo full; read go
-    rm /ram/a; echo freed; read go\n";
+    dd if=/dev/zero of=/ram/a bs=1M count=200 2>/dev/null; echo guest: full; read go
+    rm /ram/a; echo guest: freed; read go\n";
 
 #[test]
 fn memory_that_the_guest_frees_goes_back_to_the_host() {
     let mut vm = super::guest(USE_MEMORY, &["--net", "none", "--cpus", "1", "--balloon"]);
-    vm.out.wait_for("full", 60).unwrap();
+    vm.out.wait_for("guest: full", 60).unwrap();
     let full = resident(&vm);
     assert!(full > 200 << 10, "{full} KiB");
     vm.type_in("go\n").unwrap();
-    vm.out.wait_for("freed", 60).unwrap();
+    vm.out.wait_for("guest: freed", 60).unwrap();
     wait_until("memory comes back", 60, || {
         resident(&vm) + (150 << 10) < full
     })

@@ -38,9 +38,10 @@ fn boot(kernel: &Kernel, elf: bool, script: &str, more: &[&str]) -> TestVm {
     TestVm::start(&arguments).unwrap().keep(folder)
 }
 
-/// Starts the usual kernel, uncompressed, with a guest that runs `script`.
+/// Starts the usual kernel, uncompressed, with a guest that runs `script`, in whose output the kernel does not speak.
 fn guest(script: &str, more: &[&str]) -> TestVm {
-    boot(&Kernel::named(KERNEL).unwrap(), true, script, more)
+    let script = format!("dmesg -n 1\n{script}");
+    boot(&Kernel::named(KERNEL).unwrap(), true, &script, more)
 }
 
 /// Runs `script` in a guest to its end and returns the console's output.

@@ -116,6 +116,25 @@ fn the_machine_tells_its_uuid_and_credentials() {
 }
 
 #[test]
+fn each_start_has_a_generation_id_of_its_own() {
+    // The driver's page, in reserved memory (DESIGN.md, "What the guest sees").
+    let script = "ls -d /sys/bus/*/drivers/vmgenid/PCPV0001:00
+        dd if=/dev/mem bs=16 skip=65024 count=1 2>/dev/null | od -An -tx1 | sed 's/^/id:/'\n";
+    let ids = [(); 2].map(|()| {
+        let said = output(script, &["--net", "none"]);
+        assert!(said.contains("/drivers/vmgenid/PCPV0001:00\n"), "{said}");
+        let id = said.lines().find_map(|line| line.strip_prefix("id:"));
+        id.unwrap_or_else(|| panic!("{said}")).to_owned()
+    });
+    assert_ne!(ids[0], ids[1]);
+    assert_eq!(ids[0].split_whitespace().count(), 16, "{ids:?}");
+    assert!(
+        ids.iter()
+            .all(|id| id.chars().any(|c| c.is_ascii_hexdigit() && c != '0'))
+    );
+}
+
+#[test]
 fn random_numbers_come_from_the_host() {
     let script = "cat /sys/class/misc/hw_random/rng_current; head -c 4096 /dev/hwrng | sha256sum; head -c 4096 /dev/hwrng | sha256sum\n";
     let said = output(script, &["--net", "none", "--rng=true"]);

@@ -32,6 +32,7 @@ use crate::config::Uuid;
 use crate::config::{ConsoleSpec, DeviceSpec, Transport, VmSpec};
 use crate::error::Error;
 use crate::event::{self, EventSender};
+use crate::generation::{self, Generation};
 use crate::kvm::{Vcpu, Vm, address_bits};
 use crate::landmark::LandmarkScanner;
 use crate::layout::Layout;
@@ -73,6 +74,7 @@ pub(crate) fn build(spec: &VmSpec, notice: Notice, started: Instant) -> Result<M
         platform: vm.platform(),
         events: io.handle(),
     };
+    kept.controls.generation = Some(Generation::new(ram.clone(), Arc::clone(&platform.power)));
     let transports = Transports::new(spec.transport, devices, &layout, &platform, &context)?;
     let (ports, mmio) =
         attach(&platform, &transports).map_err(|source| Error::device("bus", source))?;
@@ -247,7 +249,7 @@ fn acpi(spec: &VmSpec) -> AcpiSpec {
     }
 }
 
-/// Fills guest RAM: kernel, initrd, command line, ACPI tables.
+/// Fills guest RAM: kernel, initrd, command line, tables, generation id.
 fn load(
     spec: &VmSpec,
     layout: &Layout,
@@ -261,6 +263,7 @@ fn load(
     identify(spec)
         .and_then(|tables| Ok(tables.write(ram)?))
         .map_err(|source| Error::device("smbios", source))?;
+    generation::draw(ram).map_err(|source| Error::device("generation id", source))?;
     images
         .load(ram, layout, rsdp)
         .map_err(|source| Error::boot(&spec.kernel, source))

@@ -139,13 +139,15 @@ pub mod boot {
     /// Where a PC's firmware ends, and with it its memory below 1 MiB.
     pub const FIRMWARE: Range = Range::new(0xf_0000, 64 * KIB);
     /// SMBIOS tables, where Linux looks for them.
-    pub const SMBIOS: Range = Range::new(0xf_0000, 60 * KIB);
+    pub const SMBIOS: Range = Range::new(0xf_0000, 56 * KIB);
+    /// The machine's generation id, in a page of its own.
+    pub const GENERATION_ID: Range = Range::new(0xf_e000, PAGE);
     /// The firmware's entry, which a guest jumps to in real mode to restart the machine.
     pub const RESTART_ENTRY: Range = Range::new(0xf_fff0, 16);
     /// Where RAM for the kernel begins.
     pub const HIGH_MEMORY: u64 = MIB;
     /// Every structure, by name.
-    pub const ALL: [(&str, Range); 9] = [
+    pub const ALL: [(&str, Range); 10] = [
         ("gdt", GDT),
         ("pvh start info", PVH_START_INFO),
         ("zero page", ZERO_PAGE),
@@ -154,6 +156,7 @@ pub mod boot {
         ("command line", CMDLINE),
         ("acpi tables", ACPI_TABLES),
         ("smbios tables", SMBIOS),
+        ("generation id", GENERATION_ID),
         ("restart entry", RESTART_ENTRY),
     ];
 }

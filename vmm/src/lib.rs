@@ -6,6 +6,7 @@ mod builder;
 pub mod config;
 mod error;
 pub mod event;
+mod generation;
 pub mod kvm;
 mod landmark;
 pub mod layout;
@@ -24,6 +25,7 @@ use std::time::Instant;
 pub use devices::backend::net::user::ForwardControl;
 pub use error::Error;
 pub use event::{Landmark, ResetCause};
+pub use generation::{Generation, GenerationError};
 pub use machine::Controls;
 pub use supervisor::{ExitReason, Limits, Observer, Outcome};
 

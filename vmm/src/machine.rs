@@ -14,6 +14,7 @@ use devices::lock;
 use devices::virtio::balloon::BalloonHandle;
 
 use crate::event::EventReceiver;
+use crate::generation::Generation;
 use crate::kvm::Vm;
 use crate::platform::Platform;
 use crate::transports::Transports;
@@ -34,6 +35,8 @@ pub struct Controls {
     pub balloon: Option<BalloonHandle>,
     /// The host ports that lead into the machine, for each card with a user-mode network.
     pub forwards: Vec<ForwardControl>,
+    /// The machine's generation id.
+    pub generation: Option<Generation>,
 }
 
 impl Kept {

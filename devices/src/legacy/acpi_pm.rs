@@ -26,7 +26,9 @@ pub const SLEEP_TYPE_S5: u8 = 5;
 /// What the reset register takes for a reset.
 pub const RESET_VALUE: u8 = 1;
 /// Event selector: the power button was pressed.
-pub const EVENT_POWER_BUTTON: u8 = 1;
+pub const EVENT_POWER_BUTTON: u8 = 1 << 0;
+/// Event selector: the machine has a new generation id.
+pub const EVENT_NEW_GENERATION: u8 = 1 << 1;
 
 /// Sleep control register: go to sleep now.
 const SLEEP_ENABLE: u8 = 1 << 5;
@@ -55,7 +57,19 @@ impl AcpiPm {
     /// # Errors
     /// The interrupt cannot be sent.
     pub fn press_power_button(&mut self) -> io::Result<()> {
-        self.events |= EVENT_POWER_BUTTON;
+        self.tell(EVENT_POWER_BUTTON)
+    }
+
+    /// Tells the guest that its generation id changed.
+    ///
+    /// # Errors
+    /// The interrupt cannot be sent.
+    pub fn tell_new_generation(&mut self) -> io::Result<()> {
+        self.tell(EVENT_NEW_GENERATION)
+    }
+
+    fn tell(&mut self, event: u8) -> io::Result<()> {
+        self.events |= event;
         self.line.pulse()
     }
 
@@ -76,7 +90,7 @@ impl AcpiPm {
     /// The payload is of another device or version.
     pub fn restore(&mut self, state: &Payload) -> Result<(), PersistError> {
         let state: AcpiPmStateV1 = state.unpack(KIND, VERSION)?;
-        self.events = state.events & EVENT_POWER_BUTTON;
+        self.events = state.events & (EVENT_POWER_BUTTON | EVENT_NEW_GENERATION);
         Ok(())
     }
 
@@ -176,6 +190,20 @@ mod tests {
         assert_eq!(line.0.load(Ordering::Relaxed), 2);
         assert_eq!(read(&mut pm, EVENTS), EVENT_POWER_BUTTON);
         assert_eq!(read(&mut pm, EVENTS), 0);
+    }
+
+    #[test]
+    fn events_that_come_together_are_read_together() {
+        let (mut pm, line) = registers();
+        pm.press_power_button().unwrap();
+        pm.tell_new_generation().unwrap();
+        assert_eq!(line.0.load(Ordering::Relaxed), 2);
+        let saved = pm.save().unwrap();
+        let both = EVENT_POWER_BUTTON | EVENT_NEW_GENERATION;
+        assert_eq!(read(&mut pm, EVENTS), both);
+        assert_eq!(read(&mut pm, EVENTS), 0);
+        pm.restore(&saved).unwrap();
+        assert_eq!(read(&mut pm, EVENTS), both);
     }
 
     #[test]

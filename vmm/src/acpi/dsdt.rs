@@ -12,17 +12,19 @@ use acpi_tables::aml::{
     ResourceTemplate, Return, Scope, Store, Uuid, ZERO,
 };
 use acpi_tables::sdt::Sdt;
-use devices::legacy::acpi_pm::{EVENT_POWER_BUTTON, SLEEP_TYPE_S5};
+use devices::legacy::acpi_pm::{EVENT_NEW_GENERATION, EVENT_POWER_BUTTON, SLEEP_TYPE_S5};
 
 use super::tables::LAST_BUS;
 use super::{AcpiSpec, OEM_ID, OEM_REVISION, OEM_TABLE_ID};
-use crate::layout::{Layout, Range, VirtioMmioPlace, gsi, mmio, pio};
+use crate::layout::{Layout, Range, VirtioMmioPlace, boot, gsi, mmio, pio};
 
 const SDT_HEADER: u32 = 36;
 /// The revision from which on integers have 64 bits.
 const REVISION: u8 = 2;
 /// What `Notify` sends when the power button is pressed (`ACPI 6.5 §5.6.6`).
 const BUTTON_PRESSED: u8 = 0x80;
+/// What `Notify` sends when there is a new generation id.
+const NEW_GENERATION: u8 = 0x80;
 
 /// Builds the table.
 pub(super) fn dsdt(layout: &Layout, spec: &AcpiSpec) -> Sdt {
@@ -40,6 +42,7 @@ pub(super) fn dsdt(layout: &Layout, spec: &AcpiSpec) -> Sdt {
     }
     virtio_mmio(&mut devices, spec.virtio_mmio);
     pvpanic(&mut devices);
+    generation(&mut devices);
     power_button(&mut devices);
     event_device(&mut devices);
 
@@ -241,6 +244,20 @@ fn pvpanic(sink: &mut Vec<u8>) {
     Device::new("PEVT".into(), vec![&hid, &status, &crs]).to_aml_bytes(sink);
 }
 
+/// The generation id: `ADDR` tells its address, low half first (Microsoft, "Virtual Machine
+/// Generation ID"). The paper's own identifier, "VM_Gen_Counter", is none that ACPI permits;
+/// VMGENCTR stands for it.
+fn generation(sink: &mut Vec<u8>) {
+    let hid = name("_HID", &"PCPV0001");
+    let cid = name("_CID", &"VMGENCTR");
+    let ddn = name("_DDN", &"VM_Gen_Counter");
+    let (low, high) = (boot::GENERATION_ID.start as u32, ZERO);
+    let address = Package::new(vec![&low, &high]);
+    let answer = Return::new(&address);
+    let method = Method::new("ADDR".into(), 0, false, vec![&answer]);
+    Device::new("VGEN".into(), vec![&hid, &cid, &ddn, &method]).to_aml_bytes(sink);
+}
+
 fn power_button(sink: &mut Vec<u8>) {
     let hid = name("_HID", &EISAName::new("PNP0C0C"));
     let uid = name("_UID", &ZERO);
@@ -270,7 +287,12 @@ fn event_device(sink: &mut Vec<u8>) {
     let button = Path::new("\\_SB_.PWRB");
     let notify = Notify::new(&button, &BUTTON_PRESSED);
     let if_pressed = If::new(&pressed, vec![&notify]);
-    let method = Method::new("_EVT".into(), 1, true, vec![&read, &if_pressed]);
+    let renewed = And::new(&ZERO, &events, &EVENT_NEW_GENERATION);
+    let generation = Path::new("\\_SB_.VGEN");
+    let notify = Notify::new(&generation, &NEW_GENERATION);
+    let if_renewed = If::new(&renewed, vec![&notify]);
+    let body: Vec<&dyn Aml> = vec![&read, &if_pressed, &if_renewed];
+    let method = Method::new("_EVT".into(), 1, true, body);
     let children: Vec<&dyn Aml> = vec![&hid, &uid, &crs, &region, &field, &method];
     Device::new("GED_".into(), children).to_aml_bytes(sink);
 }

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::Command;
 
 use super::*;
-use crate::layout::{gsi, mmio, pio};
+use crate::layout::{boot, gsi, mmio, pio};
 
 const MIB: u64 = 1 << 20;
 
@@ -195,11 +195,28 @@ fn the_dsdt_names_the_ports_and_interrupts_of_its_devices() {
         assert!(contains(dsdt, &descriptor), "{number}");
     }
     for device in [
-        b"C000", b"C001", b"PCI0", b"COM1", b"KBD_", b"GED_", b"PWRB", b"_S5_", b"PEVT",
+        b"C000", b"C001", b"PCI0", b"COM1", b"KBD_", b"GED_", b"PWRB", b"_S5_", b"PEVT", b"VGEN",
     ] {
         assert!(contains(dsdt, device), "{device:?}");
     }
     assert!(!contains(dsdt, b"C002"));
+}
+
+#[test]
+fn the_generation_id_is_told_by_its_address_and_by_an_event() {
+    let tables = build(1);
+    let dsdt = find(&tables, b"DSDT");
+    let [low, middle, high, _] = (boot::GENERATION_ID.start as u32).to_le_bytes();
+    // Method (ADDR) { Return (Package (2) { 0x000FE000, Zero }) }
+    let method = [
+        &[0x14][..],
+        &[0x10],
+        b"ADDR",
+        &[0, 0xa4, 0x12, 8, 2, 0x0c, low, middle, high, 0, 0],
+    ];
+    assert!(contains(dsdt, &method.concat()));
+    // Notify (\_SB.VGEN, 0x80)
+    assert!(contains(dsdt, b"\x86\x5c\x2e_SB_VGEN\x0a\x80"));
 }
 
 #[test]

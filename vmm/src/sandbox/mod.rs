@@ -115,6 +115,10 @@ impl Sandbox {
         if self.is_off() {
             return Ok(());
         }
+        // What the kernel told this process of itself is read when first needed, by a system call
+        // or from /proc, which no thread has later; the clock's fast path hangs on it.
+        let _ = rustix::time::clock_gettime(rustix::time::ClockId::RealtimeCoarse);
+        let _ = rustix::param::page_size();
         sys::catch_forbidden_calls(notice).map_err(SandboxError::Filter)?;
         // Threads inherit this: the signals that end a run are for the supervisor alone.
         sys::block_ending_signals(true).map_err(SandboxError::Filter)?;

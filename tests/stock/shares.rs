@@ -1,13 +1,16 @@
 //! Folders of the host in the guest, over virtio-fs and 9p.
 
 use std::fs;
+use std::io::Write;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::thread::sleep;
 use std::time::Duration;
 
 use pcp_vmm_tests::TestVm;
 use pcp_vmm_tests::kernels::Kernel;
 use pcp_vmm_tests::time::wait_until;
+use tempfile::TempDir;
 
 use super::{boot, guest, output};
 
@@ -188,7 +191,8 @@ fn links_out_of_the_share_lead_nowhere_on_the_host() {
 #[test]
 fn a_walk_over_many_files_keeps_few_open() {
     let folder = tempfile::tempdir().unwrap();
-    for number in 0..100 {
+    // More than may be open; how it is with a hundred thousand is for the device's own tests.
+    for number in 0..20 {
         let sub = folder.path().join(format!("folder{number}"));
         fs::create_dir(&sub).unwrap();
         for file in 0..100 {
@@ -201,6 +205,8 @@ fn a_walk_over_many_files_keeps_few_open() {
         &[
             "--net",
             "none",
+            "--cpus",
+            "1",
             "--share",
             &format!("data={}", folder.path().display()),
         ],
@@ -208,11 +214,13 @@ fn a_walk_over_many_files_keeps_few_open() {
     let descriptors = format!("/proc/{}/fd", vm.pid());
     let mut most = 0;
     wait_until("the walk", 120, || {
+        // Looking costs what the guest could run in an emulation.
+        sleep(Duration::from_millis(100));
         most = most.max(fs::read_dir(&descriptors).map_or(0, Iterator::count));
         vm.out.text().contains("walked")
     })
-    .unwrap();
-    assert!(vm.out.text().contains("10000 files"), "{}", vm.out.text());
+    .unwrap_or_else(|error| panic!("{error}: {}", vm.out.text()));
+    assert!(vm.out.text().contains("2000 files"), "{}", vm.out.text());
     assert!(most < 1000, "{most} descriptors");
     vm.type_in("end\n").unwrap();
     assert_eq!(vm.wait(60).unwrap().code, 0);
@@ -237,74 +245,108 @@ fn guest_over(over: Over, script: &str, shares: &[String]) -> TestVm {
     )
 }
 
-/// Says what it sees each time that it is asked.
+/// Says what it sees each time that it is asked, and writes what it is told to.
 const WATCH: &str = r#"
 mkdir /w; MOUNT w /w; cd /w/dir; exec 3</w/file
 echo watching
-while read -r step; do
-  echo "$step sees $(cat /w/file) $(stat -c %s:%a /w/file) $(readlink /w/link) $(echo /w/dir/*)" 2>&1
+while read -r step word; do
+  case $step in
+    write) echo "$word" >> /w/log; echo "$step sees $(cat /w/log | tr '\n' ' ')";;
+    held) echo "$step sees $(cat <&3)";;
+    *) echo "$step sees $(cat /w/file) $(stat -c %s:%a /w/file) $(readlink /w/link) $(echo /w/dir/*)";;
+  esac 2>&1
+  echo "$step $word done"
 done
 "#;
 
+/// A guest that says what it sees of a share.
+struct Watcher {
+    vm: TestVm,
+    folder: TempDir,
+}
+
+impl Watcher {
+    fn new(over: Over) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        fs::create_dir(at("dir")).unwrap();
+        fs::write(at("file"), "first").unwrap();
+        fs::set_permissions(at("file"), fs::Permissions::from_mode(0o644)).unwrap();
+        symlink("one", at("link")).unwrap();
+        let share = format!("w={}{}", folder.path().display(), over.option());
+        let vm = guest_over(over, WATCH, &[share]);
+        wait_until("the guest", 120, || vm.out.text().contains("watching")).unwrap();
+        Self { vm, folder }
+    }
+
+    fn at(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// Makes a file named `file` in place of the one of that name.
+    fn replace(&self, content: &str) {
+        fs::write(self.at("new"), content).unwrap();
+        fs::rename(self.at("new"), self.at("file")).unwrap();
+    }
+
+    fn set_mode(&self, bits: u32) {
+        let mode = fs::Permissions::from_mode(bits);
+        fs::set_permissions(self.at("file"), mode).unwrap();
+    }
+
+    /// What the guest says of `step` has to be this.
+    fn look(&mut self, step: &str, word: &str, seen: &str) {
+        self.vm.type_in(&format!("{step} {word}\n")).unwrap();
+        let end = format!("{step} {word} done");
+        wait_until(&end, 30, || self.vm.out.text().contains(&end)).unwrap();
+        let text = self.vm.out.text().replace('\r', "");
+        let wanted = format!("{step} sees {seen}\n");
+        assert!(text.contains(&wanted), "{wanted}: {text}");
+    }
+}
+
 /// What the host changes, within a second of the change.
 fn coherence(over: Over) {
-    let folder = tempfile::tempdir().unwrap();
-    let at = |name: &str| folder.path().join(name);
-    let mode = |bits| fs::set_permissions(at("file"), fs::Permissions::from_mode(bits)).unwrap();
-    let replace = |content: &str| {
-        fs::write(at("new"), content).unwrap();
-        fs::rename(at("new"), at("file")).unwrap();
-    };
-    fs::create_dir(at("dir")).unwrap();
-    fs::write(at("file"), "first").unwrap();
-    symlink("one", at("link")).unwrap();
-    mode(0o644);
-    let share = format!("w={}{}", folder.path().display(), over.option());
-    let mut vm = guest_over(over, WATCH, &[share]);
-    wait_until("the guest", 120, || vm.out.text().contains("watching")).unwrap();
-    let mut look = |step: &str, seen: &str| {
-        vm.type_in(&format!("{step}\n")).unwrap();
-        let wanted = format!("{step} sees {seen}");
-        wait_until(&wanted, 30, || {
-            vm.out.text().contains(&format!("{step} sees "))
-                && vm
-                    .out
-                    .text()
-                    .lines()
-                    .last()
-                    .is_some_and(|line| !line.is_empty())
-        })
-        .unwrap();
-        std::thread::sleep(Duration::from_millis(300));
-        assert!(
-            vm.out.text().contains(&wanted),
-            "{wanted}: {}",
-            vm.out.text()
-        );
-    };
+    let mut guest = Watcher::new(over);
     let second = Duration::from_secs(1);
-    look("start", "first 5:644 one /w/dir/*");
-    fs::write(at("file"), "other").unwrap();
-    std::thread::sleep(second);
-    look("rewritten", "other 5:644 one /w/dir/*");
-    replace("longer than that");
-    fs::remove_file(at("link")).unwrap();
-    symlink("two", at("link")).unwrap();
-    std::thread::sleep(second);
-    look("replaced", "longer than that 16:644 two /w/dir/*");
-    mode(0o600);
-    fs::write(at("dir/inside"), "").unwrap();
-    std::thread::sleep(second);
-    look("added", "longer than that 16:600 two /w/dir/inside");
-    fs::remove_dir_all(at("dir")).unwrap();
-    fs::create_dir(at("dir")).unwrap();
-    fs::write(at("dir/again"), "").unwrap();
-    fs::remove_file(at("file")).unwrap();
-    replace("new");
-    mode(0o640);
-    std::thread::sleep(second);
-    look("anew", "new 3:640 two /w/dir/again");
-    assert!(!vm.out.text().contains("tale"), "{}", vm.out.text());
+    guest.look("start", "", "first 5:644 one /w/dir/*");
+    fs::write(guest.at("file"), "other").unwrap();
+    sleep(second);
+    guest.look("rewritten", "", "other 5:644 one /w/dir/*");
+    guest.replace("longer than that");
+    fs::remove_file(guest.at("link")).unwrap();
+    symlink("two", guest.at("link")).unwrap();
+    sleep(second);
+    guest.look("replaced", "", "longer than that 16:644 two /w/dir/*");
+    guest.set_mode(0o600);
+    fs::write(guest.at("dir/inside"), "").unwrap();
+    sleep(second);
+    guest.look("added", "", "longer than that 16:600 two /w/dir/inside");
+    fs::remove_dir_all(guest.at("dir")).unwrap();
+    fs::create_dir(guest.at("dir")).unwrap();
+    fs::write(guest.at("dir/again"), "").unwrap();
+    fs::remove_file(guest.at("file")).unwrap();
+    guest.replace("new");
+    guest.set_mode(0o640);
+    sleep(second);
+    guest.look("anew", "", "new 3:640 two /w/dir/again");
+    // The file that was opened is the one that was replaced.
+    guest.look("held", "", "other");
+
+    // Both sides write to the end, wherever the other has moved it.
+    fs::write(guest.at("log"), "h1\n").unwrap();
+    guest.look("write", "g1", "h1 g1 ");
+    let mut log = fs::File::options()
+        .append(true)
+        .open(guest.at("log"))
+        .unwrap();
+    log.write_all(b"h2\n").unwrap();
+    sleep(second);
+    guest.look("write", "g2", "h1 g1 h2 g2 ");
+    log.write_all(b"h3\n").unwrap();
+    assert_eq!(fs::read(guest.at("log")).unwrap(), b"h1\ng1\nh2\ng2\nh3\n");
+    let text = guest.vm.out.text();
+    assert!(!text.contains("Stale"), "{text}");
 }
 
 #[test]

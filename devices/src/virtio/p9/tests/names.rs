@@ -1,11 +1,13 @@
 //! Walks, and names made, moved and removed.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, symlink};
+use std::path::Path;
 
 use rustix::io::Errno;
 
-use super::client::{Client, RDONLY, RDWR, ROOT};
+use super::client::{Client, RDONLY, RDWR, ROOT, spec};
 use crate::virtio::p9::protocol::{NOFID, Reply, kind};
 
 #[test]
@@ -127,4 +129,53 @@ fn a_folder_of_the_share_can_be_attached_alone() {
     assert_eq!(client.content(50, &["file"]).unwrap(), b"x");
     assert_eq!(attach(&mut client, 51, b"x").unwrap_err(), Errno::NOENT);
     assert_eq!(attach(&mut client, 50, b"").unwrap_err(), Errno::BADF);
+}
+
+#[test]
+fn files_of_different_mounts_never_share_a_qid() {
+    // These are mounts of their own on any Linux, and the roots of all have the same inode number.
+    let mut client = Client::of(&spec(Path::new("/dev")));
+    let host = |name: &str| fs::metadata(Path::new("/dev").join(name)).unwrap();
+    let (pts, shm) = (host("pts"), host("shm"));
+    assert_ne!(pts.dev(), shm.dev());
+    let mut seen = BTreeMap::new();
+    for names in [&[][..], &["pts"], &["shm"], &["pts", "ptmx"], &["null"]] {
+        let attr = client.stat(ROOT, names).unwrap();
+        let before = seen.insert(attr.qid.path, names);
+        assert_eq!(before, None, "{names:?}");
+        // The same file is the same one again.
+        assert_eq!(client.stat(ROOT, names).unwrap().qid, attr.qid);
+    }
+    // Those of the root's own mount are the host's.
+    let root = client.stat(ROOT, &[]).unwrap().qid.path;
+    assert_eq!(root, host("").ino());
+}
+
+#[test]
+fn devices_are_made_where_the_host_allows_it() {
+    let mut client = Client::new();
+    let mode = libc::S_IFCHR | 0o600;
+    let made = client.mknod(ROOT, "null", mode, (1, 3)).map(drop);
+    let path = client.path().join("null");
+    let own = rustix::fs::mknodat(
+        rustix::fs::CWD,
+        client.path().join("own"),
+        rustix::fs::FileType::CharacterDevice,
+        0o600.into(),
+        rustix::fs::makedev(1, 3),
+    );
+    assert_eq!(made, own);
+    if own.is_ok() {
+        let attr = client.stat(ROOT, &["null"]).unwrap();
+        assert_eq!((attr.mode, attr.rdev), (mode, libc::makedev(1, 3)));
+        assert_eq!(
+            fs::symlink_metadata(path).unwrap().rdev(),
+            libc::makedev(1, 3)
+        );
+        // Known, and never opened: it would be the host's.
+        assert_eq!(
+            client.open_at(ROOT, &["null"], RDWR).unwrap_err(),
+            Errno::NXIO
+        );
+    }
 }

@@ -1,5 +1,7 @@
 //! VERSION, ATTACH, and a session that outlives its process.
 
+use std::fs;
+
 use rustix::io::Errno;
 
 use super::client::{Client, MSIZE, RDWR, ROOT, spec};
@@ -33,6 +35,37 @@ fn a_new_version_ends_the_session() {
     assert_eq!(client.getattr(ROOT).unwrap_err(), Errno::BADF);
     client.attach(ROOT).unwrap();
     client.stat(ROOT, &["file"]).unwrap();
+}
+
+#[test]
+fn a_message_of_a_mebibyte_carries_all_but_its_header() {
+    const MSIZE: u32 = 1 << 20;
+    const MOST: usize = MSIZE as usize - 24;
+    let mut client = Client::new();
+    assert_eq!(client.version(MSIZE, "9P2000.L").unwrap().0, MSIZE);
+    client.attach(ROOT).unwrap();
+    let data: Vec<u8> = (0..MOST).map(|n| (n / 5) as u8).collect();
+    let fid = client.create(ROOT, "file", RDWR, 0o644).unwrap();
+    assert_eq!(client.write(fid, 0, &data), Ok(MOST as u32));
+    assert_eq!(fs::read(client.path().join("file")).unwrap(), data);
+    assert_eq!(client.write(fid, data.len() as u64, b"more"), Ok(4));
+    assert_eq!(client.read(fid, 0, 2 * MSIZE).unwrap(), data);
+    // One byte more than the session allows is refused, and the session goes on.
+    let longer = [&data[..], &[0; 2]].concat();
+    assert_eq!(client.write(fid, 0, &longer), Err(Errno::MSGSIZE));
+    assert_eq!(client.getattr(fid).unwrap().size, MOST as u64 + 4);
+}
+
+#[test]
+fn a_flush_of_what_was_answered_or_never_asked_is_answered() {
+    let mut client = Client::new();
+    client.stat(ROOT, &[]).unwrap();
+    for tag in [0_u16, 1, 0x1234, 0xffff] {
+        let mut args = Reply::default();
+        args.u16(tag);
+        client.order(kind::FLUSH, &args).unwrap();
+    }
+    client.stat(ROOT, &[]).unwrap();
 }
 
 #[test]

@@ -105,7 +105,7 @@ fn the_machine_tells_its_uuid_and_credentials() {
     let script = "cat /sys/class/dmi/id/product_uuid /sys/class/dmi/id/sys_vendor
         tail -c +6 /sys/firmware/dmi/entries/11-0/raw | tr '\\0' '\\n'; dmesg | grep SMBIOS\n";
     let uuid = "a77a03d9-0001-4f00-8000-00000000000f";
-    let mut arguments = vec!["--net", "none", "--uuid", uuid];
+    let mut arguments = vec!["--net", "none", "--cpus", "1", "--uuid", uuid];
     arguments.extend(["--credential", "word=of mouth", "--credential", &from_file]);
     let said = output(script, &arguments);
     let expected = format!(
@@ -116,12 +116,52 @@ fn the_machine_tells_its_uuid_and_credentials() {
 }
 
 #[test]
+fn credentials_are_files_of_the_configuration_device() {
+    let folder = tempfile::tempdir().unwrap();
+    let [small, first, large] = ["small", "first", "large"].map(|name| folder.path().join(name));
+    fs::write(&small, [0, 10, 255]).unwrap();
+    // SMBIOS has room for one of the two.
+    fs::write(&first, "x".repeat(50_000)).unwrap();
+    let content: Vec<u8> = (0..10_001_u32).map(|n| (n % 251) as u8).collect();
+    fs::write(&large, &content).unwrap();
+    let script = "load qemu_fw_cfg; cd /sys/firmware/qemu_fw_cfg; cat rev
+        cd by_name/opt/io.systemd.credentials; echo *; cat word/raw; echo; od -An -tx1 small/raw
+        sha256sum <large/raw; tr '\\0' '\\n' </sys/firmware/dmi/tables/DMI | grep -ac credential\n";
+    let arguments = [
+        format!("small=@{}", small.display()),
+        format!("first=@{}", first.display()),
+        format!("large=@{}", large.display()),
+        "word=of mouth".to_owned(),
+        "a.name.that.is.longer.than.a.file.may.have=1".to_owned(),
+    ];
+    let mut all = vec!["--net", "none", "--cpus", "1"];
+    all.extend(arguments.iter().flat_map(|it| ["--credential", it]));
+    let said = output(script, &all);
+    let sum = std::process::Command::new("sha256sum").arg(&large).output();
+    let sum = String::from_utf8(sum.unwrap().stdout).unwrap();
+    let sum = sum.split_whitespace().next().unwrap();
+    // The interface without DMA; the large file is no string, the long name no file.
+    let expected = format!("\n1\nlarge small word\nof mouth\n 00 0a ff\n{sum}  -\n4\n");
+    assert!(said.contains(&expected), "{said}");
+}
+
+#[test]
+fn a_machine_without_credentials_has_no_configuration_device() {
+    let said = output(
+        "ls /sys/bus/acpi/devices | tr '\\n' ' '\n",
+        &["--net", "none", "--cpus", "1"],
+    );
+    assert!(said.contains("QEMU0001:00"), "{said}");
+    assert!(!said.contains("QEMU0002:00"), "{said}");
+}
+
+#[test]
 fn each_start_has_a_generation_id_of_its_own() {
     // The driver's page, in reserved memory (DESIGN.md, "What the guest sees").
     let script = "ls -d /sys/bus/*/drivers/vmgenid/PCPV0001:00
         dd if=/dev/mem bs=16 skip=65024 count=1 2>/dev/null | od -An -tx1 | sed 's/^/id:/'\n";
     let ids = [(); 2].map(|()| {
-        let said = output(script, &["--net", "none"]);
+        let said = output(script, &["--net", "none", "--cpus", "1"]);
         assert!(said.contains("/drivers/vmgenid/PCPV0001:00\n"), "{said}");
         let id = said.lines().find_map(|line| line.strip_prefix("id:"));
         id.unwrap_or_else(|| panic!("{said}")).to_owned()

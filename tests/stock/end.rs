@@ -36,7 +36,10 @@ fn a_panic_that_no_console_shows_is_told_by_the_panic_device() {
     let script = "load pvpanic-mmio; echo 1 >/proc/sys/kernel/sysrq
         echo silent >/dev/ttyS0
         echo c >/proc/sysrq-trigger\n";
-    let vm = guest(script, &[&["--net", "none"], &silent[..]].concat());
+    let vm = guest(
+        script,
+        &[&["--net", "none", "--cpus", "1"], &silent[..]].concat(),
+    );
     let ended = vm.wait(120).unwrap();
     assert_eq!(ended.code, 123, "{ended:?}");
     assert!(ended.out.contains("silent"), "{}", ended.out);

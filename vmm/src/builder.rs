@@ -5,14 +5,15 @@
 //! no doorbell exists until a driver is ready for it.
 
 use std::error::Error as StdError;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
 use devices::GuestRam;
 use devices::backend::block::Disk;
 use devices::backend::console::{Console, ConsoleError, ConsoleHandle, ConsolePump};
-use devices::bus::{Bus, Overlap};
+use devices::bus::{Bus, BusSlot, Overlap};
 use devices::event_loop::EventLoop;
+use devices::legacy::fw_cfg::{FwCfg, FwCfgFile};
 use devices::virtio::balloon::Balloon;
 use devices::virtio::blk::VirtioBlk;
 use devices::virtio::console::VirtioConsole;
@@ -30,12 +31,13 @@ use crate::boot::{BootSpec, EntryState, Images};
 use crate::config::ShareProtocol;
 use crate::config::Uuid;
 use crate::config::{ConsoleSpec, DeviceSpec, Transport, VmSpec};
+use crate::credentials::Handout;
 use crate::error::Error;
 use crate::event::{self, EventSender};
 use crate::generation::{self, Generation};
 use crate::kvm::{Vcpu, Vm, address_bits};
 use crate::landmark::LandmarkScanner;
-use crate::layout::Layout;
+use crate::layout::{Layout, pio};
 use crate::machine::{Kept, Machine};
 use crate::memory;
 use crate::platform::Platform;
@@ -54,6 +56,8 @@ const BLK_QUEUES: u16 = 4;
 pub(crate) fn build(spec: &VmSpec, notice: Notice, started: Instant) -> Result<Machine, Error> {
     let layout = Layout::new(spec.memory, u32::from(spec.cpus))?.limited_to(address_bits())?;
     let images = open_images(spec, &layout)?;
+    let handout =
+        Handout::new(&spec.credentials).map_err(|source| Error::device("credentials", source))?;
     let (events, receiver) =
         event::queue().map_err(|source| Error::start("event queue", source))?;
     let mut consoles = Consoles::default();
@@ -76,10 +80,11 @@ pub(crate) fn build(spec: &VmSpec, notice: Notice, started: Instant) -> Result<M
     };
     kept.controls.generation = Some(Generation::new(ram.clone(), Arc::clone(&platform.power)));
     let transports = Transports::new(spec.transport, devices, &layout, &platform, &context)?;
-    let (ports, mmio) =
+    let (mut ports, mmio) =
         attach(&platform, &transports).map_err(|source| Error::device("bus", source))?;
 
-    let entry = load(spec, &layout, &ram, &images)?;
+    let entry = load(spec, &layout, &ram, &images, &handout)?;
+    attach_files(&mut ports, handout.files).map_err(|source| Error::device("fw_cfg", source))?;
     let vcpus = create_vcpus(&vm, spec.cpus, &entry)?;
     let serial_ring = vcpus.first().and_then(|vcpu| vm.coalesced_ring(vcpu).ok());
 
@@ -235,8 +240,20 @@ fn attach(platform: &Platform, transports: &Transports) -> Result<(Bus, Bus), Ov
     Ok((ports, mmio))
 }
 
+/// The firmware configuration device, if there is something to read from it.
+fn attach_files(
+    ports: &mut Bus,
+    files: Vec<FwCfgFile>,
+) -> Result<(), Box<dyn StdError + Send + Sync>> {
+    if !files.is_empty() {
+        let slot: BusSlot = Arc::new(Mutex::new(FwCfg::new(files)?));
+        ports.insert("fw_cfg", pio::FW_CFG.start, pio::FW_CFG.len, slot)?;
+    }
+    Ok(())
+}
+
 /// What the ACPI tables tell of.
-fn acpi(spec: &VmSpec) -> AcpiSpec {
+fn acpi(spec: &VmSpec, handout: &Handout) -> AcpiSpec {
     let found_by_acpi = spec.transport == Transport::Mmio;
     AcpiSpec {
         pci: spec.transport == Transport::Pci,
@@ -245,6 +262,7 @@ fn acpi(spec: &VmSpec) -> AcpiSpec {
         } else {
             0
         },
+        fw_cfg: !handout.files.is_empty(),
         ..AcpiSpec::default()
     }
 }
@@ -255,28 +273,20 @@ fn load(
     layout: &Layout,
     ram: &GuestRam,
     images: &Images,
+    handout: &Handout,
 ) -> Result<EntryState, Error> {
-    let tables = AcpiTables::build(layout, &acpi(spec));
+    let tables = AcpiTables::build(layout, &acpi(spec, handout));
     let rsdp = tables
         .write(ram)
         .map_err(|source| Error::boot(&spec.kernel, source))?;
-    identify(spec)
-        .and_then(|tables| Ok(tables.write(ram)?))
+    let uuid = spec.uuid.map(|Uuid(bytes)| bytes);
+    SmbiosTables::build(uuid, &handout.strings)
+        .write(ram)
         .map_err(|source| Error::device("smbios", source))?;
     generation::draw(ram).map_err(|source| Error::device("generation id", source))?;
     images
         .load(ram, layout, rsdp)
         .map_err(|source| Error::boot(&spec.kernel, source))
-}
-
-/// What the guest is told of itself.
-fn identify(spec: &VmSpec) -> Result<SmbiosTables, Box<dyn StdError + Send + Sync>> {
-    let mut strings = Vec::with_capacity(spec.credentials.len());
-    for credential in &spec.credentials {
-        strings.push(credential.smbios_string(&credential.value()?));
-    }
-    let uuid = spec.uuid.map(|Uuid(bytes)| bytes);
-    Ok(SmbiosTables::build(uuid, &strings))
 }
 
 /// Makes the vCPUs; the first begins at `entry`, the others wait for it to start them.

@@ -64,7 +64,7 @@ pub mod mmio {
 
 /// I/O ports.
 pub mod pio {
-    use devices::legacy::{acpi_pm, pvpanic};
+    use devices::legacy::{acpi_pm, fw_cfg, pvpanic};
 
     use super::Range;
 
@@ -88,14 +88,17 @@ pub mod pio {
     pub const PCI_CONFIG: Range = Range::new(0xcf8, 8);
     /// The panic device, where QEMU has it.
     pub const PVPANIC: Range = Range::new(0x505, pvpanic::LEN);
+    /// The firmware configuration device, where QEMU has it.
+    pub const FW_CFG: Range = Range::new(0x510, fw_cfg::LEN);
     /// Every port that a device claims, by name.
-    pub const ALL: [(&str, Range); 6] = [
+    pub const ALL: [(&str, Range); 7] = [
         ("i8042 data", I8042_DATA),
         ("i8042 command", I8042_COMMAND),
         ("serial", SERIAL),
         ("acpi", ACPI),
         ("pci config", PCI_CONFIG),
         ("pvpanic", PVPANIC),
+        ("fw_cfg", FW_CFG),
     ];
 }
 

@@ -37,6 +37,17 @@ pub struct SmbiosTables {
 }
 
 impl SmbiosTables {
+    /// The room for the strings of the machine's maker, counted by [`SmbiosTables::string_len`];
+    /// the rest is for the other structures.
+    pub const STRING_ROOM: usize = SMBIOS.len as usize - STRUCTURES as usize - 256;
+
+    /// The room that a string takes at most: its zero byte, and a structure of its own.
+    #[must_use]
+    pub fn string_len(string: &[u8]) -> usize {
+        const STRUCTURE: usize = 4 + 1 + 1;
+        string.len().saturating_add(1 + STRUCTURE)
+    }
+
     /// The tables of a machine with this UUID and these strings of its maker (type 11), which have
     /// no zero byte.
     #[must_use]

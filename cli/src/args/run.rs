@@ -105,6 +105,11 @@ pub(crate) struct RunArgs {
     pub(crate) uuid: Option<Uuid>,
 
     /// A credential for the guest's systemd, up to 1 MiB; what others may not see belongs in a file.
+    ///
+    /// It lies in the SMBIOS tables (type 11), which have room for 55 KiB, and systemd finds it there with
+    /// any kernel. What is up to 4 KiB, or has no room there, is also a file of the firmware configuration
+    /// device (fw_cfg), if its name has at most 28 characters; systemd looks there first, where the kernel
+    /// has the module qemu_fw_cfg.
     #[arg(long, value_name = "NAME=VALUE|NAME=@FILE", help_heading = "Guest")]
     pub(crate) credential: Vec<Credential>,
 

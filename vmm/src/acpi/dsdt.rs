@@ -42,6 +42,9 @@ pub(super) fn dsdt(layout: &Layout, spec: &AcpiSpec) -> Sdt {
     }
     virtio_mmio(&mut devices, spec.virtio_mmio);
     pvpanic(&mut devices);
+    if spec.fw_cfg {
+        fw_cfg(&mut devices);
+    }
     generation(&mut devices);
     power_button(&mut devices);
     event_device(&mut devices);
@@ -234,14 +237,24 @@ fn virtio_mmio(sink: &mut Vec<u8>, count: u32) {
     }
 }
 
-/// The panic device (QEMU docs/specs/pvpanic.rst): in use, but nothing to show a user.
+/// The panic device (QEMU docs/specs/pvpanic.rst).
 fn pvpanic(sink: &mut Vec<u8>) {
+    port_device(sink, "PEVT", "QEMU0001", pio::PVPANIC);
+}
+
+/// The firmware configuration device (QEMU docs/specs/fw_cfg.rst).
+fn fw_cfg(sink: &mut Vec<u8>) {
+    port_device(sink, "FWCF", "QEMU0002", pio::FW_CFG);
+}
+
+/// A device of ports alone: in use, but nothing to show a user.
+fn port_device(sink: &mut Vec<u8>, path: &str, hid: &'static str, range: Range) {
     const PRESENT_ENABLED_WORKING: u8 = 0b1011;
-    let hid = name("_HID", &"QEMU0001");
+    let hid = name("_HID", &hid);
     let status = name("_STA", &PRESENT_ENABLED_WORKING);
-    let port = ports(pio::PVPANIC);
+    let port = ports(range);
     let crs = resources(vec![&port]);
-    Device::new("PEVT".into(), vec![&hid, &status, &crs]).to_aml_bytes(sink);
+    Device::new(path.into(), vec![&hid, &status, &crs]).to_aml_bytes(sink);
 }
 
 /// The generation id: `ADDR` tells its address, low half first (Microsoft, "Virtual Machine

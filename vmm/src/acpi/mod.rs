@@ -34,6 +34,8 @@ pub struct AcpiSpec {
     pub pci: bool,
     /// How many virtio-mmio transports there are, from the first place on.
     pub virtio_mmio: u32,
+    /// The firmware configuration device.
+    pub fw_cfg: bool,
 }
 
 impl Default for AcpiSpec {
@@ -44,6 +46,7 @@ impl Default for AcpiSpec {
             i8042: true,
             pci: true,
             virtio_mmio: 0,
+            fw_cfg: false,
         }
     }
 }

@@ -154,6 +154,7 @@ fn a_machine_without_pci_has_neither_bridge_nor_ecam() {
         i8042: false,
         pci: false,
         virtio_mmio: 3,
+        fw_cfg: false,
     };
     let tables = AcpiTables::build(&layout(1), &spec);
     assert_eq!(
@@ -220,6 +221,21 @@ fn the_generation_id_is_told_by_its_address_and_by_an_event() {
 }
 
 #[test]
+fn the_configuration_device_is_told_of_where_there_is_one() {
+    for fw_cfg in [false, true] {
+        let spec = AcpiSpec {
+            fw_cfg,
+            ..AcpiSpec::default()
+        };
+        let tables = AcpiTables::build(&layout(1), &spec);
+        let dsdt = find(&tables, b"DSDT");
+        assert_eq!(contains(dsdt, b"QEMU0002"), fw_cfg);
+        let ports = [0x47, 1, 0x10, 5, 0x10, 5, 1, 2];
+        assert_eq!(contains(dsdt, &ports), fw_cfg);
+    }
+}
+
+#[test]
 fn an_empty_64_bit_window_is_left_out() {
     const QWORD: [u8; 4] = [0x8a, 0x2b, 0, 0];
     let wide = layout(1);
@@ -252,6 +268,7 @@ fn iasl_reads_every_table_and_compiles_it_again() {
     let folder = tempfile::tempdir().unwrap();
     let spec = AcpiSpec {
         virtio_mmio: 2,
+        fw_cfg: true,
         ..AcpiSpec::default()
     };
     let tables = AcpiTables::build(&layout(64), &spec);

@@ -14,6 +14,8 @@ use super::value::ValueError;
 const MAX_NAME: usize = 255;
 /// The most that a credential may hold (systemd, `CREDENTIAL_SIZE_MAX`).
 pub const MAX_CREDENTIAL: u64 = 1 << 20;
+/// The longest name of a credential that can be a file of the firmware configuration device.
+pub const MAX_FILE_CREDENTIAL_NAME: usize = 28;
 
 /// A UUID (RFC 9562), as in `--uuid`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -88,6 +90,14 @@ pub enum CredentialError {
     /// There is more than [`MAX_CREDENTIAL`].
     #[error("credential `{name}` is larger than 1 MiB")]
     TooLarge {
+        /// Its name.
+        name: String,
+    },
+    /// The one way that it has is full.
+    #[error(
+        "credential `{name}` has no room: names of more than {MAX_FILE_CREDENTIAL_NAME} characters share 55 KiB"
+    )]
+    NoRoom {
         /// Its name.
         name: String,
     },

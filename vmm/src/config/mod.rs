@@ -21,7 +21,9 @@ pub use devices::backend::net::{
 };
 pub use devices::virtio::balloon::BalloonSpec;
 pub use devices::virtio::vsock::VsockSpec;
-pub use identity::{Credential, CredentialError, CredentialSource, MAX_CREDENTIAL, Uuid};
+pub use identity::{
+    Credential, CredentialError, CredentialSource, MAX_CREDENTIAL, MAX_FILE_CREDENTIAL_NAME, Uuid,
+};
 pub use layer::{Layer, Origin, Setting};
 pub use resolve::Resolved;
 use serde::{Deserialize, Serialize};

@@ -173,15 +173,27 @@ impl Rules {
     }
 
     fn credentials(&mut self, credentials: &[Credential]) {
+        let mut total = 0_u64;
         for credential in credentials {
             let length = match &credential.source {
                 CredentialSource::Text(text) => Some(text.len() as u64),
                 CredentialSource::File(path) => self.file(Field::Credential, "credential", path),
             };
-            if length.is_some_and(|length| length > MAX_CREDENTIAL) {
+            let length = length.unwrap_or(0);
+            total = total.saturating_add(length);
+            if length > MAX_CREDENTIAL {
                 self.add(
                     Field::Credential,
                     format!("credential `{}` is larger than 1 MiB", credential.name),
+                    "share a folder for more (`--share`)",
+                );
+            } else if total > MAX_CREDENTIAL && total - length <= MAX_CREDENTIAL {
+                self.add(
+                    Field::Credential,
+                    format!(
+                        "from `{}` on, credentials are larger than 1 MiB together",
+                        credential.name
+                    ),
                     "share a folder for more (`--share`)",
                 );
             }

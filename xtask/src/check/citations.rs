@@ -4,9 +4,10 @@ use super::Finding;
 use super::source::Source;
 
 /// The documents that the sources cite by section.
-const DOCUMENTS: [&str; 12] = [
+const DOCUMENTS: [&str; 13] = [
     "VIRTIO 1.3",
     "ACPI 6.5",
+    "SMBIOS 3.7",
     "PCI 3.0",
     "PCI Express 5.0",
     "PCI Firmware 3.3",
@@ -19,7 +20,7 @@ const DOCUMENTS: [&str; 12] = [
     "ELF",
 ];
 /// Documents whose sections move between versions.
-const VERSIONED: [&str; 3] = ["VIRTIO", "ACPI", "PCI"];
+const VERSIONED: [&str; 4] = ["VIRTIO", "ACPI", "PCI", "SMBIOS"];
 
 /// Section signs without a document, and documents in another version.
 pub(super) fn check(sources: &[Source]) -> Vec<Finding> {

@@ -288,4 +288,13 @@ fn a_credential_is_at_most_1_mib_and_its_file_is_there() {
     );
     assert_eq!(with(format!("n={}", "x".repeat((1 << 20) + 1))).len(), 1);
     assert!(with(format!("n=@{}", folder.path().display()))[0].contains("no regular file"));
+    let half = |name: &str| format!("{name}={}", "x".repeat(1 << 19)).parse().unwrap();
+    let so_many = |names: &'static [&str]| {
+        problems(|s| s.credentials = names.iter().map(|name| half(name)).collect())
+    };
+    assert_eq!(so_many(&["a", "b"]), Vec::<String>::new());
+    assert_eq!(
+        so_many(&["a", "b", "c", "d"]),
+        ["credential: from `c` on, credentials are larger than 1 MiB together"]
+    );
 }

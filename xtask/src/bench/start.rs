@@ -14,19 +14,23 @@ use super::table::{Row, Table, milliseconds};
 const DEBUG_EXIT: u16 = 0x501;
 const LIMIT: Duration = Duration::from_secs(10);
 
-/// Measures both programs with the same guest.
+/// Measures both programs with the same guest, ours also without its sandbox.
 pub(super) fn run(options: &Options) -> Result<()> {
     let vmm = options.vmm()?;
     let qemu = options.qemu()?;
     let folder = tempfile::tempdir().context("cannot make a folder for the guest")?;
     let kernel = folder.path().join("kernel");
-    // The same guest for both: what stops one is an unclaimed port of the other.
+    // The same guest for all: what stops one is an unclaimed port of the other.
     let code = Code::default()
         .print("!")
         .out(DEBUG_EXIT, 0)
         .stop(Stop::PowerOff);
     code.write(&kernel)?;
-    let contestants = [microvm(&qemu, &kernel), ours(&vmm, &kernel)];
+    let open = Contestant {
+        name: "pcp-vmm --sandbox off".into(),
+        ..ours(&vmm, &kernel).args(["--sandbox", "off"])
+    };
+    let contestants = [microvm(&qemu, &kernel), ours(&vmm, &kernel), open];
     let mut first: Vec<_> = contestants
         .iter()
         .map(|it| Row::new(format!("{}: first byte", it.name), "first byte"))

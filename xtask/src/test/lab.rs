@@ -7,18 +7,22 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
 use std::{env, thread};
 
 use anyhow::{Context, Result, bail};
+use rustix::process::{Pid, Signal, kill_process};
 
 use super::Log;
 use super::counts::{Counts, Verdict, verdicts};
 use crate::{command, lab, place, release};
 
-/// How often a test is begun before it counts as failed.
-const ATTEMPTS: u32 = 2;
+/// How often a test may fail: the second failure counts.
+const FAILURES: u32 = 2;
+/// How often a test is begun at all: a lab that hangs or dies with it says little of it.
+const ATTEMPTS: u32 = 3;
 
 /// What a stage runs in the lab.
 pub(super) struct Plan<'a> {
@@ -32,6 +36,8 @@ pub(super) struct Plan<'a> {
     pub(super) batch: usize,
     /// The longest that a batch may take, in seconds.
     pub(super) limit: u32,
+    /// The longest that a test may take, in seconds: then its lab is given up.
+    pub(super) quiet: u64,
 }
 
 /// Where the tests of a stage stand.
@@ -115,7 +121,7 @@ impl Plan<'_> {
         let mut lab = self.lab(&batch)?;
         let share = || file.try_clone().context("cannot share the log");
         lab.stdin(Stdio::null()).stdout(share()?).stderr(share()?);
-        let status = lab.status().context("cannot start the lab")?;
+        let status = self.wait(lab.spawn().context("cannot start the lab")?, &file)?;
         let said =
             String::from_utf8_lossy(&fs::read(&path).context("cannot read the log")?).into_owned();
 
@@ -129,27 +135,54 @@ impl Plan<'_> {
         let mut undone = Vec::new();
         for (index, name) in batch.into_iter().enumerate() {
             match found.get(&name) {
-                None if index == 0 && found.is_empty() => undone.push((name, "was not reached")),
+                None if index == 0 && found.is_empty() => {
+                    undone.push((name, "was not reached", ATTEMPTS));
+                }
                 Some(Verdict::Passed) => state.counts.passed += 1,
                 Some(Verdict::Skipped) => state.counts.skipped += 1,
-                Some(Verdict::Failed) => undone.push((name, "failed")),
-                Some(Verdict::Begun) => undone.push((name, "did not end")),
+                Some(Verdict::Failed) => undone.push((name, "failed", FAILURES)),
+                Some(Verdict::Begun) => undone.push((name, "did not end", ATTEMPTS)),
                 // The lab ended before; that is not the test's fault.
                 None => state.waiting.push_back(name),
             }
         }
-        for (name, how) in undone {
+        for (name, how, most) in undone {
             let begun = state.begun.entry(name.clone()).or_default();
             *begun += 1;
-            if *begun < ATTEMPTS {
-                log.tell(&format!("{name} {how} in the lab; once more"))?;
+            if *begun < most {
+                log.tell(&format!(
+                    "{name} {how} in the lab: attempt {begun} of {most}"
+                ))?;
                 state.waiting.push_back(name);
             } else {
-                log.tell(&format!("{name} {how} again"))?;
+                log.tell(&format!("{name} {how} in the lab for the last time"))?;
                 state.counts.failed += 1;
             }
         }
         Ok(())
+    }
+
+    /// Waits for a lab, whose output goes to `file`, and ends it when it says nothing more: a lab that hangs
+    /// cannot keep its own time.
+    fn wait(&self, mut lab: Child, file: &File) -> Result<ExitStatus> {
+        let length =
+            || Ok::<_, anyhow::Error>(file.metadata().context("cannot read the log")?.len());
+        let (mut seen, mut since) = (0, Instant::now());
+        loop {
+            if let Some(status) = lab.try_wait().context("cannot wait for the lab")? {
+                return Ok(status);
+            }
+            let now = length()?;
+            if now != seen {
+                (seen, since) = (now, Instant::now());
+            }
+            if since.elapsed() > Duration::from_secs(self.quiet) {
+                // The lab ends its machine and says so.
+                kill_process(Pid::from_child(&lab), Signal::TERM).context("cannot end the lab")?;
+                return lab.wait().context("cannot wait for the lab");
+            }
+            thread::sleep(Duration::from_millis(200));
+        }
     }
 
     fn lab(&self, batch: &[String]) -> Result<Command> {

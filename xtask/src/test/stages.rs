@@ -161,8 +161,9 @@ fn stock(log: &mut Log) -> Result<Counts> {
         program: &test_program("stock")?,
         lab: Vec::new(),
         env: vec![("PCP_VMM_KERNELS", kernels::ensure()?)],
-        batch: 8,
+        batch: 6,
         limit: 900,
+        quiet: 240,
     };
     plan.run(log)
 }
@@ -191,6 +192,7 @@ fn variants(log: &mut Log) -> Result<Counts> {
         env: vec![("PCP_VMM_IMAGES", images)],
         batch: 1,
         limit: 900,
+        quiet: 600,
     };
     plan.run(log)
 }

@@ -213,7 +213,7 @@ fn a_walk_over_many_files_keeps_few_open() {
     );
     let descriptors = format!("/proc/{}/fd", vm.pid());
     let mut most = 0;
-    wait_until("the walk", 120, || {
+    wait_until("the walk", 50, || {
         // Looking costs what the guest could run in an emulation.
         sleep(Duration::from_millis(100));
         most = most.max(fs::read_dir(&descriptors).map_or(0, Iterator::count));

@@ -238,3 +238,65 @@ fn md5(data: &[u8]) -> String {
         .unwrap()
         .into()
 }
+
+#[test]
+fn the_guest_gets_an_ipv6_address_and_reaches_the_host_and_is_reached_over_it() {
+    let listener = TcpListener::bind("[::1]:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let inside = TcpListener::bind("[::1]:0").unwrap().local_addr().unwrap();
+    let server = thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        let mut heard = String::new();
+        stream.read_to_string(&mut heard).unwrap();
+        heard
+    });
+    // Nothing but what the kernel does by itself, without an address over IPv4.
+    let script = format!(
+        "ip link set lo up; ip link set eth0 up\n\
+         until ip -6 addr show dev eth0 scope global | grep -v tentative | grep fd10:0:2; do sleep 0.2; done\n\
+         ip -6 route | grep default\n\
+         ping -6 -c 2 -W 20 fd10:0:2::2\n\
+         echo hello host | nc fd10:0:2::2 {port}\n\
+         nc -ll -p 5006 -e echo hi &\n\
+         echo 'servers run'; read line\n"
+    );
+    let forward = format!("{inside}:5006");
+    let vm = guest(&script, &["--net", "user", "--forward", &forward]);
+    vm.out.wait_for("servers run", 60).unwrap();
+    let said = vm.out.text();
+    assert!(said.contains("2 packets received"), "{said}");
+    assert!(said.contains("default via fe80::2"), "{said}");
+    assert_eq!(server.join().unwrap(), "hello host\n");
+    let mut stream = TcpStream::connect(inside).unwrap();
+    stream.set_read_timeout(Some(limit(120))).unwrap();
+    let mut heard = String::new();
+    stream.read_to_string(&mut heard).unwrap();
+    assert_eq!(heard, "hi\n");
+    end(vm, &[]);
+}
+
+#[test]
+fn a_restricted_guest_reaches_nothing_and_is_reached() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    listener.set_nonblocking(true).unwrap();
+    let host = ports::free().unwrap();
+    let script = format!(
+        "{LEASE}\n\
+         nc -w 5 10.0.2.2 {port} </dev/null || echo 'no way out'\n\
+         nc -ll -p 5007 -e echo hi &\n\
+         echo 'servers run'; read line\n"
+    );
+    let forward = format!("127.0.0.1:{host}:5007");
+    let vm = guest(
+        &script,
+        &["--net", "user,restrict=on", "--forward", &forward],
+    );
+    vm.out.wait_for("servers run", 60).unwrap();
+    assert!(vm.out.text().contains("no way out"), "{}", vm.out.text());
+    assert!(listener.accept().is_err());
+    let mut heard = String::new();
+    connect(host).read_to_string(&mut heard).unwrap();
+    assert_eq!(heard, "hi\n");
+    end(vm, &[host]);
+}

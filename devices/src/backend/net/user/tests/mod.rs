@@ -6,6 +6,7 @@ mod guest;
 mod hostile;
 mod link;
 mod load;
+mod speed;
 mod tcp;
 mod udp;
 mod v6;

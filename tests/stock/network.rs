@@ -23,6 +23,13 @@ chmod +x /lease
 udhcpc -i eth0 -n -q -f -s /lease >/dev/console 2>&1
 "#;
 
+/// A shell function that waits until somebody listens on a port: a server that was just started may not yet.
+const LISTENS: &str = r#"
+listens() {
+    until cat /proc/net/tcp /proc/net/tcp6 | grep -q "$(printf ':%04X' "$1") [0-9A-F:]* 0A "; do sleep 0.1; done
+}
+"#;
+
 const MIB: usize = 1 << 20;
 
 /// The sum of 32 MiB that both sides can make: lines of numbers.
@@ -44,7 +51,7 @@ fn serve(servers: &str, guest_ports: &[u16]) -> (TestVm, Vec<u16>) {
         .zip(guest_ports)
         .flat_map(|(host, guest)| ["--forward".into(), format!("127.0.0.1:{host}:{guest}")])
         .collect();
-    let script = format!("{LEASE}\n{servers}\necho 'servers run'; read line\n");
+    let script = format!("{LEASE}\n{LISTENS}\n{servers}\necho 'servers run'; read line\n");
     let mut more = vec!["--net", "user", "--cpus", "2", "--memory", "768M"];
     more.extend(forwards.iter().map(String::as_str));
     let vm = guest(&script, &more);
@@ -96,7 +103,7 @@ fn the_guest_reaches_a_server_on_the_host() {
 
 #[test]
 fn eight_transfers_at_once_arrive_whole_in_the_guest() {
-    let (vm, host) = serve("nc -ll -p 5001 -e md5sum &", &[5001]);
+    let (vm, host) = serve("nc -ll -p 5001 -e md5sum & listens 5001", &[5001]);
     let data = numbers();
     let sums: Vec<String> = thread::scope(|scope| {
         let workers: Vec<_> = (0..8)
@@ -126,7 +133,7 @@ fn eight_transfers_at_once_arrive_whole_in_the_guest() {
 
 #[test]
 fn eight_transfers_at_once_arrive_whole_on_the_host() {
-    let make = "dd if=/dev/urandom of=/data bs=1M count=32 2>/dev/null; md5sum /data; nc -ll -p 5002 -e cat /data &";
+    let make = "dd if=/dev/urandom of=/data bs=1M count=32 2>/dev/null; md5sum /data; nc -ll -p 5002 -e cat /data & listens 5002";
     let (vm, host) = serve(make, &[5002]);
     let said = vm.out.text();
     let sum = said
@@ -168,7 +175,7 @@ fn eight_transfers_at_once_arrive_whole_on_the_host() {
 
 #[test]
 fn a_thousand_short_connections_leak_nothing() {
-    let (vm, host) = serve("nc -ll -p 5003 -e echo hi &", &[5003]);
+    let (vm, host) = serve("nc -ll -p 5003 -e echo hi & listens 5003", &[5003]);
     let once = || {
         let mut said = String::new();
         connect(host[0]).read_to_string(&mut said).unwrap();
@@ -193,7 +200,7 @@ fn a_thousand_short_connections_leak_nothing() {
 
 #[test]
 fn a_refused_port_is_closed_and_a_busy_one_waits() {
-    let (vm, host) = serve("nc -l -p 5005 -e cat &", &[5004, 5005]);
+    let (vm, host) = serve("nc -l -p 5005 -e cat & listens 5005", &[5004, 5005]);
     let mut nobody = connect(host[0]);
     let mut said = Vec::new();
     // Nobody listens in the guest: the connection ends, by its end or by a reset.
@@ -252,12 +259,12 @@ fn the_guest_gets_an_ipv6_address_and_reaches_the_host_and_is_reached_over_it() 
     });
     // Nothing but what the kernel does by itself, without an address over IPv4.
     let script = format!(
-        "ip link set lo up; ip link set eth0 up\n\
+        "{LISTENS}\nip link set lo up; ip link set eth0 up\n\
          until ip -6 addr show dev eth0 scope global | grep -v tentative | grep fd10:0:2; do sleep 0.2; done\n\
          ip -6 route | grep default\n\
          ping -6 -c 2 -W 20 fd10:0:2::2\n\
          echo hello host | nc fd10:0:2::2 {port}\n\
-         nc -ll -p 5006 -e echo hi &\n\
+         nc -ll -p 5006 -e echo hi & listens 5006\n\
          echo 'servers run'; read line\n"
     );
     let forward = format!("{inside}:5006");
@@ -282,9 +289,9 @@ fn a_restricted_guest_reaches_nothing_and_is_reached() {
     listener.set_nonblocking(true).unwrap();
     let host = ports::free().unwrap();
     let script = format!(
-        "{LEASE}\n\
+        "{LEASE}\n{LISTENS}\n\
          nc -w 5 10.0.2.2 {port} </dev/null || echo 'no way out'\n\
-         nc -ll -p 5007 -e echo hi &\n\
+         nc -ll -p 5007 -e echo hi & listens 5007\n\
          echo 'servers run'; read line\n"
     );
     let forward = format!("127.0.0.1:{host}:5007");

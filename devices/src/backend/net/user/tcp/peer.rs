@@ -1,7 +1,7 @@
 //! The guest's peer in one TCP connection (RFC 9293): a state machine that knows of no socket.
 //!
 //! The link loses nothing by itself: what is lost, the guest's own kernel dropped. So there is no
-//! congestion control, and a segment that comes out of order is asked for again.
+//! congestion control, and a segment that comes out of order is dropped and asked for again.
 
 use std::ops::Range;
 use std::time::{Duration, Instant};
@@ -80,6 +80,8 @@ pub(super) struct Peer {
     ending: bool,
     end_acked: bool,
     ack_now: bool,
+    /// Acknowledgements to be repeated for segments that came out of order.
+    gaps: u8,
     repeats: u8,
     repeat_first: bool,
     probe: bool,
@@ -113,6 +115,7 @@ impl Peer {
             ending: false,
             end_acked: false,
             ack_now: false,
+            gaps: 0,
             repeats: 0,
             repeat_first: false,
             probe: false,
@@ -319,7 +322,12 @@ impl Peer {
         self.ack_now = true;
         let known = self.rcv.wrapping_sub(segment.seq);
         let len = len32(segment.payload.len());
-        if self.guest_ended || known as i32 <= -1 || known > len {
+        if !self.guest_ended && known as i32 <= -1 {
+            // Each is to be acknowledged by itself (RFC 5681 §4.2): so the guest hears of a loss.
+            self.gaps = self.gaps.saturating_add(1).min(REPEATS);
+            return NOTHING;
+        }
+        if self.guest_ended || known > len {
             return NOTHING;
         }
         let take = (len - known).min(window);
@@ -357,7 +365,8 @@ impl Peer {
         };
         reply.window = u16::try_from(space >> scale).unwrap_or(u16::MAX);
         self.edge = self.rcv.wrapping_add(u32::from(reply.window) << scale);
-        self.ack_now = false;
+        self.gaps = self.gaps.saturating_sub(1);
+        self.ack_now = self.gaps > 0;
         reply
     }
 

@@ -199,6 +199,28 @@ fn payload_is_taken_once_and_in_order() {
 }
 
 #[test]
+fn each_segment_behind_a_gap_repeats_the_acknowledgement() {
+    let mut test = Test::open();
+    let seq = test.seq;
+    for ahead in [100, 200, 300, 400, 500] {
+        let late = segment(ACK, seq.wrapping_add(ahead), at(0), &[7; 100]);
+        assert_eq!(test.give(&late), Meaning::Data(0..0));
+    }
+    // As many as tell of a loss, however many came in one burst.
+    for _ in 0..3 {
+        let send = test.peer.next(&test.out, MAX, 1000, MSS, test.now).unwrap();
+        assert_eq!((send.reply.ack, send.len), (seq, 0));
+    }
+    assert_eq!(test.sent(), None);
+    assert_eq!(
+        test.give(&segment(ACK, seq, at(0), &[7; 100])),
+        Meaning::Data(0..100)
+    );
+    assert_eq!(test.sent(), Some((ACK, at(0), 0)));
+    assert_eq!(test.sent(), None);
+}
+
+#[test]
 fn a_reset_must_have_the_number_that_is_expected() {
     let mut test = Test::open();
     let seq = test.seq;

@@ -4,6 +4,7 @@
 mod control;
 mod guest;
 mod hostile;
+mod kernel;
 mod link;
 mod load;
 mod speed;

@@ -247,7 +247,7 @@ fn guest_over(over: Over, script: &str, shares: &[String]) -> TestVm {
 
 /// Says what it sees each time that it is asked, and writes what it is told to.
 const WATCH: &str = r#"
-mkdir /w; MOUNT w /w; cd /w/dir; exec 3</w/file
+mkdir /w; MOUNT w /w; HOLD
 echo watching
 while read -r step word; do
   case $step in
@@ -274,7 +274,12 @@ impl Watcher {
         fs::set_permissions(at("file"), fs::Permissions::from_mode(0o644)).unwrap();
         symlink("one", at("link")).unwrap();
         let share = format!("w={}{}", folder.path().display(), over.option());
-        let vm = guest_over(over, WATCH, &[share]);
+        // Linux's 9p client goes on with the file of a name as long as anybody has it open.
+        let hold = match over {
+            Over::VirtioFs => "cd /w/dir; exec 3</w/file",
+            Over::P9 => ":",
+        };
+        let vm = guest_over(over, &WATCH.replace("HOLD", hold), &[share]);
         wait_until("the guest", 120, || vm.out.text().contains("watching")).unwrap();
         Self { vm, folder }
     }
@@ -331,7 +336,9 @@ fn coherence(over: Over) {
     sleep(second);
     guest.look("anew", "", "new 3:640 two /w/dir/again");
     // The file that was opened is the one that was replaced.
-    guest.look("held", "", "other");
+    if let Over::VirtioFs = over {
+        guest.look("held", "", "other");
+    }
 
     // Both sides write to the end, wherever the other has moved it.
     fs::write(guest.at("log"), "h1\n").unwrap();
@@ -408,7 +415,7 @@ fn owners_and_devices_of_a_mapped_share_stay_in_attributes() {
     let script = "mkdir /w; MOUNT w /w; cd /w; echo x > file; chown 7:8 file; chmod 4711 file; mknod disk b 8 17; ln -s file link; echo sees $(stat -c %u:%g:%a file) $(stat -c %F:%t:%T disk) $(cat link)\n";
     let ended = guest_over(Over::P9, script, &[share]).wait(120).unwrap();
     let wanted = "sees 7:8:4711 block special file:8:11 x";
-    assert!(ended.out.contains(wanted), "{}", ended.out);
+    assert!(ended.out.contains(wanted), "{ended:?}");
     let ours = fs::metadata(folder.path()).unwrap();
     for name in ["file", "disk", "link"] {
         let meta = fs::symlink_metadata(folder.path().join(name)).unwrap();

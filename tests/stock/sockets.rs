@@ -159,7 +159,8 @@ fn memory_that_the_guest_frees_goes_back_to_the_host() {
 #[test]
 fn a_balloon_takes_memory_and_gives_it_back_before_the_guest_runs_out() {
     let script =
-        "load virtio_balloon; sleep 5; grep MemTotal /proc/meminfo; grep MemFree /proc/meminfo
+        "load virtio_balloon; grep MemTotal /proc/meminfo
+        for i in $(seq 100); do set -- $(grep MemFree /proc/meminfo); [ $2 -lt 184320 ] && break; sleep 1; done; echo $*
         mkdir /ram; mount -t tmpfs -o size=100% ram /ram
         dd if=/dev/zero of=/ram/a bs=1M count=300 2>/dev/null && echo filled\n";
     let said = super::output(script, &["--net", "none", "--cpus", "1", "--balloon=300M"]);

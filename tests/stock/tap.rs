@@ -146,12 +146,13 @@ fn a_tap_made_on_the_fly_is_in_its_bridge_and_gone_with_the_vm() {
 #[test]
 fn the_guest_sees_its_carrier_come_and_go_with_the_hosts_interface() {
     let tap = Made::new("pcptest1", "10.179.0.1/24");
-    let script = "ip link set eth0 up\n\
+    let script = "ip link set eth0 up; echo guest: ready\n\
                   while read line; do echo \"carrier $line: $(cat /sys/class/net/eth0/carrier)\"; done\n";
     let mut vm = guest(
         script,
         &["--net", "tap,ifname=pcptest1,vhost=off", "--cpus", "1"],
     );
+    vm.out.wait_for("guest: ready", 60).unwrap();
     let mut number = 0;
     let mut carrier = |wanted: char| {
         let seen = wait_until("the carrier", 60, || {

@@ -424,6 +424,7 @@ const SHARE: &[Call] = &[
     any(libc::SYS_faccessat),
     any(libc::SYS_faccessat2),
     any(libc::SYS_getxattr),
+    any(libc::SYS_lgetxattr),
     any(libc::SYS_fgetxattr),
     any(libc::SYS_listxattr),
     any(libc::SYS_flistxattr),

@@ -24,7 +24,8 @@ const DRAIN: Duration = Duration::from_secs(20);
 /// L1's command line: what it need not do to run one command.
 const COMMAND_LINE: &str = "console=ttyS0 panic=-1 quiet mitigations=off nowatchdog \
     cryptomgr.notests init_on_alloc=0 tsc=reliable no_timer_check nokaslr audit=0 apparmor=0 \
-    raid=noautodetect random.trust_cpu=on rcupdate.rcu_expedited=1 8250.nr_uarts=1";
+    raid=noautodetect random.trust_cpu=on rcupdate.rcu_expedited=1 8250.nr_uarts=1 \
+    highres=off nohz=off";
 
 /// Boots L1, runs the job, and returns its exit status.
 pub(super) fn run(args: &LabArgs, parts: &Parts) -> Result<u8> {

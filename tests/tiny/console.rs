@@ -158,8 +158,14 @@ fn a_unix_socket_serves_and_disappears() {
     let path = folder.path().join("console.sock");
     let console = format!("unix={}", path.display());
     let vm = echo().run(&["--console", &console]);
-    wait_until("the socket", 20, || path.exists()).unwrap();
-    let mut stream = UnixStream::connect(&path).unwrap();
+    // It is there before it listens.
+    let mut stream = None;
+    wait_until("the socket", 20, || {
+        stream = UnixStream::connect(&path).ok();
+        stream.is_some()
+    })
+    .unwrap();
+    let mut stream = stream.unwrap();
     stream.write_all(b"a.").unwrap();
     let mut seen = String::new();
     stream.read_to_string(&mut seen).unwrap();

@@ -5,7 +5,8 @@ use std::path::Path;
 use rustix::io::Errno;
 
 use super::client::{Attr, Client, ROOT, spec};
-use crate::virtio::p9::protocol::{Body, Reply, kind};
+use super::xattrs::get;
+use crate::virtio::p9::protocol::{Reply, kind};
 use crate::virtio::semantics::{Meta, Side};
 
 type At<'a> = (u32, &'a str);
@@ -58,17 +59,7 @@ impl P9Side {
     }
 
     fn xattr(&mut self, at: At<'_>, name: &str) -> Result<Vec<u8>, Errno> {
-        self.with(at, |client, fid| {
-            let new = client.fid();
-            let mut args = Reply::default();
-            args.u32(fid).u32(new).text(name.as_bytes());
-            let out = client.ask(kind::XATTRWALK, &args)?;
-            let size = Body(&out).u64().unwrap();
-            let value = client.read(new, 0, 8000).unwrap();
-            assert_eq!(value.len() as u64, size);
-            client.clunk(new).unwrap();
-            Ok(value)
-        })
+        self.with(at, |client, fid| get(client, fid, name))
     }
 
     fn put_xattr(&mut self, at: At<'_>, name: &str, value: &[u8], flags: u32) -> Result<(), Errno> {

@@ -8,7 +8,8 @@ use crate::virtio::p9::protocol::{Body, Reply, kind};
 const CREATE: u32 = 1;
 const REPLACE: u32 = 2;
 
-fn get(client: &mut Client, fid: u32, name: &str) -> Result<Vec<u8>, Errno> {
+/// The attribute `name` of the file `fid`, read whole and in part.
+pub(super) fn get(client: &mut Client, fid: u32, name: &str) -> Result<Vec<u8>, Errno> {
     let new = client.fid();
     let mut args = Reply::default();
     args.u32(fid).u32(new).text(name.as_bytes());

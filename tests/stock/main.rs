@@ -15,6 +15,7 @@ mod shares;
 mod sockets;
 mod tap;
 mod transports;
+mod vhost_user;
 
 use pcp_vmm_tests::TestVm;
 use pcp_vmm_tests::kernels::Kernel;

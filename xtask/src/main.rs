@@ -15,6 +15,7 @@ mod demo;
 mod initrd;
 mod kernels;
 mod lab;
+mod passt;
 mod place;
 mod release;
 mod test;

@@ -1,25 +1,25 @@
 //! A process that works on a device's queues by itself: a vhost-user back end (QEMU's
 //! docs/interop/vhost-user.rst), reached by a Unix socket.
 
+#[cfg(test)]
+pub(crate) mod peer;
+#[cfg(test)]
+mod tests;
+mod wire;
+
 use std::fmt;
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use vhost::VhostBackend;
-use vhost::vhost_user::message::{
-    VhostUserHeaderFlag, VhostUserProtocolFeatures, VhostUserVirtioFeatures,
-};
-use vhost::vhost_user::{Frontend, VhostUserFrontend};
+use vhost::vhost_user::message::{VhostUserProtocolFeatures, VhostUserVirtioFeatures};
 
+use self::wire::Wire;
 use crate::virtio::core::{F_VERSION_1, TRANSPORT_FEATURES};
 use crate::virtio::device::{ActiveIo, Interest, Token};
 use crate::virtio::vhost::{Addresses, Lent, error, regions};
-
-/// How long an answer may take: the device's loop waits for it.
-const PATIENCE: Duration = Duration::from_secs(5);
 
 /// The token of the connection; the rings' calls have those that follow.
 const CONNECTION: Token = Token(0);
@@ -72,7 +72,7 @@ impl VhostUserError {
 
 /// A connected back end.
 pub struct VhostUser {
-    frontend: Frontend,
+    frontend: Wire,
     /// The connection once more, to hear of its end.
     connection: OwnedFd,
     features: u64,
@@ -98,18 +98,16 @@ impl VhostUser {
     /// See [`VhostUserError`].
     pub fn connect(path: &Path, rings: u16) -> Result<Self, VhostUserError> {
         let stream = UnixStream::connect(path).and_then(|stream| {
-            stream.set_read_timeout(Some(PATIENCE))?;
             let again = OwnedFd::from(stream.try_clone()?);
-            Ok((stream, again))
+            Ok((Wire::new(stream)?, again))
         });
-        let (stream, connection) = stream.map_err(|source| VhostUserError::Connect {
+        let (mut frontend, connection) = stream.map_err(|source| VhostUserError::Connect {
             path: path.to_owned(),
             source,
         })?;
-        let mut frontend = Frontend::from_stream(stream, rings.into());
         let features = negotiate(&mut frontend).map_err(|source| VhostUserError::Protocol {
             path: path.to_owned(),
-            source: error(source),
+            source,
         })?;
         let protocol = VhostUserVirtioFeatures::PROTOCOL_FEATURES.bits();
         for (bit, what) in [(F_VERSION_1, "VIRTIO 1"), (protocol, "protocol features")] {
@@ -158,9 +156,20 @@ impl VhostUser {
         if self.gone {
             return Err(io::ErrorKind::NotConnected.into());
         }
+        let started = self.hand_over(io, number);
+        // Nothing that it says from now on can be told from an answer that comes late.
+        self.gone |= started.is_err();
+        started
+    }
+
+    fn hand_over(
+        &mut self,
+        io: &mut ActiveIo<'_>,
+        number: &dyn Fn(Token) -> Token,
+    ) -> io::Result<()> {
         let protocol = VhostUserVirtioFeatures::PROTOCOL_FEATURES.bits();
         let features = io.features & self.features | protocol;
-        let frontend = &mut self.frontend;
+        let frontend = &self.frontend;
         frontend.set_features(features).map_err(error)?;
         frontend.set_mem_table(&regions(io.mem)).map_err(error)?;
         let token = number(CONNECTION);
@@ -186,12 +195,25 @@ impl VhostUser {
     /// Takes the queues back.
     pub(crate) fn stop(&mut self, io: &mut ActiveIo<'_>) {
         let _ = io.events.remove(self.connection.as_raw_fd());
-        for lent in self.lent.drain(..) {
-            let stopped = self.frontend.set_vring_enable(lent.ring(), false);
-            if let Err(source) = stopped {
-                log::debug!("vhost-user ring {} does not stop: {source}", lent.ring());
+        for lent in std::mem::take(&mut self.lent) {
+            let base = self.stop_ring(lent.ring());
+            lent.take_back(base, io);
+        }
+    }
+
+    /// Where the back end stopped at `ring`. One that does not answer is not asked again: the guest waits.
+    fn stop_ring(&mut self, ring: usize) -> Option<u32> {
+        if self.gone {
+            return None;
+        }
+        let stopped = self.frontend.set_vring_enable(ring, false);
+        match stopped.and_then(|()| self.frontend.get_vring_base(ring)) {
+            Ok(base) => Some(base),
+            Err(source) => {
+                self.gone = true;
+                log::warn!("a vhost-user back end does not give ring {ring} back: {source}");
+                None
             }
-            lent.take_back(&self.frontend, io);
         }
     }
 
@@ -204,36 +226,36 @@ impl VhostUser {
             }
             return;
         }
-        // Back ends say nothing unasked, and answers are read where they are waited for.
-        if has_ended(&self.connection) && !std::mem::replace(&mut self.gone, true) {
-            let _ = io.events.remove(self.connection.as_raw_fd());
-            log::warn!("a vhost-user back end went away");
+        let Some(how) = broken(&self.connection) else {
+            return;
+        };
+        let _ = io.events.remove(self.connection.as_raw_fd());
+        if !std::mem::replace(&mut self.gone, true) {
+            log::warn!("a vhost-user back end {how}");
         }
     }
 }
 
-/// Whether nothing more will come from a connection, without taking anything from it.
-fn has_ended(connection: &OwnedFd) -> bool {
+/// What is wrong with a connection that has something to read. Back ends say nothing unasked, and answers are read
+/// where they are waited for.
+fn broken(connection: &OwnedFd) -> Option<&'static str> {
+    use rustix::io::Errno;
     use rustix::net::{RecvFlags, recv};
     let mut byte = [0_u8];
     match recv(connection, &mut byte, RecvFlags::PEEK | RecvFlags::DONTWAIT) {
-        Ok((length, _)) => length == 0,
-        Err(error) => !matches!(error, rustix::io::Errno::AGAIN | rustix::io::Errno::INTR),
+        Ok((0, _)) => Some("went away"),
+        Ok(_) => Some("speaks unasked"),
+        Err(Errno::AGAIN | Errno::INTR) => None,
+        Err(_) => Some("was lost"),
     }
 }
 
 /// Finds out what the back end can do, and agrees on the protocol.
-fn negotiate(frontend: &mut Frontend) -> vhost::Result<u64> {
-    frontend.set_owner()?;
-    let features = frontend.get_features()?;
-    if features & VhostUserVirtioFeatures::PROTOCOL_FEATURES.bits() == 0 {
-        return Ok(features);
-    }
-    let wanted = VhostUserProtocolFeatures::MQ | VhostUserProtocolFeatures::REPLY_ACK;
-    let agreed = frontend.get_protocol_features()? & wanted;
-    frontend.set_protocol_features(agreed)?;
-    if agreed.contains(VhostUserProtocolFeatures::REPLY_ACK) {
-        frontend.set_hdr_flags(VhostUserHeaderFlag::NEED_REPLY);
+fn negotiate(frontend: &mut Wire) -> io::Result<u64> {
+    frontend.set_owner().map_err(error)?;
+    let features = frontend.get_features().map_err(error)?;
+    if features & VhostUserVirtioFeatures::PROTOCOL_FEATURES.bits() != 0 {
+        frontend.agree(VhostUserProtocolFeatures::MQ | VhostUserProtocolFeatures::REPLY_ACK)?;
     }
     Ok(features)
 }

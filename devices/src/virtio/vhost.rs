@@ -127,12 +127,11 @@ impl Lent {
         }
     }
 
-    /// Takes a queue back from a side that has stopped, with its position there.
-    pub(crate) fn take_back(self, from: &impl VhostBackend, io: &mut ActiveIo<'_>) {
+    /// Takes a queue back from a side that has stopped at `base`, if it tells.
+    pub(crate) fn take_back(self, base: Option<u32>, io: &mut ActiveIo<'_>) {
         // What was called for and not yet passed on.
         self.called(io);
         let _ = io.events.remove(self.call.as_raw_fd());
-        let base = from.get_vring_base(self.ring).map_err(error);
         if let Some(queue) = io.queues.get_mut(usize::from(self.queue)) {
             // A side that is gone leaves what it had taken: the used ring tells how far it came.
             let used = queue

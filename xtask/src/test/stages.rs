@@ -9,7 +9,7 @@ use serde::Deserialize;
 
 use super::counts::Counts;
 use super::{Log, Stage, lab};
-use crate::{apt, check, kernels, place, release};
+use crate::{apt, check, kernels, passt, place, release};
 
 pub(super) const PLAN: [Stage; 8] = [
     Stage {
@@ -71,6 +71,12 @@ fn set_up(log: &mut Log) -> Result<Counts> {
     release::set_up()?;
     // The guests of the end-to-end tests speak SSH.
     apt::ensure(&["openssh-client", "iproute2", "curl", "socat"])?;
+    // Debian 12 has a virtiofsd in another package.
+    let virtiofsd = match apt::release()?.as_str() {
+        "bookworm" => "qemu-system-common",
+        _ => "virtiofsd",
+    };
+    apt::ensure(&[virtiofsd])?;
     done()
 }
 
@@ -160,7 +166,10 @@ fn stock(log: &mut Log) -> Result<Counts> {
     let plan = lab::Plan {
         program: &test_program("stock")?,
         lab: Vec::new(),
-        env: vec![("PCP_VMM_KERNELS", kernels::ensure()?)],
+        env: vec![
+            ("PCP_VMM_KERNELS", kernels::ensure()?),
+            ("PCP_VMM_PASST", passt::ensure()?),
+        ],
         batch: 6,
         limit: 900,
         quiet: 240,

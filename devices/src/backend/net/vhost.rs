@@ -113,7 +113,8 @@ impl TakesOver for VhostNet {
             mem: io.mem,
         };
         for lent in self.lent.drain(..) {
-            lent.take_back(&kernel, io);
+            let base = kernel.get_vring_base(lent.ring());
+            lent.take_back(base.ok(), io);
         }
     }
 

@@ -111,3 +111,6 @@ impl NetBackend for NetPeer {
 
     fn received(&mut self) {}
 }
+
+#[cfg(test)]
+mod tests;

@@ -66,6 +66,8 @@ fn is_ended_by_sigterm(how: Stop) {
         begin.elapsed()
     );
     assert_eq!(ended.code, 143, "{ended:?}");
+    // A vCPU that does not hear of the end is told of.
+    assert_eq!(ended.err, "");
 }
 
 #[test]

@@ -40,7 +40,11 @@ pub(super) fn compile(calls: &[Call], otherwise: Otherwise) -> Program {
         Otherwise::Log => libc::SECCOMP_RET_LOG,
     };
     let mut calls = calls.to_vec();
-    calls.sort_by_key(|call| (call.number, !call.when.is_empty()));
+    // What one list refuses, another may allow.
+    calls.sort_by_key(|call| {
+        let refused = call.answer != Answer::Allow;
+        (call.number, refused, !call.when.is_empty())
+    });
     let groups: Vec<&[Call]> = calls.chunk_by(|a, b| a.number == b.number).collect();
     let mut program = vec![
         load(ARCH_AT),
@@ -225,6 +229,22 @@ mod tests {
     fn a_refusal_is_an_error_number() {
         let calls = [refuse(435, libc::ENOSYS)];
         assert_eq!(answers(&calls, 435, [0; 6]), SECCOMP_RET_ERRNO | 38);
+    }
+
+    #[test]
+    fn a_call_that_one_line_allows_is_not_refused_by_another() {
+        for calls in [
+            [refuse(200, libc::EPERM), any(200)],
+            [any(200), refuse(200, libc::EPERM)],
+        ] {
+            assert_eq!(answers(&calls, 200, [0; 6]), SECCOMP_RET_ALLOW);
+        }
+        let calls = [refuse(16, libc::EPERM), when(16, &[Test::Is(1, 7)])];
+        assert_eq!(answers(&calls, 16, [0, 7, 0, 0, 0, 0]), SECCOMP_RET_ALLOW);
+        assert_eq!(
+            answers(&calls, 16, [0, 8, 0, 0, 0, 0]),
+            SECCOMP_RET_ERRNO | 1
+        );
     }
 
     #[test]

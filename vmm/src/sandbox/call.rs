@@ -24,7 +24,7 @@ pub(super) enum Test {
 }
 
 /// A system call, its answer, and the conditions for it, of which all must hold. A list may have a
-/// call several times: then one line must fit.
+/// call several times: then one line must fit, and allowing goes before refusing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Call {
     pub(super) number: u32,

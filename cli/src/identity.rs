@@ -40,6 +40,17 @@ impl Invocation {
         Self { args, named }
     }
 
+    /// Whether a glance tells that this process is going to run a machine, and not replace itself
+    /// before. A guess either way costs time alone.
+    pub(crate) fn is_about_to_run(&self) -> bool {
+        let word = |index: usize| self.args.get(index).map(|arg| arg.as_encoded_bytes());
+        let has = |flag: &[u8]| {
+            let mut args = self.args.iter();
+            args.any(|arg| arg.as_encoded_bytes().starts_with(flag))
+        };
+        word(1) == Some(b"run") && (self.named || has(b"--kernel")) && !has(b"--dry-run")
+    }
+
     /// Replaces the process by itself under `name`; returns only if it has a name already or the
     /// system refuses.
     pub(crate) fn become_named(&self, name: &str) -> io::Result<()> {
@@ -89,7 +100,20 @@ mod tests {
     }
 
     #[test]
+    fn a_glance_tells_what_runs_a_machine() {
+        let runs = |args: &[&str]| new(args).is_about_to_run();
+        assert!(runs(&["x", "process=x", "run"]));
+        assert!(runs(&["x", "run", "--kernel", "k"]));
+        assert!(runs(&["x", "run", "--cpus", "1", "--kernel=k"]));
+        // It replaces itself before.
+        assert!(!runs(&["x", "run", "--variant", "base"]));
+        assert!(!runs(&["x", "run", "--kernel", "k", "--dry-run"]));
+        assert!(!runs(&["x", "doctor"]));
+    }
+
+    #[test]
     fn an_empty_command_line_is_no_fault() {
         assert!(new(&[]).args.is_empty());
+        assert!(!new(&[]).is_about_to_run());
     }
 }

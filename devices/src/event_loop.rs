@@ -9,7 +9,7 @@ use std::fmt;
 use std::io;
 use std::os::fd::RawFd;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::thread::{self, JoinHandle};
 
 use event_manager::{
@@ -136,6 +136,16 @@ struct Thread {
     waiting: Option<Loop>,
     running: Option<JoinHandle<()>>,
     stop: Arc<AtomicBool>,
+    ended: Arc<OnceLock<()>>,
+}
+
+/// Tells, when it is dropped, that a loop has ended.
+struct Ended(Arc<OnceLock<()>>);
+
+impl Drop for Ended {
+    fn drop(&mut self) {
+        self.0.get_or_init(|| ());
+    }
 }
 
 impl Thread {
@@ -144,7 +154,11 @@ impl Thread {
             return Ok(());
         };
         let stop = Arc::clone(&self.stop);
-        let body = Box::new(move || run(events, &stop));
+        let ended = Ended(Arc::clone(&self.ended));
+        let body = Box::new(move || {
+            run(events, &stop);
+            drop(ended);
+        });
         self.running = Some(self.starts.start(&self.name, body)?);
         Ok(())
     }
@@ -192,7 +206,8 @@ impl EventLoop {
             starts,
             waiting: Some(events),
             running: None,
-            stop: Arc::new(AtomicBool::new(false)),
+            stop: Arc::default(),
+            ended: Arc::default(),
         };
         Ok(Self {
             handle: EventLoopHandle {
@@ -210,20 +225,35 @@ impl EventLoop {
 
     /// Ends the thread and waits for it; what ran on it is dropped.
     pub fn stop(&mut self) {
+        if self.wait_for_end()
+            && let Some(running) = lock(&self.handle.thread).running.take()
+            && running.join().is_err()
+        {
+            log::error!("event loop panicked");
+        }
+    }
+
+    /// Ends the loop and waits until what ran on it is dropped; its thread goes a moment later.
+    pub fn end(&self) {
+        self.wait_for_end();
+    }
+
+    /// Whether there was a loop to end, and it has ended.
+    fn wait_for_end(&self) -> bool {
         let mut thread = lock(&self.handle.thread);
         thread.stop.store(true, Ordering::Release);
         thread.waiting = None;
-        let Some(running) = thread.running.take() else {
-            return;
-        };
+        if thread.running.is_none() {
+            return false;
+        }
+        let ended = Arc::clone(&thread.ended);
         drop(thread);
         if let Err(error) = self.handle.endpoint.kick() {
             log::error!("event loop cannot be stopped: {error}");
-            return;
+            return false;
         }
-        if running.join().is_err() {
-            log::error!("event loop panicked");
-        }
+        ended.wait();
+        true
     }
 }
 

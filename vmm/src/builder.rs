@@ -24,6 +24,7 @@ use devices::virtio::p9::P9;
 use devices::virtio::rng::Rng;
 use devices::virtio::transport::VirtioContext;
 use devices::virtio::vsock::Vsock;
+use rustix::thread::sched_yield;
 use vm_memory::GuestAddress;
 
 use crate::acpi::{AcpiSpec, AcpiTables};
@@ -35,7 +36,7 @@ use crate::credentials::Handout;
 use crate::error::Error;
 use crate::event::{self, EventSender};
 use crate::generation::{self, Generation};
-use crate::kvm::{Vcpu, Vm, address_bits};
+use crate::kvm::{Opening, Vcpu, Vm, address_bits};
 use crate::landmark::LandmarkScanner;
 use crate::layout::{Layout, pio};
 use crate::machine::{Kept, Machine};
@@ -53,7 +54,12 @@ const BLK_QUEUES: u16 = 4;
 ///
 /// # Errors
 /// See [`Error`]; nothing is left behind then.
-pub(crate) fn build(spec: &VmSpec, notice: Notice, started: Instant) -> Result<Machine, Error> {
+pub(crate) fn build(
+    spec: &VmSpec,
+    opening: Opening,
+    notice: Notice,
+    started: Instant,
+) -> Result<Machine, Error> {
     let layout = Layout::new(spec.memory, u32::from(spec.cpus))?.limited_to(address_bits())?;
     let images = open_images(spec, &layout)?;
     let handout =
@@ -68,7 +74,8 @@ pub(crate) fn build(spec: &VmSpec, notice: Notice, started: Instant) -> Result<M
     let devices = make_devices(spec, &mut consoles, &mut kept)?;
 
     let ram = map_ram(&layout, spec.shares_memory())?;
-    let vm = Vm::new(&ram)?;
+    let entry = load(spec, &layout, &ram, &images, &handout)?;
+    let vm = Vm::new(opening, &ram)?;
     let sandbox = Arc::new(Sandbox::new(spec));
     let threads = Arc::new(Confined(Arc::clone(&sandbox)));
     let io = EventLoop::on("io", threads).map_err(|source| Error::start("event loop", source))?;
@@ -83,24 +90,26 @@ pub(crate) fn build(spec: &VmSpec, notice: Notice, started: Instant) -> Result<M
     let (mut ports, mmio) =
         attach(&platform, &transports).map_err(|source| Error::device("bus", source))?;
 
-    let entry = load(spec, &layout, &ram, &images, &handout)?;
     attach_files(&mut ports, handout.files).map_err(|source| Error::device("fw_cfg", source))?;
     let vcpus = create_vcpus(&vm, spec.cpus, &entry)?;
     let serial_ring = vcpus.first().and_then(|vcpu| vm.coalesced_ring(vcpu).ok());
 
     // Everything is open now, and this thread is the only one.
     sandbox.enter(notice)?;
-    consoles.start(&io, &events)?;
-    sandbox.launch()?;
     let context = Arc::new(VcpuContext {
         ports,
         mmio,
         ioapic: Arc::clone(&platform.ioapic),
         serial_ring: serial_ring.map(CoalescedSerial::new),
-        events,
+        events: events.clone(),
     });
     let vcpus = VcpuThreads::start(vcpus, &context, &sandbox)
         .map_err(|source| Error::start("vCPU threads", source))?;
+    consoles.start(&io, &events)?;
+    sandbox.launch()?;
+    vcpus.release();
+    // Where they share this processor, the guest comes first.
+    sched_yield();
     sandbox.close()?;
     Ok(Machine {
         vcpus,
@@ -291,11 +300,10 @@ fn load(
 
 /// Makes the vCPUs; the first begins at `entry`, the others wait for it to start them.
 fn create_vcpus(vm: &Vm, count: u8, entry: &EntryState) -> Result<Vec<Vcpu>, Error> {
-    let supported = vm.supported_cpuid()?;
     let mut vcpus = Vec::with_capacity(usize::from(count));
     for id in 0..count {
         let vcpu = vm.create_vcpu(id)?;
-        vcpu.set_cpuid(&supported, count)?;
+        vcpu.set_cpuid(vm.supported_cpuid(), count)?;
         vcpu.set_boot_msrs()?;
         vcpus.push(vcpu);
     }

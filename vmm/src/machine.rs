@@ -100,10 +100,10 @@ impl Machine {
     ///
     /// What is left then (mappings, descriptors, threads that a host file system holds up) goes
     /// with the process; waiting for it here would let a slow disk delay the end of the run.
-    pub(crate) fn finish(mut self) {
+    pub(crate) fn finish(self) {
         self.vcpus.stop();
         self.context.apply_kept_writes();
-        self.io.stop();
+        self.io.end();
         self.kept.finish();
         mem::forget(self);
     }

@@ -1,18 +1,16 @@
 //! The thread that owns the machine: waits for what the guest, the host's signals and the clock
 //! bring, and decides how the run ends.
 
-use std::io::{self, Read};
-use std::os::unix::net::UnixStream;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::io;
+use std::mem;
 use std::time::{Duration, Instant};
 
+use nix::sys::signal::{SigSet, Signal};
+use nix::sys::signalfd::{SfdFlags, SignalFd};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM};
-use signal_hook::{flag, low_level::pipe};
 
 use crate::error::Error;
-use crate::event::{EventReceiver, Landmark, MachineEvent, ResetCause};
+use crate::event::{Landmark, MachineEvent, ResetCause};
 use crate::kvm::Failure;
 use crate::machine::{Controls, Machine};
 
@@ -91,35 +89,33 @@ pub trait Observer {
 /// An observer that does not care.
 impl Observer for () {}
 
-/// Signals that end the run, as a readable stream.
+/// The signals that end a run, as something to wait for. They are blocked in this thread and in
+/// those that it starts, so they interrupt nothing.
 #[derive(Debug)]
-pub(crate) struct Signals {
-    stream: UnixStream,
-    last: Arc<AtomicUsize>,
-}
+pub(crate) struct Signals(SignalFd);
 
 impl Signals {
     /// Takes over SIGINT, SIGTERM, SIGQUIT and SIGHUP.
     ///
     /// # Errors
-    /// A handler could not be installed.
-    pub(crate) fn install() -> io::Result<Self> {
-        let (stream, write) = UnixStream::pair()?;
-        stream.set_nonblocking(true)?;
-        let last = Arc::new(AtomicUsize::new(0));
-        for signal in [SIGTERM, SIGHUP, SIGQUIT, SIGINT] {
-            flag::register_usize(signal, Arc::clone(&last), signal.unsigned_abs() as usize)?;
-            pipe::register(signal, write.try_clone()?)?;
-        }
-        Ok(Self { stream, last })
+    /// No descriptor is left.
+    pub(crate) fn take_over() -> io::Result<Self> {
+        let ending = [
+            Signal::SIGINT,
+            Signal::SIGTERM,
+            Signal::SIGQUIT,
+            Signal::SIGHUP,
+        ];
+        let ending = SigSet::from_iter(ending);
+        ending.thread_block()?;
+        let flags = SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK;
+        Ok(Self(SignalFd::with_flags(&ending, flags)?))
     }
 
-    /// The last signal, and how many came since the last call.
-    fn take(&mut self) -> (i32, usize) {
-        let mut bytes = [0; 16];
-        let count = self.stream.read(&mut bytes).unwrap_or(0);
-        let last = self.last.load(Ordering::SeqCst);
-        (i32::try_from(last).unwrap_or(SIGTERM), count)
+    /// The next signal, if one came.
+    fn next(&self) -> Option<i32> {
+        let signal = self.0.read_signal().ok().flatten()?;
+        Some(i32::try_from(signal.ssi_signo).unwrap_or(libc::SIGTERM))
     }
 }
 
@@ -142,7 +138,7 @@ struct Run<'a> {
     ask_again: Option<Instant>,
     /// Whether a crash kernel runs.
     crashed: bool,
-    interrupted: usize,
+    interrupted: bool,
     instruction_pointer: Option<u64>,
 }
 
@@ -152,7 +148,7 @@ struct Run<'a> {
 /// The supervisor itself cannot wait for events.
 pub(crate) fn supervise(
     machine: Machine,
-    mut signals: Signals,
+    signals: &Signals,
     limits: Limits,
     observer: &mut dyn Observer,
 ) -> Result<Outcome, Error> {
@@ -165,11 +161,11 @@ pub(crate) fn supervise(
         deadline: limits.boot.map(|limit| (started + limit, ExitReason::Hung)),
         ask_again: None,
         crashed: false,
-        interrupted: 0,
+        interrupted: false,
         instruction_pointer: None,
     };
     run.observer.started(&machine.kept.controls);
-    let reason = run.wait(&mut signals)?;
+    let reason = run.wait(signals)?;
     let (phases, instruction_pointer) = (run.phases, run.instruction_pointer);
     let duration = started.elapsed();
     let console_tail = machine.console_tail(TAIL);
@@ -184,9 +180,9 @@ pub(crate) fn supervise(
 }
 
 impl Run<'_> {
-    fn wait(&mut self, signals: &mut Signals) -> Result<ExitReason, Error> {
+    fn wait(&mut self, signals: &Signals) -> Result<ExitReason, Error> {
         loop {
-            let (events, signalled) = self.poll(&self.machine.events, &signals.stream)?;
+            let (events, signalled) = self.poll(signals)?;
             self.machine.context.apply_kept_writes();
             if events {
                 while let Some(event) = self.machine.events.take() {
@@ -195,8 +191,12 @@ impl Run<'_> {
                     }
                 }
             }
-            if signalled && let Some(reason) = self.signal(signals.take()) {
-                return Ok(reason);
+            if signalled {
+                while let Some(signal) = signals.next() {
+                    if let Some(reason) = self.signal(signal) {
+                        return Ok(reason);
+                    }
+                }
             }
             let now = Instant::now();
             if self.ask_again.take_if(|at| now >= *at).is_some() {
@@ -210,7 +210,8 @@ impl Run<'_> {
         }
     }
 
-    fn poll(&self, events: &EventReceiver, signals: &UnixStream) -> Result<(bool, bool), Error> {
+    /// Waits; whether the machine or a signal has something to tell.
+    fn poll(&self, signals: &Signals) -> Result<(bool, bool), Error> {
         let look = self.machine.context.keeps_writes();
         let look = look.then(|| Instant::now() + KEPT_WRITES_LIMIT);
         let end = self.deadline.iter().map(|(at, _)| *at);
@@ -218,8 +219,8 @@ impl Run<'_> {
         let left = next.map(|at| at.saturating_duration_since(Instant::now()));
         let timeout = left.and_then(|left| Timespec::try_from(left).ok());
         let mut fds = [
-            PollFd::new(events, PollFlags::IN),
-            PollFd::new(signals, PollFlags::IN),
+            PollFd::new(&self.machine.events, PollFlags::IN),
+            PollFd::new(&signals.0, PollFlags::IN),
         ];
         match poll(&mut fds, timeout.as_ref()) {
             Ok(_) | Err(rustix::io::Errno::INTR) => {}
@@ -286,12 +287,8 @@ impl Run<'_> {
     }
 
     /// SIGINT asks the guest to shut down, a second one and every other signal end it now.
-    fn signal(&mut self, (signal, count): (i32, usize)) -> Option<ExitReason> {
-        if signal != SIGINT {
-            return Some(ExitReason::Killed(signal));
-        }
-        self.interrupted += count;
-        if self.interrupted > 1 {
+    fn signal(&mut self, signal: i32) -> Option<ExitReason> {
+        if signal != libc::SIGINT || mem::replace(&mut self.interrupted, true) {
             return Some(ExitReason::Killed(signal));
         }
         self.machine.press_power_button();

@@ -8,17 +8,19 @@ mod run;
 mod version;
 
 use clap::{ArgMatches, CommandFactory};
+use vmm::kvm::Opening;
 
 use crate::args::{Cli, Verb};
 use crate::exit::Exit;
 use crate::identity::Invocation;
 use crate::output::{Output, Stop};
 
-/// Does what `cli` says.
+/// Does what `cli` says; `opening` is for a machine, if it says to run one.
 pub(crate) fn dispatch(
     cli: Cli,
     matches: &ArgMatches,
     invocation: &Invocation,
+    opening: Opening,
     output: Output,
 ) -> Result<Exit, Stop> {
     if cli.version {
@@ -27,7 +29,7 @@ pub(crate) fn dispatch(
     match cli.verb {
         Some(Verb::Run(args)) => {
             let matches = matches.subcommand_matches("run").unwrap_or(matches);
-            run::run(&args, matches, invocation, output)
+            run::run(&args, matches, invocation, opening, output)
         }
         Some(Verb::Image(args)) => image::dispatch(args.verb, output),
         Some(Verb::Doctor) => doctor::doctor(output),

@@ -8,6 +8,7 @@
     reason = "memory regions and the vCPU's run area are raw pointers to KVM"
 )]
 
+mod blank;
 mod coalesced;
 mod cpuid;
 mod msi;
@@ -15,6 +16,7 @@ mod registers;
 mod vcpu;
 mod vm;
 
+pub use blank::Opening;
 pub use coalesced::CoalescedRing;
 pub use cpuid::address_bits;
 pub use msi::PinMsi;

@@ -120,8 +120,6 @@ impl Sandbox {
         let _ = rustix::time::clock_gettime(rustix::time::ClockId::RealtimeCoarse);
         let _ = rustix::param::page_size();
         sys::catch_forbidden_calls(notice).map_err(SandboxError::Filter)?;
-        // Threads inherit this: the signals that end a run are for the supervisor alone.
-        sys::block_ending_signals(true).map_err(SandboxError::Filter)?;
         set_no_new_privs(true).map_err(|error| SandboxError::Filter(error.into()))?;
         self.restrict_files()?;
         let kept = capabilities::needed(&self.spec);
@@ -175,7 +173,6 @@ impl Sandbox {
         if self.is_off() {
             return Ok(());
         }
-        sys::block_ending_signals(false).map_err(SandboxError::Filter)?;
         self.confine(Role::Main.name())
             .map_err(SandboxError::Filter)
     }

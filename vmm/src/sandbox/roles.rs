@@ -237,9 +237,6 @@ const SUPERVISOR: &[Call] = &[
     // The vCPUs are kicked out of the guest by this signal.
     any(libc::SYS_tgkill),
     any(libc::SYS_tkill),
-    // The signal handler's pipe is a connected socket.
-    when(libc::SYS_sendto, &[Test::Null(4)]),
-    any(libc::SYS_recvfrom),
     any(libc::SYS_fstat),
     any(libc::SYS_lseek),
     any(libc::SYS_writev),

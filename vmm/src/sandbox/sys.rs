@@ -1,5 +1,4 @@
-//! The sandbox's `unsafe` system calls: filters, the handler of SIGSYS, Landlock's version, the
-//! signal mask.
+//! The sandbox's `unsafe` system calls: filters, the handler of SIGSYS, Landlock's version.
 #![allow(
     unsafe_code,
     reason = "seccomp, signal handlers and Landlock have no safe interface"
@@ -20,8 +19,6 @@ use super::names;
 const SYS_SECCOMP: c_int = 1;
 /// Where `si_syscall` is in a `siginfo_t` of 64-bit machines.
 const SI_SYSCALL: usize = 24;
-/// The signals that end a run: the supervisor's thread alone takes them.
-const ENDING: [c_int; 4] = [libc::SIGINT, libc::SIGTERM, libc::SIGQUIT, libc::SIGHUP];
 
 /// What the handler says and does; set before the first filter.
 struct Answer {
@@ -156,28 +153,6 @@ pub(super) fn landlock_version() -> io::Result<u32> {
         )
     };
     checked(result).map(|version| u32::try_from(version).unwrap_or(0))
-}
-
-/// Blocks the signals that end a run, or lets them through, in the calling thread.
-pub(super) fn block_ending_signals(block: bool) -> io::Result<()> {
-    let mut set = MaybeUninit::uninit();
-    // SAFETY: `set` is room for a set.
-    unsafe { libc::sigemptyset(set.as_mut_ptr()) };
-    for signal in ENDING {
-        // SAFETY: the set was initialised above.
-        unsafe { libc::sigaddset(set.as_mut_ptr(), signal) };
-    }
-    let how = if block {
-        libc::SIG_BLOCK
-    } else {
-        libc::SIG_UNBLOCK
-    };
-    // SAFETY: the set is initialised, and the old one is not asked for.
-    let error = unsafe { libc::pthread_sigmask(how, set.as_ptr(), ptr::null_mut()) };
-    match error {
-        0 => Ok(()),
-        error => Err(io::Error::from_raw_os_error(error)),
-    }
 }
 
 fn checked(result: libc::c_long) -> io::Result<libc::c_long> {

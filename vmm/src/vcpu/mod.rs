@@ -1,20 +1,18 @@
 //! vCPU threads: run the guest, send its accesses to the buses, report what concerns the machine.
 
-use std::io;
-use std::sync::Arc;
-use std::sync::Mutex;
+mod threads;
+
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread::{self, JoinHandle};
-use std::time::{Duration, Instant};
+use std::sync::{Arc, Mutex};
 
 use devices::bus::{Bus, Effect};
 use devices::legacy::ioapic::IoApic;
 use devices::lock;
 
 use crate::event::{EventSender, Landmark, MachineEvent, ResetCause};
-use crate::kvm::{CoalescedRing, Exit, Failure, Kicker, Vcpu};
+use crate::kvm::{CoalescedRing, Exit, Failure, Vcpu};
 use crate::layout::pio;
-use crate::sandbox::Sandbox;
+pub(crate) use threads::VcpuThreads;
 
 /// What all vCPU threads of a machine share.
 #[derive(Debug)]
@@ -93,87 +91,6 @@ impl CoalescedSerial {
         }
         if let Err(error) = self.ring.keep_port(pio::SERIAL.start) {
             log::warn!("serial output is not coalesced: {error}");
-        }
-    }
-}
-
-/// How long [`VcpuThreads::stop`] waits.
-const STOP_LIMIT: Duration = Duration::from_millis(500);
-
-/// The machine's vCPU threads.
-#[derive(Debug)]
-pub(crate) struct VcpuThreads {
-    threads: Vec<JoinHandle<()>>,
-    stop: Arc<AtomicBool>,
-    kicker: Kicker,
-}
-
-impl VcpuThreads {
-    /// Starts one thread for each of `vcpus`, which enter the guest at once.
-    ///
-    /// # Errors
-    /// A thread or the signal handler could not be had.
-    pub(crate) fn start(
-        vcpus: Vec<Vcpu>,
-        context: &Arc<VcpuContext>,
-        sandbox: &Arc<Sandbox>,
-    ) -> io::Result<Self> {
-        let kicker = Kicker::install()?;
-        let stop = Arc::new(AtomicBool::new(false));
-        let mut this = Self {
-            threads: Vec::with_capacity(vcpus.len()),
-            stop,
-            kicker,
-        };
-        for (id, vcpu) in vcpus.into_iter().enumerate() {
-            let context = Arc::clone(context);
-            let stop = Arc::clone(&this.stop);
-            let sandbox = Arc::clone(sandbox);
-            let name = format!("vcpu{id}");
-            let role = name.clone();
-            let body = move || match sandbox.confine(&role) {
-                Ok(()) => run(vcpu, &context, &stop),
-                Err(error) => {
-                    log::error!("{role} cannot be confined and does not run: {error}");
-                    context.events.send(MachineEvent::Failed {
-                        failure: Failure::Run(error.raw_os_error().unwrap_or(libc::EPERM)),
-                        instruction_pointer: None,
-                    });
-                }
-            };
-            this.threads
-                .push(thread::Builder::new().name(name).spawn(body)?);
-        }
-        Ok(this)
-    }
-
-    /// Makes every vCPU leave the guest and waits for its thread; not for one that a device holds
-    /// up for longer than [`STOP_LIMIT`].
-    pub(crate) fn stop(&mut self) {
-        self.stop.store(true, Ordering::SeqCst);
-        for thread in &self.threads {
-            self.kicker.kick(thread);
-        }
-        let deadline = Instant::now() + STOP_LIMIT;
-        for thread in self.threads.drain(..) {
-            while !thread.is_finished() && Instant::now() < deadline {
-                thread::park_timeout(Duration::from_micros(20));
-            }
-            if !thread.is_finished() {
-                log::warn!("a vCPU is held up by a device and left behind");
-            } else if thread.join().is_err() {
-                log::error!("a vCPU thread ended by a panic");
-            }
-        }
-    }
-}
-
-fn run(mut vcpu: Vcpu, context: &VcpuContext, stop: &AtomicBool) {
-    vcpu.accept_kicks();
-    while !stop.load(Ordering::SeqCst) {
-        if let Some(event) = step(&mut vcpu, context) {
-            context.events.send(event);
-            return;
         }
     }
 }

@@ -1,9 +1,9 @@
 //! From allow lists to the classic BPF that the kernel runs at each system call (Linux
 //! Documentation/userspace-api/seccomp_filter.rst).
 //!
-//! The numbers are searched in a binary tree: the kernel runs a new filter once for every call that
-//! there is, to know which need no second look, so a chain of comparisons would show in the start-up
-//! time.
+//! The numbers are searched in a binary tree of ranges, and the programs kept short: the kernel
+//! translates a new filter and runs it once for every call that there is, to know which need no
+//! second look, so each instruction shows in the start-up time.
 
 use libc::{
     BPF_ABS, BPF_ALU, BPF_AND, BPF_JA, BPF_JEQ, BPF_JGE, BPF_JMP, BPF_K, BPF_LD, BPF_RET, BPF_W,
@@ -45,71 +45,176 @@ pub(super) fn compile(calls: &[Call], otherwise: Otherwise) -> Program {
         let refused = call.answer != Answer::Allow;
         (call.number, refused, !call.when.is_empty())
     });
-    let groups: Vec<&[Call]> = calls.chunk_by(|a, b| a.number == b.number).collect();
-    let mut program = vec![
-        load(ARCH_AT),
-        jump(BPF_JEQ, ARCH, 1, 0),
-        answer(SECCOMP_RET_KILL_PROCESS),
-        load(NUMBER_AT),
-        jump(BPF_JGE, X32, 0, 1),
-        answer(otherwise),
-    ];
-    program.extend(tree(&groups, otherwise));
-    program
+    let mut code = Backwards::new(otherwise);
+    let tree = code.tree(&ranges(&calls, otherwise));
+    let x32 = code.answer(otherwise);
+    code.branch(BPF_JGE, X32, x32, tree);
+    let number = code.push(load(NUMBER_AT));
+    let foreign = code.answer(SECCOMP_RET_KILL_PROCESS);
+    code.branch(BPF_JEQ, ARCH, number, foreign);
+    code.push(load(ARCH_AT));
+    code.instructions.reverse();
+    code.instructions
 }
 
-fn tree(groups: &[&[Call]], otherwise: u32) -> Program {
-    let (left, right) = groups.split_at(groups.len() / 2);
-    match (left, right.first().and_then(|group| group.first())) {
-        (_, None) => vec![answer(otherwise)],
-        ([], Some(call)) => {
-            let mut leaf = vec![jump(BPF_JEQ, call.number, 1, 0), answer(otherwise)];
-            for call in right.iter().copied().flatten() {
-                leaf.extend(line(call));
-            }
-            leaf.push(answer(otherwise));
-            leaf
-        }
-        (left, Some(middle)) => {
-            let left = tree(left, otherwise);
-            let mut node = vec![jump(BPF_JGE, middle.number, 0, 1), skip(left.len())];
-            node.extend(left);
-            node.extend(tree(right, otherwise));
-            node
+/// What becomes of the calls of a range of numbers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Fate<'a> {
+    /// All get this answer.
+    Answer(u32),
+    /// It hangs on the arguments: the lines of one number.
+    Lines(&'a [Call]),
+}
+
+/// All numbers, as ranges with one fate each; a range ends where the next begins.
+fn ranges(sorted: &[Call], otherwise: u32) -> Vec<(u32, Fate<'_>)> {
+    let mut ranges = vec![(0, Fate::Answer(otherwise))];
+    let mut add = |from: u32, fate| match ranges.last_mut() {
+        Some((_, last)) if *last == fate && matches!(fate, Fate::Answer(_)) => {}
+        Some((start, last)) if *start == from => *last = fate,
+        _ => ranges.push((from, fate)),
+    };
+    for lines in sorted.chunk_by(|a, b| a.number == b.number) {
+        for line in lines.iter().take(1) {
+            let fate = match line.when {
+                [] => Fate::Answer(value(line.answer)),
+                _ => Fate::Lines(lines),
+            };
+            add(line.number, fate);
+            add(line.number + 1, Fate::Answer(otherwise));
         }
     }
+    ranges
 }
 
-/// Answers if all conditions hold, else runs on behind itself.
-fn line(call: &Call) -> Program {
-    let value = match call.answer {
+fn value(answer: Answer) -> u32 {
+    match answer {
         Answer::Allow => SECCOMP_RET_ALLOW,
         Answer::Refuse(errno) => SECCOMP_RET_ERRNO | u32::from(errno),
-    };
-    let mut code = vec![answer(value)];
-    for test in call.when.iter().rev() {
-        let test = condition(*test, code.len());
-        code.splice(0..0, test);
     }
-    code
 }
 
-/// Goes on behind itself if `test` holds, else skips `rest` instructions more.
-fn condition(test: Test, rest: usize) -> Program {
-    let rest = u8::try_from(rest).unwrap_or(u8::MAX);
-    match test {
-        Test::Is(argument, value) => vec![load(low(argument)), jump(BPF_JEQ, value, 0, rest)],
-        Test::Bits(argument, mask, value) => vec![
-            load(low(argument)),
-            statement(BPF_ALU | BPF_AND | BPF_K, mask),
-            jump(BPF_JEQ, value, 0, rest),
-        ],
-        Test::Null(argument) => vec![
-            load(low(argument)),
-            jump(BPF_JEQ, 0, 0, rest.saturating_add(2)),
-            load(low(argument) + 4),
-            jump(BPF_JEQ, 0, 0, rest),
-        ],
+/// A place in a program, counted from its end.
+#[derive(Debug, Clone, Copy)]
+struct Place(usize);
+
+/// The farthest that a conditional jump is used for; it could skip 255.
+const NEAR: usize = 250;
+
+/// A program that is written from its end to its beginning: jumps lead onwards only, so where
+/// they lead is known, and equal ends are shared.
+#[derive(Debug)]
+struct Backwards {
+    instructions: Program,
+    /// The values that are answered, each with the last place to do it.
+    answers: Vec<(u32, Place)>,
+    otherwise: u32,
+}
+
+impl Backwards {
+    fn new(otherwise: u32) -> Self {
+        Self {
+            instructions: Vec::with_capacity(256),
+            answers: Vec::new(),
+            otherwise,
+        }
+    }
+
+    /// Puts `instruction` before all that is there.
+    fn push(&mut self, instruction: sock_filter) -> Place {
+        self.instructions.push(instruction);
+        Place(self.instructions.len() - 1)
+    }
+
+    /// How many instructions one that is put before all others skips to come to `place`.
+    fn skips(&self, place: Place) -> usize {
+        self.instructions.len() - 1 - place.0
+    }
+
+    /// A place that answers `value`.
+    fn answer(&mut self, value: u32) -> Place {
+        let known = self.answers.iter().find(|(known, _)| *known == value);
+        if let Some((_, place)) = known
+            && self.skips(*place) < NEAR
+        {
+            return *place;
+        }
+        let place = self.push(statement(BPF_RET | BPF_K, value));
+        self.answers.retain(|(known, _)| *known != value);
+        self.answers.push((value, place));
+        place
+    }
+
+    /// `place`, or one nearer that leads there.
+    fn near(&mut self, place: Place) -> Place {
+        match self.skips(place) {
+            ..NEAR => place,
+            far => self.push(statement(
+                BPF_JMP | BPF_JA,
+                u32::try_from(far).unwrap_or(u32::MAX),
+            )),
+        }
+    }
+
+    /// Goes to `then` if the accumulator compares with `to` so, else to `or`.
+    fn branch(&mut self, comparison: u32, to: u32, then: Place, or: Place) -> Place {
+        let (then, or) = (self.near(then), self.near(or));
+        let skip = |place| u8::try_from(self.skips(place)).unwrap_or(u8::MAX);
+        let (jt, jf) = (skip(then), skip(or));
+        self.push(sock_filter {
+            code: (BPF_JMP | comparison | BPF_K) as u16,
+            jt,
+            jf,
+            k: to,
+        })
+    }
+
+    /// Finds the range of the number in the accumulator.
+    fn tree(&mut self, ranges: &[(u32, Fate<'_>)]) -> Place {
+        let (left, right) = ranges.split_at(ranges.len() / 2);
+        match (left, right) {
+            (_, []) => self.answer(self.otherwise),
+            ([], [(_, Fate::Answer(value)), ..]) => self.answer(*value),
+            ([], [(_, Fate::Lines(lines)), ..]) => self.lines(lines),
+            (left, [(from, _), ..]) => {
+                let right = self.tree(right);
+                let left = self.tree(left);
+                self.branch(BPF_JGE, *from, right, left)
+            }
+        }
+    }
+
+    /// The answer of the first line that fits.
+    fn lines(&mut self, lines: &[Call]) -> Place {
+        let mut next = self.answer(self.otherwise);
+        for line in lines.iter().rev() {
+            let mut then = self.answer(value(line.answer));
+            for test in line.when.iter().rev() {
+                then = self.test(*test, then, next);
+            }
+            next = then;
+        }
+        next
+    }
+
+    fn test(&mut self, test: Test, then: Place, or: Place) -> Place {
+        match test {
+            Test::Is(argument, value) => {
+                self.branch(BPF_JEQ, value, then, or);
+                self.push(load(low(argument)))
+            }
+            Test::Bits(argument, mask, value) => {
+                self.branch(BPF_JEQ, value, then, or);
+                self.push(statement(BPF_ALU | BPF_AND | BPF_K, mask));
+                self.push(load(low(argument)))
+            }
+            Test::Null(argument) => {
+                self.branch(BPF_JEQ, 0, then, or);
+                let high = self.push(load(low(argument) + 4));
+                self.branch(BPF_JEQ, 0, high, or);
+                self.push(load(low(argument)))
+            }
+        }
     }
 }
 
@@ -119,23 +224,6 @@ fn low(argument: u8) -> u32 {
 
 fn load(at: u32) -> sock_filter {
     statement(BPF_LD | BPF_W | BPF_ABS, at)
-}
-
-fn answer(value: u32) -> sock_filter {
-    statement(BPF_RET | BPF_K, value)
-}
-
-fn skip(count: usize) -> sock_filter {
-    statement(BPF_JMP | BPF_JA, u32::try_from(count).unwrap_or(u32::MAX))
-}
-
-fn jump(kind: u32, value: u32, jt: u8, jf: u8) -> sock_filter {
-    sock_filter {
-        code: (BPF_JMP | kind | BPF_K) as u16,
-        jt,
-        jf,
-        k: value,
-    }
 }
 
 fn statement(code: u32, k: u32) -> sock_filter {
@@ -245,6 +333,33 @@ mod tests {
             answers(&calls, 16, [0, 8, 0, 0, 0, 0]),
             SECCOMP_RET_ERRNO | 1
         );
+    }
+
+    #[test]
+    fn a_program_longer_than_a_jump_reaches_is_right() {
+        const TESTS: [Test; 2] = [Test::Is(1, 7), Test::Null(2)];
+        let calls: Vec<_> = (0..200)
+            .map(|n| match n % 4 {
+                0 => any(3 * n),
+                1 => refuse(3 * n, n as i32),
+                _ => when(3 * n, &TESTS),
+            })
+            .collect();
+        assert!(compile(&calls, Otherwise::Trap).len() > 3 * usize::from(u8::MAX));
+        for n in 0..200_u32 {
+            let answer = |second, third| answers(&calls, 3 * n, [0, second, third, 0, 0, 0]);
+            let [fits, other, high] = match n % 4 {
+                0 => [SECCOMP_RET_ALLOW; 3],
+                1 => [SECCOMP_RET_ERRNO | n; 3],
+                _ => [SECCOMP_RET_ALLOW, TRAP, TRAP],
+            };
+            assert_eq!(answer(7, 0), fits, "{n}");
+            assert_eq!(answer(8, 0), other, "{n}");
+            assert_eq!(answer(7, 1 << 32), high, "{n}");
+            for between in [3 * n + 1, 3 * n + 2] {
+                assert_eq!(answers(&calls, between, [0, 7, 0, 0, 0, 0]), TRAP);
+            }
+        }
     }
 
     #[test]

@@ -56,8 +56,11 @@ fn through(id: u32, from: u32, to: u32, count: u32) -> Option<u32> {
 pub(super) struct IdMap(pub(super) Vec<IdRange>);
 
 impl IdMap {
-    /// The host's id for the guest's `id`.
+    /// The host's id for the guest's `id`. -1 is nobody's: to `chown(2)` it means none.
     pub(super) fn to_host(&self, id: u32) -> Option<u32> {
+        if id == u32::MAX {
+            return None;
+        }
         if self.0.is_empty() {
             return Some(id);
         }
@@ -92,6 +95,7 @@ mod tests {
         assert_eq!((map.to_host(11), map.to_guest(0)), (None, NOBODY));
         let all = IdMap::default();
         assert_eq!((all.to_host(7), all.to_guest(7)), (Some(7), 7));
+        assert_eq!(all.to_host(u32::MAX), None);
     }
 
     #[test]

@@ -50,6 +50,14 @@ fn a_size_that_is_not_the_messages_is_an_error() {
 }
 
 #[test]
+fn a_new_file_cannot_belong_to_nobody() {
+    let mut client = Client::new();
+    client.gid = u32::MAX;
+    assert_eq!(client.mkdir(ROOT, "dir"), Err(Errno::OVERFLOW));
+    assert!(!client.path().join("dir").exists());
+}
+
+#[test]
 fn an_unknown_request_is_answered_so() {
     let mut client = Client::new();
     for kind in [0, 2, 6, 10, 99, 106, 112, 124, 254] {

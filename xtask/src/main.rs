@@ -12,6 +12,7 @@ mod check;
 mod command;
 mod debs;
 mod demo;
+mod fuzz;
 mod initrd;
 mod kernels;
 mod lab;
@@ -41,6 +42,8 @@ enum Task {
     Test(test::TestArgs),
     /// Measures the program beside QEMU
     Bench(bench::BenchArgs),
+    /// Runs the fuzz targets
+    Fuzz(fuzz::FuzzArgs),
     /// Runs a command where /dev/kvm can run stock kernels
     Lab(lab::LabArgs),
     /// Fetches the stock kernels that tests boot, and prints their folder
@@ -53,6 +56,7 @@ fn main() -> ExitCode {
         Task::Check => check::main(),
         Task::Test(args) => test::main(&args),
         Task::Bench(args) => bench::main(&args),
+        Task::Fuzz(args) => fuzz::main(&args),
         Task::Lab(args) => lab::main(&args),
         Task::Kernels => kernels::main(),
     };

@@ -10,13 +10,14 @@ use super::source::Source;
 use crate::{command, place};
 
 /// What each crate may depend on among the project's own.
-const MAY_USE: [(&str, &[&str]); 6] = [
+const MAY_USE: [(&str, &[&str]); 7] = [
     ("pcp-vmm-cli", &["vmm", "guest"]),
     ("vmm", &["devices", "guest"]),
     ("devices", &[]),
     ("guest", &[]),
     ("xtask", &["guest", "pcp-vmm-tests"]),
     ("pcp-vmm-tests", &["guest"]),
+    ("pcp-vmm-fuzz", &["devices", "guest", "vmm"]),
 ];
 /// Crates that only `vmm` may depend on: what they do would tie a device to KVM.
 const KVM_CRATES: [&str; 2] = ["kvm-ioctls", "kvm-bindings"];
@@ -47,13 +48,19 @@ struct Dependency {
 
 /// Checks the dependencies in the crates' manifests.
 pub(super) fn crates() -> Result<Vec<Finding>> {
-    let mut cargo = Command::new("cargo");
-    cargo
-        .args(["metadata", "--no-deps", "--format-version", "1"])
-        .current_dir(place::top());
-    let text = command::text(&mut cargo)?;
-    let metadata: Metadata = serde_json::from_str(&text).context("cannot read cargo's metadata")?;
-    Ok(wrong_edges(&metadata))
+    let mut findings = Vec::new();
+    for manifest in ["Cargo.toml", super::FUZZ] {
+        let mut cargo = Command::new("cargo");
+        cargo
+            .args(["metadata", "--no-deps", "--format-version", "1"])
+            .args(["--manifest-path", manifest])
+            .current_dir(place::top());
+        let text = command::text(&mut cargo)?;
+        let metadata: Metadata =
+            serde_json::from_str(&text).context("cannot read cargo's metadata")?;
+        findings.extend(wrong_edges(&metadata));
+    }
+    Ok(findings)
 }
 
 fn wrong_edges(metadata: &Metadata) -> Vec<Finding> {

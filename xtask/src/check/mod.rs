@@ -36,21 +36,18 @@ impl fmt::Display for Finding {
     }
 }
 
+/// The fuzz targets' manifest: they are a workspace of their own.
+const FUZZ: &str = "fuzz/Cargo.toml";
+
 /// The rules in the order in which they are checked.
 type Rule = (&'static str, fn(&[Source]) -> Result<Vec<Finding>>);
 const RULES: [Rule; 12] = [
-    ("format", |_| cargo(&["fmt", "--all", "--check"])),
-    ("lints", |_| {
-        cargo(&[
-            "clippy",
-            "--quiet",
-            "--workspace",
-            "--all-targets",
-            "--",
-            "-D",
-            "warnings",
-        ])
+    ("format", |_| {
+        let mut findings = cargo(&["fmt", "--all", "--check"])?;
+        findings.extend(cargo(&["fmt", "--manifest-path", FUZZ, "--check"])?);
+        Ok(findings)
     }),
+    ("lints", |_| lints()),
     ("crates depend downwards", |_| layering::crates()),
     ("KVM is named in vmm::kvm alone", |sources| {
         Ok(layering::kvm(sources))
@@ -109,6 +106,19 @@ pub(crate) fn main() -> Result<ExitCode> {
         bail!("{} of {} rules are broken", outcome.broken, RULES.len());
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Clippy in the whole workspace, and in all of the fuzz targets' that needs no libFuzzer.
+fn lints() -> Result<Vec<Finding>> {
+    let wanted = ["--", "-D", "warnings"];
+    let all = ["clippy", "--quiet", "--workspace", "--all-targets"];
+    let mut findings = cargo(&[&all[..], &wanted].concat())?;
+    let target = place::target();
+    let target = target.to_string_lossy();
+    let fuzz = ["clippy", "--quiet", "--locked", "--manifest-path", FUZZ];
+    let parts = ["--target-dir", &*target, "--lib", "--examples"];
+    findings.extend(cargo(&[&fuzz[..], &parts, &wanted].concat())?);
+    Ok(findings)
 }
 
 fn cargo(arguments: &[&str]) -> Result<Vec<Finding>> {

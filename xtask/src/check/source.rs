@@ -5,8 +5,18 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 
-/// The crates' folders.
-pub(super) const CRATES: [&str; 6] = ["cli", "vmm", "devices", "guest", "xtask", "tests"];
+/// The crates' folders. That of the fuzz targets may have results of theirs beside its sources.
+pub(super) const CRATES: [&str; 9] = [
+    "cli",
+    "vmm",
+    "devices",
+    "guest",
+    "xtask",
+    "tests",
+    "fuzz/src",
+    "fuzz/fuzz_targets",
+    "fuzz/examples",
+];
 
 /// One Rust file.
 #[derive(Debug)]

@@ -9,9 +9,9 @@ use serde::Deserialize;
 
 use super::counts::Counts;
 use super::{Log, Stage, lab};
-use crate::{apt, check, kernels, passt, place, release};
+use crate::{apt, check, fuzz, kernels, passt, place, release};
 
-pub(super) const PLAN: [Stage; 8] = [
+pub(super) const PLAN: [Stage; 9] = [
     Stage {
         name: "set-up",
         about: "what the machine lacks",
@@ -35,6 +35,12 @@ pub(super) const PLAN: [Stage; 8] = [
         about: "tests without KVM",
         needs: &["set-up"],
         run: unit,
+    },
+    Stage {
+        name: "fuzz",
+        about: "fuzz targets, two minutes of all",
+        needs: &["set-up"],
+        run: fuzz,
     },
     Stage {
         name: "release",
@@ -131,6 +137,16 @@ fn unit(log: &mut Log) -> Result<Counts> {
         bail!("the documents' examples cannot be built");
     }
     Ok(tests + examples)
+}
+
+fn fuzz(log: &mut Log) -> Result<Counts> {
+    let report = fuzz::stage(2.0)?;
+    log.line(&report.table())?;
+    Ok(Counts {
+        passed: report.clean(),
+        failed: report.findings(),
+        skipped: 0,
+    })
 }
 
 fn binary(log: &mut Log) -> Result<Counts> {

@@ -180,7 +180,7 @@ impl ConsoleHandle {
     }
 
     /// Queues what a client typed; the caller has asked for the room.
-    pub(crate) fn put_input(&self, data: &[u8]) {
+    pub fn put_input(&self, data: &[u8]) {
         lock(&self.0.state).input.extend(data);
         let waker = lock(&self.0.input_waker).clone();
         if let Some(waker) = waker {

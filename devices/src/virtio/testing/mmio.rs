@@ -85,7 +85,7 @@ pub struct MmioDriver {
     pub line: FakeLine,
     /// The driver's half of the queues.
     pub rings: Vec<Ring>,
-    _events: EventLoop,
+    events: EventLoop,
 }
 
 impl MmioDriver {
@@ -118,7 +118,7 @@ impl MmioDriver {
             mmio,
             line,
             rings,
-            _events: events,
+            events,
         }
     }
 
@@ -144,6 +144,11 @@ impl MmioDriver {
     pub fn set_64(&self, register: u64, value: u64) {
         self.set(register, value as u32);
         self.set(register + 4, (value >> 32) as u32);
+    }
+
+    /// Waits until the devices' loop has answered what was rung before.
+    pub fn settle(&self) {
+        super::settle(&self.events);
     }
 
     /// Stops the device, as for a snapshot, and lets it run again.

@@ -32,6 +32,7 @@ use std::fs::File;
 use vm_memory::{FileOffset, GuestAddress};
 
 use crate::GuestRam;
+use crate::event_loop::EventLoop;
 
 /// `size` bytes of guest RAM from address 0, which can be shared with another process.
 #[must_use]
@@ -41,4 +42,11 @@ pub fn ram(size: usize) -> GuestRam {
     file.set_len(size as u64).expect("guest RAM");
     let place = Some(FileOffset::new(file, 0));
     GuestRam::from_ranges_with_files([(GuestAddress(0), size, place)]).expect("guest RAM")
+}
+
+/// Waits for two turns of a loop: what was ready before is answered then.
+fn settle(events: &EventLoop) {
+    for _ in 0..2 {
+        events.handle().call(|_| ()).expect("the devices' loop");
+    }
 }

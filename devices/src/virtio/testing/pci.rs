@@ -82,7 +82,7 @@ pub struct PciDriver {
     pub at: Structures,
     /// The driver's half of the queues.
     pub rings: Vec<Ring>,
-    _events: EventLoop,
+    events: EventLoop,
 }
 
 impl PciDriver {
@@ -119,7 +119,7 @@ impl PciDriver {
             pio,
             at: Structures::default(),
             rings,
-            _events: events,
+            events,
         };
         driver.write_config(4, &0x0006_u16.to_le_bytes());
         driver.at = driver.find_structures();
@@ -218,7 +218,8 @@ impl PciDriver {
         u32::from(control & 0x7ff) + 1
     }
 
-    fn set_up_msix(&self) {
+    /// Sends each vector somewhere else, and turns MSI-X on.
+    pub fn set_up_msix(&self) {
         for vector in 0..self.vectors() {
             let entry = self.at.table + 16 * u64::from(vector);
             self.write(entry, &MSI_ADDRESS.to_le_bytes());
@@ -226,6 +227,11 @@ impl PciDriver {
             self.write(entry + 12, &0_u32.to_le_bytes());
         }
         self.write_config(self.at.msix + 2, &0x8000_u16.to_le_bytes());
+    }
+
+    /// Waits until the devices' loop has answered what was rung before.
+    pub fn settle(&self) {
+        super::settle(&self.events);
     }
 
     /// How often vector `index` was sent.

@@ -114,6 +114,21 @@ impl Ring {
         self.take(len)
     }
 
+    /// Whether there are descriptors and memory for a chain of these buffers, direct or indirect.
+    #[must_use]
+    pub fn has_room(&self, readable: &[&[u8]], writable: &[u32]) -> bool {
+        let buffers = readable.len() + writable.len();
+        let heap = if self.chains.is_empty() {
+            self.heap_start
+        } else {
+            self.heap
+        };
+        let lengths = readable.iter().map(|data| data.len() as u64);
+        let lengths = lengths.chain(writable.iter().map(|&len| u64::from(len)));
+        let bytes: u64 = lengths.map(|len| len.next_multiple_of(16)).sum();
+        buffers <= self.free.len() && heap + bytes + 16 * buffers as u64 <= self.end
+    }
+
     fn take(&mut self, len: u64) -> u64 {
         let address = self.heap;
         self.heap = (address + len).next_multiple_of(16);
@@ -219,6 +234,13 @@ impl Ring {
     /// Takes the next chain from the used ring, if there is one, and asks for an interrupt on the
     /// one after.
     pub fn pop_used(&mut self) -> Option<Used> {
+        self.try_pop_used()
+            .map(|used| used.expect("used ring names an impossible descriptor"))
+    }
+
+    /// As [`Ring::pop_used`], for a driver that may have had its own used ring overwritten: an
+    /// impossible descriptor is an error.
+    pub fn try_pop_used(&mut self) -> Option<Result<Used, u32>> {
         let at = GuestAddress(self.used + 2);
         let index: u16 = self.mem.load(at, Ordering::Acquire).unwrap();
         if u16::from_le(index) == self.last_used {
@@ -230,7 +252,9 @@ impl Ring {
         self.last_used = self.last_used.wrapping_add(1);
         let used_event = self.avail + 4 + 2 * u64::from(self.size);
         self.write(used_event, &self.last_used.to_le_bytes());
-        let head = u16::try_from(id).expect("used ring names an impossible descriptor");
+        let Ok(head) = u16::try_from(id) else {
+            return Some(Err(id));
+        };
         let chain = self.chains.remove(&head).unwrap_or_default();
         let mut data = Vec::new();
         for &(address, room) in &chain.writable {
@@ -238,7 +262,7 @@ impl Ring {
             data.extend(self.read(address, n));
         }
         self.free.extend(&chain.descriptors);
-        Some(Used { head, len, data })
+        Some(Ok(Used { head, len, data }))
     }
 }
 

@@ -1,0 +1,53 @@
+//! Writes the seeds into `fuzz/corpus`, and sees first that each does what it is for.
+//!
+//! `cargo run --manifest-path fuzz/Cargo.toml --example seeds`
+
+use std::path::Path;
+use std::{fs, io};
+
+use pcp_vmm_fuzz::device::{self, Tally};
+use pcp_vmm_fuzz::ground;
+use pcp_vmm_fuzz::seeds::{self, Seed};
+use pcp_vmm_fuzz::subject::{
+    Ballooning, Card, Echoing, Entropy, Fuse, NineP, Sockets, Storage, Terminal,
+};
+
+fn run(seed: &Seed) -> Option<Tally> {
+    let data = &seed.bytes;
+    Some(match seed.target {
+        "queue" => device::run(Echoing, data),
+        "rng" => device::run(Entropy, data),
+        "console" => device::run(Terminal::default(), data),
+        "balloon" => device::run(Ballooning::default(), data),
+        "blk" => device::run(Storage::default(), data),
+        "fs" => device::run(Fuse::default(), data),
+        "p9" => device::run(NineP::default(), data),
+        "vsock" => device::run(Sockets::default(), data),
+        "net" => device::run(Card::default(), data),
+        _ => return None,
+    })
+}
+
+fn main() -> io::Result<()> {
+    ground::fence();
+    let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("corpus");
+    let mut failed = 0;
+    for seed in seeds::all() {
+        if let Some(tally) = run(&seed) {
+            let good = tally.successful >= seed.successful;
+            failed += usize::from(!good);
+            let mark = if good { "ok    " } else { "FAILED" };
+            let (target, name, wanted) = (seed.target, seed.name, seed.successful);
+            println!("{mark} {target}/{name}: {wanted} of {tally:?}");
+        }
+        let folder = corpus.join(seed.target);
+        fs::create_dir_all(&folder)?;
+        fs::write(folder.join(format!("seed-{}", seed.name)), &seed.bytes)?;
+    }
+    if failed > 0 {
+        return Err(io::Error::other(format!(
+            "{failed} seeds do less than they should"
+        )));
+    }
+    Ok(())
+}

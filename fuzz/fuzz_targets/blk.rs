@@ -1,0 +1,13 @@
+//! A disk: its requests and its engines.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use pcp_vmm_fuzz::subject::Storage;
+use pcp_vmm_fuzz::{device, ground};
+
+fuzz_target!(
+    init: ground::fence(),
+    |data: &[u8]| {
+        device::run(Storage::default(), data);
+    }
+);

@@ -1,0 +1,13 @@
+//! Virtqueues: rings, descriptor chains, indirect tables, notifications.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use pcp_vmm_fuzz::subject::Echoing;
+use pcp_vmm_fuzz::{device, ground};
+
+fuzz_target!(
+    init: ground::fence(),
+    |data: &[u8]| {
+        device::run(Echoing, data);
+    }
+);

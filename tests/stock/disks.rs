@@ -35,7 +35,7 @@ fn a_file_system_on_a_raw_disk_keeps_its_files_and_frees_space() {
 
 /// A new qcow2 image, written down by hand: one header cluster, one cluster each of the reference counts' table, of a
 /// block of them, and of the first-level table (QEMU `docs/interop/qcow2.rst`).
-fn make_qcow2(path: &Path, size: u64, backing: Option<(&str, &str)>) {
+pub(super) fn make_qcow2(path: &Path, size: u64, backing: Option<(&str, &str)>) {
     const CLUSTER: usize = 64 << 10;
     let mut image = vec![0; 4 * CLUSTER];
     let mut put = |at: usize, bytes: &[u8]| image[at..at + bytes.len()].copy_from_slice(bytes);

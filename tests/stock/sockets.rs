@@ -16,7 +16,12 @@ use super::KERNEL;
 
 /// Starts a guest that has `socat` as a command and runs `script`.
 fn guest_with_socat(script: &str, more: &[&str]) -> TestVm {
-    let kernel = Kernel::named(KERNEL).unwrap();
+    let arguments = [&["--net", "none"], more].concat();
+    boot_with_socat(&Kernel::named(KERNEL).unwrap(), script, &arguments)
+}
+
+/// The same with another kernel and with whatever network.
+pub(super) fn boot_with_socat(kernel: &Kernel, script: &str, more: &[&str]) -> TestVm {
     let folder = tempfile::tempdir().unwrap();
     let initrd = folder.path().join("initrd");
     let files = files_of(Path::new("/usr/bin/socat"));
@@ -45,7 +50,7 @@ fn guest_with_socat(script: &str, more: &[&str]) -> TestVm {
         "--cpus",
         "1",
     ]);
-    arguments.extend(["--net", "none", "--console", "serial=stdio"]);
+    arguments.extend(["--console", "serial=stdio"]);
     arguments.extend(more);
     TestVm::start(&arguments).unwrap().keep(folder)
 }

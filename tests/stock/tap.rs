@@ -13,7 +13,7 @@ use super::{guest, output};
 const MIB: usize = 1 << 20;
 
 /// Loads what the kernel has as modules; what it has built in or lacks shows later.
-fn load(modules: &[&str]) {
+pub(super) fn load(modules: &[&str]) {
     for module in modules {
         let _ = Command::new("modprobe").arg(module).status();
     }
@@ -32,10 +32,10 @@ fn exists(interface: &str) -> bool {
 }
 
 /// A TAP that a script of the user's made, with our end of the network on it.
-struct Made(&'static str);
+pub(super) struct Made(&'static str);
 
 impl Made {
-    fn new(name: &'static str, address: &str) -> Self {
+    pub(super) fn new(name: &'static str, address: &str) -> Self {
         load(&["tun"]);
         ip(&format!("tuntap add {name} mode tap multi_queue"));
         ip(&format!("addr add {address} dev {name}"));

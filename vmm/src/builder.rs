@@ -24,7 +24,6 @@ use devices::virtio::p9::P9;
 use devices::virtio::rng::Rng;
 use devices::virtio::transport::VirtioContext;
 use devices::virtio::vsock::Vsock;
-use rustix::thread::sched_yield;
 use vm_memory::GuestAddress;
 
 use crate::acpi::{AcpiSpec, AcpiTables};
@@ -108,8 +107,6 @@ pub(crate) fn build(
     consoles.start(&io, &events)?;
     sandbox.launch()?;
     vcpus.release();
-    // Where they share this processor, the guest comes first.
-    sched_yield();
     sandbox.close()?;
     Ok(Machine {
         vcpus,

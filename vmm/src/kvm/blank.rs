@@ -7,12 +7,13 @@
 use std::fs::File;
 use std::io;
 use std::os::fd::{FromRawFd, IntoRawFd};
+use std::sync::{Arc, OnceLock};
 use std::thread::{self, JoinHandle};
 
 use kvm_bindings::{CpuId, KVM_MAX_CPUID_ENTRIES};
 use kvm_ioctls::{Cap, Kvm, VmFd};
 use nix::sys::signal::SigSet;
-use rustix::thread::{CpuSet, sched_getaffinity, sched_getcpu, sched_setaffinity, sched_yield};
+use rustix::thread::{CpuSet, sched_getaffinity, sched_getcpu, sched_setaffinity};
 
 use super::KvmError;
 
@@ -44,15 +45,20 @@ impl Opening {
     #[must_use]
     pub fn begin() -> Self {
         let caller = sched_getcpu();
+        let begun = Arc::new(OnceLock::new());
+        let away = Arc::clone(&begun);
         let thread = thread::Builder::new().name("open".into()).spawn(move || {
             // A signal that ends the run is for who takes it over.
             let _ = SigSet::all().thread_block();
             leave(caller);
+            away.get_or_init(|| ());
             Blank::open()
         });
-        // It leaves this processor at once.
-        sched_yield();
-        // Whoever waits does it himself then.
+        // A new thread waits behind its maker, for milliseconds if that goes on.
+        if thread.is_ok() {
+            begun.wait();
+        }
+        // Without a thread, whoever waits for the machine gets it himself.
         Self(thread.ok())
     }
 

@@ -5,12 +5,26 @@
 use std::path::Path;
 use std::{fs, io};
 
+use devices::virtio::testing::{MmioDriver, PciDriver};
 use pcp_vmm_fuzz::device::{self, Tally};
-use pcp_vmm_fuzz::ground;
 use pcp_vmm_fuzz::seeds::{self, Seed};
 use pcp_vmm_fuzz::subject::{
-    Ballooning, Card, Echoing, Entropy, Fuse, NineP, Sockets, Storage, Terminal,
+    Ballooning, Card, Echoing, Entropy, Fuse, Image, NineP, Sockets, Storage, Terminal,
 };
+use pcp_vmm_fuzz::{files, ground, machine, transport};
+
+fn taken(taken: bool) -> Tally {
+    Tally {
+        successful: taken.into(),
+        ..Tally::default()
+    }
+}
+
+/// What tells only by panicking that it went wrong.
+fn done(f: impl FnOnce()) -> Tally {
+    f();
+    Tally::default()
+}
 
 fn run(seed: &Seed) -> Option<Tally> {
     let data = &seed.bytes;
@@ -24,6 +38,13 @@ fn run(seed: &Seed) -> Option<Tally> {
         "p9" => device::run(NineP::default(), data),
         "vsock" => device::run(Sockets::default(), data),
         "net" => device::run(Card::default(), data),
+        "bundle" => taken(files::bundle(data)),
+        "kernel" => taken(files::kernel(data)),
+        "qcow2" => taken(Image::new(data).run()),
+        "pci" => done(|| transport::run::<PciDriver>(data)),
+        "mmio" => done(|| transport::run::<MmioDriver>(data)),
+        "pci_config" => done(|| machine::configure(data)),
+        "fw_cfg" => done(|| machine::read_files(data)),
         _ => return None,
     })
 }

@@ -1,6 +1,8 @@
 //! The life of one device under a hostile driver that calls it directly, on this thread.
 
 use devices::virtio::device::VirtioDevice;
+use std::time::Duration;
+
 use devices::virtio::device::{Again, Token};
 use devices::virtio::testing::{Driver, FakeRegistry, Ring};
 use virtio_queue::QueueT;
@@ -34,6 +36,8 @@ struct Life<S: Subject> {
     offered: u64,
     tally: Tally,
     failed: bool,
+    /// Requests by the rules that did not come back.
+    outstanding: usize,
 }
 
 /// Runs `data` as operations on `subject`'s device.
@@ -50,6 +54,7 @@ pub fn run<S: Subject>(mut subject: S, data: &[u8]) -> Tally {
         driver,
         tally: Tally::default(),
         failed: false,
+        outstanding: 0,
     };
     life.start();
     for _ in 0..OPERATIONS {
@@ -99,6 +104,7 @@ impl<S: Subject> Life<S> {
                 self.driver.device.reset();
                 self.driver.features = self.offered & !input.u64();
                 self.driver.set_up_queues();
+                self.outstanding = 0;
                 self.failed = false;
                 let disabled = input.u8();
                 for (index, queue) in self.driver.queues.iter_mut().enumerate() {
@@ -142,6 +148,8 @@ impl<S: Subject> Life<S> {
         if (readable.is_empty() && writable.is_empty()) || !ring.has_room(&readable, writable) {
             return;
         }
+        self.outstanding += 1;
+        let ring = self.ring(queue);
         if flags & flag::INDIRECT == 0 {
             ring.add(&readable, writable);
         } else {
@@ -223,7 +231,12 @@ impl<S: Subject> Life<S> {
     }
 
     fn poll(&mut self) {
-        let ready = self.driver.events.ready(self.subject.patience());
+        let patience = if self.outstanding == 0 {
+            Duration::ZERO
+        } else {
+            self.subject.patience()
+        };
+        let ready = self.driver.events.ready(patience);
         for token in ready {
             self.attempt(|driver| driver.event(token));
         }
@@ -280,6 +293,7 @@ impl<S: Subject> Life<S> {
                 // A driver that points buffers at its rings reads what it deserves.
                 let Ok(used) = used else { continue };
                 self.tally.answered += 1;
+                self.outstanding = self.outstanding.saturating_sub(1);
                 self.tally.successful += usize::from(self.subject.is_success(queue, &used.data));
                 self.subject.learn(queue, &used.data);
             }

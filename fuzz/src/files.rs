@@ -21,12 +21,10 @@ fn folder() -> &'static Folder {
     static FOLDER: OnceLock<Folder> = OnceLock::new();
     FOLDER.get_or_init(|| {
         let folder = Folder::new();
-        let kernel = folder.file("kernel", b"kernel");
-        let _ = (
-            kernel,
-            folder.file("initrd", b"initrd"),
-            folder.file("root", b"root"),
-        );
+        for name in ["kernel", "initrd", "root"] {
+            let _ = folder.file(name, name.as_bytes());
+        }
+        fs::create_dir(folder.path().join("folder")).expect("a folder");
         folder
     })
 }

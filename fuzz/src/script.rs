@@ -1,5 +1,7 @@
 //! Inputs written by hand: the operations of [`crate::device`] and [`crate::transport`] as bytes.
 
+use crate::transport;
+
 /// The operations on a device that is called directly, one byte each; of that byte's value the
 /// remainder by [`op::COUNT`] counts.
 pub mod op {
@@ -106,5 +108,56 @@ impl Script {
         self.raw(&[op::RESET])
             .raw(&without.to_le_bytes())
             .raw(&[disabled])
+    }
+}
+
+/// The same for a device behind a transport.
+#[derive(Debug, Clone, Default)]
+pub struct Registers(pub Vec<u8>);
+
+impl Registers {
+    /// Bytes as they are.
+    #[must_use]
+    pub fn raw(mut self, bytes: &[u8]) -> Self {
+        self.0.extend(bytes);
+        self
+    }
+
+    /// A start by the rules.
+    #[must_use]
+    pub fn run(self, without: u64) -> Self {
+        self.raw(&[transport::op::RUN]).raw(&without.to_le_bytes())
+    }
+
+    /// The device status.
+    #[must_use]
+    pub fn status(self, value: u8) -> Self {
+        self.raw(&[transport::op::STATUS, value])
+    }
+
+    /// A request, and its answer.
+    #[must_use]
+    pub fn request(self, queue: u8, room: u8, bytes: &[u8]) -> Self {
+        let len = u16::try_from(bytes.len()).unwrap_or(u16::MAX);
+        self.raw(&[transport::op::REQUEST, queue, room])
+            .raw(&len.to_le_bytes())
+            .raw(bytes)
+            .raw(&[transport::op::SETTLE])
+    }
+
+    /// A register of a queue.
+    #[must_use]
+    pub fn queue(self, queue: u8, register: u8, value: &[u8]) -> Self {
+        self.raw(&[transport::op::QUEUE, queue, register])
+            .raw(value)
+    }
+
+    /// Any register.
+    #[must_use]
+    pub fn access(self, offset: u16, kind: u8, value: u64) -> Self {
+        self.raw(&[transport::op::RAW])
+            .raw(&offset.to_le_bytes())
+            .raw(&[kind])
+            .raw(&value.to_le_bytes())
     }
 }

@@ -1,7 +1,9 @@
 //! Inputs that reach deep: valid conversations with every device, from which the fuzzer departs.
 
 mod bytes;
+mod files;
 mod fuse;
+mod machine;
 mod net;
 mod ninep;
 mod plain;
@@ -16,7 +18,7 @@ pub struct Seed {
     pub name: &'static str,
     /// What it is.
     pub bytes: Vec<u8>,
-    /// How many of its requests are carried out.
+    /// How many of its requests are carried out, where that can be told; 1 for a file that is taken.
     pub successful: usize,
 }
 
@@ -28,5 +30,7 @@ pub fn all() -> Vec<Seed> {
     all.extend(ninep::seeds());
     all.extend(vsock::seeds());
     all.extend(net::seeds());
+    all.extend(machine::seeds());
+    all.extend(files::seeds());
     all
 }

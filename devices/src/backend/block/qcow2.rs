@@ -3,6 +3,9 @@
 //! The format is `imago`'s; which files are opened, and as what, is decided here. A backing image
 //! is opened only if its header's owner says in which format, and for reading alone.
 
+mod counts;
+
+use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
@@ -58,7 +61,10 @@ impl Qcow2Image {
 }
 
 fn open_storage(path: &Path, write: bool) -> Result<File, BlockError> {
-    let file = file::open(path, write)?;
+    storage(path, file::open(path, write)?, write)
+}
+
+fn storage(path: &Path, file: fs::File, write: bool) -> Result<File, BlockError> {
     let options = StorageOpenOptions::new().filename(path).write(write);
     File::from_open_file(file, options).map_err(|source| failed(path, source))
 }
@@ -76,7 +82,13 @@ fn open_layer(path: &Path, write: bool, depth: u32) -> Result<FormatAccess<File>
     if depth > MAX_BACKING {
         return Err(unsupported("is based on too many others"));
     }
-    let storage = open_storage(path, write)?;
+    let file = file::open(path, write)?;
+    if write && !counts::header_is_counted(&file).map_err(|source| failed(path, source))? {
+        return Err(unsupported(
+            "is damaged: it does not count its header as used",
+        ));
+    }
+    let storage = storage(path, file, write)?;
     let opened = Qcow2::<File>::open_image(storage, write);
     let mut image = opened.map_err(|source| failed(path, source))?;
     if image.requires_external_data_file() {

@@ -130,6 +130,21 @@ fn a_raw_image_is_no_qcow2_image() {
 }
 
 #[test]
+fn an_image_that_does_not_count_its_header_is_opened_to_be_read_alone() {
+    let fixture = Fixture::new();
+    let path = fixture.path("disk");
+    create(&path, 1 << 20, None);
+    let mut bytes = fs::read(&path).unwrap();
+    let table = u64::from_be_bytes(bytes[48..56].try_into().unwrap()) as usize;
+    bytes[table..table + 8].fill(0);
+    fs::write(&path, bytes).unwrap();
+    let error = Qcow2Image::open(&spec(&path, false)).unwrap_err();
+    assert!(error.to_string().contains("count its header"), "{error}");
+    let (image, _) = Qcow2Image::open(&spec(&path, true)).unwrap();
+    assert_eq!(read(&image, 0, 512), [0; 512]);
+}
+
+#[test]
 fn zeroed_and_freed_ranges_read_as_zeros() {
     let fixture = Fixture::new();
     let path = fixture.path("disk");

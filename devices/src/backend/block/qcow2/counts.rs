@@ -28,6 +28,10 @@ pub(super) fn header_is_counted(file: &File) -> io::Result<bool> {
         2 => ORDER,
         _ => u32_at(&header, 96),
     };
+    let clusters_of_table = u32_at(&header, 56);
+    if clusters_of_table == 0 {
+        return Ok(false);
+    }
     let Some(entry) = read::<8>(file, u64_at(&header, 48))? else {
         return Ok(false);
     };
@@ -77,11 +81,16 @@ mod tests {
 
     /// An image whose refcount table at 512 names a block at 1024 that begins with `counts`.
     fn image(version: u32, order: u32, block: u64, counts: u64) -> File {
+        image_of(1, version, order, block, counts)
+    }
+
+    fn image_of(clusters: u32, version: u32, order: u32, block: u64, counts: u64) -> File {
         let mut bytes = vec![0; 2048];
         let mut put = |at: usize, field: &[u8]| bytes[at..at + field.len()].copy_from_slice(field);
         put(0, &MAGIC.to_be_bytes());
         put(4, &version.to_be_bytes());
         put(48, &512_u64.to_be_bytes());
+        put(56, &clusters.to_be_bytes());
         put(96, &order.to_be_bytes());
         put(512, &block.to_be_bytes());
         put(1024, &counts.to_be_bytes());
@@ -115,5 +124,6 @@ mod tests {
         assert!(!header_is_counted(&image(3, 4, 1 << 40, u64::MAX)).unwrap());
         assert!(!header_is_counted(&image(3, 4, u64::MAX, u64::MAX)).unwrap());
         assert!(!header_is_counted(&image(3, 99, 1024, u64::MAX)).unwrap());
+        assert!(!header_is_counted(&image_of(0, 3, 4, 1024, u64::MAX)).unwrap());
     }
 }

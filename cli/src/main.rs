@@ -19,7 +19,7 @@ use std::process::ExitCode;
 
 use clap::error::ErrorKind;
 use clap::{CommandFactory, FromArgMatches};
-use vmm::kvm::Opening;
+use vmm::kvm::CpuidQuery;
 
 use crate::args::Cli;
 use crate::diagnostic::Diagnostic;
@@ -35,10 +35,10 @@ static ALLOCATOR: dlmalloc::GlobalDlmalloc = dlmalloc::GlobalDlmalloc;
 fn main() -> ExitCode {
     let invocation = Invocation::current();
     // KVM takes about as long as the parser.
-    let opening = if invocation.is_about_to_run() {
-        Opening::begin()
+    let cpuid = if invocation.is_about_to_run() {
+        CpuidQuery::begin()
     } else {
-        Opening::default()
+        CpuidQuery::default()
     };
     let matches = Cli::command().try_get_matches_from(&invocation.args);
     let parsed = matches.and_then(|matches| Ok((Cli::from_arg_matches(&matches)?, matches)));
@@ -47,7 +47,7 @@ fn main() -> ExitCode {
             let output = Output::new(&cli.common);
             let done = logging::start(&cli.common)
                 .map_err(Stop::from)
-                .and_then(|()| cmd::dispatch(cli, &matches, &invocation, opening, output));
+                .and_then(|()| cmd::dispatch(cli, &matches, &invocation, cpuid, output));
             end(done, output)
         }
         Err(error) => {

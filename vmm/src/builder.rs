@@ -35,7 +35,7 @@ use crate::credentials::Handout;
 use crate::error::Error;
 use crate::event::{self, EventSender};
 use crate::generation::{self, Generation};
-use crate::kvm::{Opening, Vcpu, Vm, address_bits};
+use crate::kvm::{CpuidQuery, Vcpu, Vm, address_bits};
 use crate::landmark::LandmarkScanner;
 use crate::layout::{Layout, pio};
 use crate::machine::{Kept, Machine};
@@ -55,7 +55,7 @@ const BLK_QUEUES: u16 = 4;
 /// See [`Error`]; nothing is left behind then.
 pub(crate) fn build(
     spec: &VmSpec,
-    opening: Opening,
+    cpuid: CpuidQuery,
     notice: Notice,
     started: Instant,
 ) -> Result<Machine, Error> {
@@ -74,7 +74,7 @@ pub(crate) fn build(
 
     let ram = map_ram(&layout, spec.shares_memory())?;
     let entry = load(spec, &layout, &ram, &images, &handout)?;
-    let vm = Vm::new(opening, &ram)?;
+    let vm = Vm::new(&ram)?;
     let sandbox = Arc::new(Sandbox::new(spec));
     let threads = Arc::new(Confined(Arc::clone(&sandbox)));
     let io = EventLoop::on("io", threads).map_err(|source| Error::start("event loop", source))?;
@@ -90,7 +90,7 @@ pub(crate) fn build(
         attach(&platform, &transports).map_err(|source| Error::device("bus", source))?;
 
     attach_files(&mut ports, handout.files).map_err(|source| Error::device("fw_cfg", source))?;
-    let vcpus = create_vcpus(&vm, spec.cpus, &entry)?;
+    let vcpus = create_vcpus(&vm, cpuid, spec.cpus, &entry)?;
     let serial_ring = vcpus.first().and_then(|vcpu| vm.coalesced_ring(vcpu).ok());
 
     // Everything is open now, and this thread is the only one.
@@ -296,11 +296,17 @@ fn load(
 }
 
 /// Makes the vCPUs; the first begins at `entry`, the others wait for it to start them.
-fn create_vcpus(vm: &Vm, count: u8, entry: &EntryState) -> Result<Vec<Vcpu>, Error> {
+fn create_vcpus(
+    vm: &Vm,
+    cpuid: CpuidQuery,
+    count: u8,
+    entry: &EntryState,
+) -> Result<Vec<Vcpu>, Error> {
+    let supported = cpuid.answer()?;
     let mut vcpus = Vec::with_capacity(usize::from(count));
     for id in 0..count {
         let vcpu = vm.create_vcpu(id)?;
-        vcpu.set_cpuid(vm.supported_cpuid(), count)?;
+        vcpu.set_cpuid(&supported, count)?;
         vcpu.set_boot_msrs()?;
         vcpus.push(vcpu);
     }

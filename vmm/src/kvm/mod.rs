@@ -8,18 +8,18 @@
     reason = "memory regions and the vCPU's run area are raw pointers to KVM"
 )]
 
-mod blank;
 mod coalesced;
 mod cpuid;
 mod msi;
+mod query;
 mod registers;
 mod vcpu;
 mod vm;
 
-pub use blank::Opening;
 pub use coalesced::CoalescedRing;
 pub use cpuid::address_bits;
 pub use msi::PinMsi;
+pub use query::CpuidQuery;
 pub use vcpu::{Exit, Failure, Kicker, Vcpu};
 pub use vm::Vm;
 

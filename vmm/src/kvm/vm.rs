@@ -1,14 +1,15 @@
 //! The virtual machine: RAM, the split interrupt controller, doorbells.
 
 use std::fmt;
+use std::fs::File;
 use std::io;
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsRawFd, FromRawFd, IntoRawFd};
 use std::sync::Arc;
 
 use devices::GuestRam;
 use devices::platform::{DoorbellPlace, Msi, Platform};
 use kvm_bindings::{
-    CpuId, KVM_CAP_SPLIT_IRQCHIP, KVM_CAP_X2APIC_API, KVM_X2APIC_API_USE_32BIT_IDS, kvm_enable_cap,
+    KVM_CAP_SPLIT_IRQCHIP, KVM_CAP_X2APIC_API, KVM_X2APIC_API_USE_32BIT_IDS, kvm_enable_cap,
     kvm_userspace_memory_region,
 };
 use kvm_ioctls::{Cap, IoEventAddress, Kvm, NoDatamatch, VmFd};
@@ -16,7 +17,6 @@ use vm_memory::{Address, GuestMemoryBackend, GuestMemoryRegion};
 use vmm_sys_util::eventfd::EventFd;
 
 use super::KvmError;
-use super::blank::{Blank, Opening};
 use super::coalesced::CoalescedRing;
 use super::msi::{PinMsi, Routes, SignalMsi};
 use super::vcpu::Vcpu;
@@ -27,7 +27,6 @@ pub(super) const IOAPIC_PINS: u8 = 24;
 /// A virtual machine on KVM.
 pub struct Vm {
     kvm: Kvm,
-    cpuid: CpuId,
     fd: Arc<VmFd>,
     routes: Arc<Routes>,
 }
@@ -41,17 +40,16 @@ impl fmt::Debug for Vm {
 }
 
 impl Vm {
-    /// Gives the machine that `opening` brings this RAM and a split interrupt controller: local
+    /// Opens `/dev/kvm` and makes a machine with this RAM and a split interrupt controller: local
     /// APICs in KVM, the I/O APIC ours.
     ///
     /// # Errors
     /// See [`KvmError`].
-    pub fn new(opening: Opening, ram: &GuestRam) -> Result<Self, KvmError> {
-        let Blank { kvm, fd, cpuid } = opening.wait()?;
-        let fd = Arc::new(fd);
+    pub fn new(ram: &GuestRam) -> Result<Self, KvmError> {
+        let kvm = open()?;
+        let fd = Arc::new(kvm.create_vm().map_err(KvmError::call("KVM_CREATE_VM"))?);
         let vm = Self {
             kvm,
-            cpuid,
             routes: Arc::new(Routes::new(Arc::clone(&fd))),
             fd,
         };
@@ -93,12 +91,6 @@ impl Vm {
         self.fd
             .enable_cap(&cap)
             .map_err(KvmError::call("KVM_CAP_X2APIC_API"))
-    }
-
-    /// What the processor can do.
-    #[must_use]
-    pub fn supported_cpuid(&self) -> &CpuId {
-        &self.cpuid
     }
 
     /// Makes vCPU `id`.
@@ -148,6 +140,37 @@ impl Vm {
             fd: Arc::clone(&self.fd),
         })
     }
+}
+
+/// Opens `/dev/kvm` and checks what every machine needs.
+pub(super) fn open() -> Result<Kvm, KvmError> {
+    let file = File::options().read(true).write(true).open("/dev/kvm");
+    let file = file.map_err(|error| match error.kind() {
+        io::ErrorKind::PermissionDenied => KvmError::Forbidden(error),
+        _ => KvmError::Missing(error),
+    })?;
+    // SAFETY: the descriptor is open, ours, and given away by `into_raw_fd`.
+    let kvm = unsafe { Kvm::from_raw_fd(file.into_raw_fd()) };
+    if kvm.get_api_version() != 12 {
+        return Err(KvmError::Lacks("API version 12"));
+    }
+    for (cap, name) in [
+        (
+            Cap::SplitIrqchip,
+            "a split interrupt controller (KVM_CAP_SPLIT_IRQCHIP)",
+        ),
+        (Cap::Ioeventfd, "doorbells (KVM_CAP_IOEVENTFD)"),
+        (
+            Cap::SignalMsi,
+            "message-signalled interrupts (KVM_CAP_SIGNAL_MSI)",
+        ),
+        (Cap::ImmediateExit, "KVM_CAP_IMMEDIATE_EXIT"),
+    ] {
+        if !kvm.check_extension(cap) {
+            return Err(KvmError::Lacks(name));
+        }
+    }
+    Ok(kvm)
 }
 
 struct KvmPlatform {

@@ -287,7 +287,7 @@ _pcp__vmm() {
             return 0
             ;;
         pcp__subcmd__vmm__subcmd__run)
-            opts="-q -v -m -c -f -s -h --json --quiet --verbose --color --no-progress --log-file --log-format --variant --bundle --kernel --initrd --cmdline --append --name --memory --uuid --credential --cpus --transport --net --forward --port-offset --mac --mtu --share --disk --console --balloon --vsock --rng --sandbox --process-name --boot-timeout --dry-run --help"
+            opts="-q -v -m -c -f -s -h --json --quiet --verbose --color --no-progress --log-file --log-format --variant --bundle --kernel --initrd --cmdline --append --name --memory --uuid --credential --cpus --transport --net --forward --port-offset --mac --mtu --share --disk --console --balloon --vsock --rng --control --sandbox --process-name --boot-timeout --dry-run --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -411,6 +411,10 @@ _pcp__vmm() {
                     ;;
                 --rng)
                     COMPREPLY=($(compgen -W "true false" -- "${cur}"))
+                    return 0
+                    ;;
+                --control)
+                    COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
                 --sandbox)

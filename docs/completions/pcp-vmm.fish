@@ -71,6 +71,7 @@ complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand run" -l balloon -d 'Have
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand run" -l vsock -d 'Have a socket device (vsock). The Unix socket PATH leads into the guest: write `CONNECT PORT` and an end of line first. The guest reaches the Unix socket PATH_P as port P of context 2' -r
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand run" -l rng -d 'Have an entropy device [default: with a bundle]' -r -f -a "true\t''
 false\t''"
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand run" -l control -d 'Take requests at the Unix socket PATH while the VM runs: `docs/control.md` has them. Forwards are added and removed, and the balloon is resized' -r -F
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand run" -l sandbox -d 'What the process may do on the host: `on` ends it at a system call that its work does not need, `audit` only has the kernel log it, `off` allows all [default: on]' -r
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand run" -l process-name -d 'Call the process `microvm@NAME`, for scripts that look for it' -r
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand run" -l boot-timeout -d 'Give up if the guest has not reached user space after this many seconds; 0: never [default: 900 with a bundle, else 0]' -r

@@ -11,6 +11,7 @@ mod devices;
 mod disks;
 mod end;
 mod kernels;
+mod live;
 mod network;
 mod shares;
 mod sockets;

@@ -133,8 +133,61 @@ fn a_guest_reaches_a_socket_of_the_host() {
     assert!(ended.out.contains("refused"), "{}", ended.out);
 }
 
+/// So many bytes, of another content for each `seed`, that are easily told apart.
+fn bytes(seed: u32, count: u32) -> Vec<u8> {
+    (0..count)
+        .map(|i| (i.wrapping_mul(2_654_435_761).wrapping_add(seed * 977) >> 13) as u8)
+        .collect()
+}
+
+#[test]
+fn eight_connections_at_once_carry_their_data_each_way() {
+    const COUNT: u32 = 2 << 20;
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("vsock");
+    let listener = UnixListener::bind(folder.path().join("vsock_80")).unwrap();
+    // Four lead into the guest, four out of it: whatever comes goes back.
+    let script = format!(
+        "{LOAD}socat VSOCK-LISTEN:1024,fork,backlog=8 EXEC:cat & sleep 1; echo guest: listening
+        for i in 1 2 3 4; do socat VSOCK-CONNECT:2:80 EXEC:cat & done; read line\n"
+    );
+    let argument = format!("cid=3,socket={}", path.display());
+    let mut vm = guest_with_socat(&script, &["--vsock", &argument]);
+    vm.out.wait_for("guest: listening", 60).unwrap();
+    let inward = (0..4).map(|_| {
+        let mut stream = UnixStream::connect(&path).unwrap();
+        stream.write_all(b"CONNECT 1024\n").unwrap();
+        let mut byte = [0];
+        while byte != *b"\n" {
+            stream.read_exact(&mut byte).unwrap();
+        }
+        stream
+    });
+    let outward = (0..4).map(|_| listener.accept().unwrap().0);
+    let streams: Vec<UnixStream> = inward.chain(outward).collect();
+    std::thread::scope(|scope| {
+        for (seed, mut stream) in (0..).zip(streams) {
+            scope.spawn(move || {
+                let data = bytes(seed, COUNT);
+                let mut writer = stream.try_clone().unwrap();
+                let sent = data.clone();
+                let sending = std::thread::spawn(move || {
+                    writer.write_all(&sent).unwrap();
+                    writer.shutdown(Shutdown::Write).unwrap();
+                });
+                let mut back = Vec::new();
+                stream.read_to_end(&mut back).unwrap();
+                sending.join().unwrap();
+                assert!(back == data, "{seed}: {} bytes came back", back.len());
+            });
+        }
+    });
+    vm.type_in("end\n").unwrap();
+    assert_eq!(vm.wait(60).unwrap().code, 0);
+}
+
 /// The memory of the program that is in RAM now, in KiB.
-fn resident(vm: &TestVm) -> u64 {
+pub(super) fn resident(vm: &TestVm) -> u64 {
     let status = fs::read_to_string(format!("/proc/{}/status", vm.pid())).unwrap();
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
     line.and_then(|line| line.split_whitespace().next()?.parse().ok())

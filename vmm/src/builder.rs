@@ -31,6 +31,7 @@ use crate::boot::{BootSpec, EntryState, Images};
 use crate::config::ShareProtocol;
 use crate::config::Uuid;
 use crate::config::{ConsoleSpec, DeviceSpec, Transport, VmSpec};
+use crate::control::ControlSocket;
 use crate::credentials::Handout;
 use crate::error::Error;
 use crate::event::{self, EventSender};
@@ -70,6 +71,7 @@ pub(crate) fn build(
         .open("ttyS0", &spec.serial)
         .map_err(|source| Error::device("serial port", source))?;
     let mut kept = Kept::default();
+    let control = open_control(spec, &mut kept)?;
     let devices = make_devices(spec, &mut consoles, &mut kept)?;
 
     let ram = map_ram(&layout, spec.shares_memory())?;
@@ -106,6 +108,10 @@ pub(crate) fn build(
         .map_err(|source| Error::start("vCPU threads", source))?;
     consoles.start(&io, &events)?;
     sandbox.launch()?;
+    if let Some(control) = control {
+        let started = control.serve(kept.controls.clone(), &Confined(Arc::clone(&sandbox)));
+        started.map_err(|source| Error::start("control socket", source))?;
+    }
     vcpus.release();
     sandbox.close()?;
     Ok(Machine {
@@ -121,6 +127,17 @@ pub(crate) fn build(
         _vm: vm,
         _ram: ram,
     })
+}
+
+/// The control socket, if there is to be one.
+fn open_control(spec: &VmSpec, kept: &mut Kept) -> Result<Option<ControlSocket>, Error> {
+    let Some(path) = &spec.control else {
+        return Ok(None);
+    };
+    let socket =
+        ControlSocket::bind(path).map_err(|source| Error::device("control socket", source))?;
+    kept.sockets.push(socket.place());
+    Ok(Some(socket))
 }
 
 fn open_images(spec: &VmSpec, layout: &Layout) -> Result<Images, Error> {

@@ -229,6 +229,11 @@ pub(crate) struct RunArgs {
     )]
     pub(crate) rng: Option<bool>,
 
+    /// Take requests at the Unix socket PATH while the VM runs: `docs/control.md` has them. Forwards
+    /// are added and removed, and the balloon is resized.
+    #[arg(long, value_name = "PATH", help_heading = "Running")]
+    pub(crate) control: Option<PathBuf>,
+
     /// What the process may do on the host: `on` ends it at a system call that its work does not
     /// need, `audit` only has the kernel log it, `off` allows all [default: on].
     #[arg(long, value_name = "MODE", env = env::SANDBOX, hide_env_values = true, help_heading = "Running")]

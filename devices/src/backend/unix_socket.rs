@@ -34,14 +34,17 @@ impl SocketPlace {
 
 /// A bound Unix socket, non-blocking; removes its name when dropped.
 #[derive(Debug)]
-pub(crate) struct UnixSocket {
+pub struct UnixSocket {
     fd: OwnedFd,
     place: Arc<SocketPlace>,
 }
 
 impl UnixSocket {
     /// Listens at `path`, in place of a socket that nobody listens on any more.
-    pub(crate) fn bind(path: &Path) -> io::Result<Self> {
+    ///
+    /// # Errors
+    /// Somebody listens there, or it cannot be made.
+    pub fn bind(path: &Path) -> io::Result<Self> {
         let fd = stream()?;
         // Whoever connects may be logged in as root: the owner alone. The mode has to be set
         // before the name appears.
@@ -63,12 +66,16 @@ impl UnixSocket {
     }
 
     /// Where it is bound, for who ends the process without dropping it.
-    pub(crate) fn place(&self) -> &Arc<SocketPlace> {
+    #[must_use]
+    pub fn place(&self) -> &Arc<SocketPlace> {
         &self.place
     }
 
     /// The next client, non-blocking.
-    pub(crate) fn accept(&self) -> Result<OwnedFd, Errno> {
+    ///
+    /// # Errors
+    /// There is none (`AGAIN`), or it cannot be had.
+    pub fn accept(&self) -> Result<OwnedFd, Errno> {
         let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
         rustix::net::accept_with(&self.fd, flags)
     }

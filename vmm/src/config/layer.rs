@@ -87,6 +87,8 @@ pub struct Layer {
     pub uuid: Option<Uuid>,
     /// Credentials.
     pub credential: Vec<Credential>,
+    /// Where the control socket is.
+    pub control: Option<PathBuf>,
     /// What is added to the host ports of the bundle.
     pub port_offset: Option<u16>,
     /// Where consoles lead.

@@ -77,6 +77,9 @@ pub struct VmSpec {
     /// Credentials for the guest's service manager.
     #[serde(default)]
     pub credentials: Vec<Credential>,
+    /// Where the control socket is, if there is one.
+    #[serde(default)]
+    pub control: Option<PathBuf>,
 }
 
 impl VmSpec {
@@ -207,6 +210,8 @@ pub enum Field {
     Uuid,
     /// [`VmSpec::credentials`].
     Credential,
+    /// [`VmSpec::control`].
+    Control,
 }
 
 impl Field {
@@ -232,6 +237,7 @@ impl Field {
             Self::Sandbox => "sandbox",
             Self::Uuid => "uuid",
             Self::Credential => "credential",
+            Self::Control => "control",
         }
     }
 }

@@ -115,6 +115,7 @@ impl<'a> Merge<'a> {
             sandbox: self.sandbox(),
             uuid: self.uuid(),
             credentials: self.credentials(),
+            control: self.path(Field::Control, |l| l.control.clone()),
         }
     }
 

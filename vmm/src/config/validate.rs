@@ -62,6 +62,7 @@ impl VmSpec {
         rules.credentials(&self.credentials);
         rules.transport(self);
         rules.consoles(self);
+        rules.control(self.control.as_deref());
         for device in &self.devices {
             match device {
                 DeviceSpec::Net(net) => rules.net(net),
@@ -79,6 +80,9 @@ impl VmSpec {
         }
     }
 }
+
+/// The longest path of a Unix socket (Linux `include/uapi/linux/un.h`, `UNIX_PATH_MAX` less its end).
+const MAX_SOCKET_PATH: usize = 107;
 
 /// The problems so far and what has been claimed.
 #[derive(Default)]
@@ -413,6 +417,17 @@ impl Rules {
                 Field::Balloon,
                 message,
                 "give less, or more memory (`--memory`)",
+            );
+        }
+    }
+
+    fn control(&mut self, socket: Option<&Path>) {
+        let length = socket.map_or(0, |socket| socket.as_os_str().len());
+        if length > MAX_SOCKET_PATH {
+            self.add(
+                Field::Control,
+                format!("the socket's path has {length} bytes"),
+                format!("choose one of at most {MAX_SOCKET_PATH}"),
             );
         }
     }

@@ -18,6 +18,7 @@ mod request;
 mod roles;
 pub mod support;
 mod sys;
+mod tables;
 
 use std::fmt;
 use std::io;
@@ -156,7 +157,7 @@ impl Sandbox {
     /// It cannot be started.
     pub(crate) fn launch(self: &Arc<Self>) -> Result<(), SandboxError> {
         let has_devices = !self.spec.devices.is_empty();
-        if self.is_off() || !has_devices {
+        if self.is_off() || !(has_devices || self.spec.control.is_some()) {
             return Ok(());
         }
         let launcher = Launcher::start(self).map_err(SandboxError::Launch)?;

@@ -82,6 +82,9 @@ impl Rules {
         // The report of a failed run looks there for what the processor lacks.
         this.allow(PROCESSOR.as_ref(), Use::ReadFile);
         this.console(&spec.serial);
+        if let Some(control) = &spec.control {
+            this.socket(control);
+        }
         for device in &spec.devices {
             match device {
                 DeviceSpec::Console(console) => this.console(console),

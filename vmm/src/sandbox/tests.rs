@@ -49,6 +49,7 @@ fn spec(folder: &Path, mode: SandboxMode) -> VmSpec {
         sandbox: mode,
         uuid: None,
         credentials: Vec::new(),
+        control: None,
         transport: Default::default(),
     }
 }

@@ -165,6 +165,7 @@ fn split(args: &RunArgs, matches: &ArgMatches) -> (Layer, Layer) {
         disk: args.disk.clone(),
         balloon: args.balloon,
         vsock: args.vsock.clone(),
+        control: args.control.clone(),
         ..Layer::default()
     };
     let mut layer_of = |id: &str, set: &dyn Fn(&mut Layer)| {

@@ -27,6 +27,7 @@ fn good() -> VmSpec {
         sandbox: SandboxMode::default(),
         uuid: None,
         credentials: Vec::new(),
+        control: None,
     }
 }
 

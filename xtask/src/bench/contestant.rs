@@ -2,13 +2,14 @@
 
 use std::fmt::Write as _;
 use std::io::Read;
+use std::os::fd::AsFd;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
-use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
 /// A program under measurement.
 #[derive(Debug)]
@@ -74,19 +75,32 @@ impl Contestant {
     fn attend(&self, limit: Duration) -> Result<(Run, String)> {
         let begin = Instant::now();
         let mut child = self.spawn()?;
+        // Whatever is done here before the child's first byte competes with it.
+        let deadline = begin + limit;
         let mut out = child.stdout.take().context("no standard output")?;
-        let watched = end_at(child.id(), begin + limit);
-        let mut first = [0];
-        let got = out.read(&mut first).unwrap_or(0);
-        let first_byte = begin.elapsed();
-        let mut rest = Vec::new();
+        let mut first_byte = Duration::ZERO;
+        let mut said = Vec::new();
+        let mut piece = [0; 4096];
         // A reader is needed for the guest to go on; what it reads matters only if the run is bad.
-        let _ = out.read_to_end(&mut rest);
+        while readable(&out, deadline)? {
+            let count = out.read(&mut piece)?;
+            if said.is_empty() {
+                first_byte = begin.elapsed();
+            }
+            said.extend(piece.iter().take(count));
+            if count == 0 {
+                break;
+            }
+        }
+        let id = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
+        let process = pidfd_open(id.context("no process id")?, PidfdFlags::empty())?;
+        if !readable(&process, deadline)? {
+            child.kill()?;
+        }
         let status = child.wait().context("cannot wait for a program")?;
         let end = begin.elapsed();
-        drop(watched);
-        rest.splice(..0, first.into_iter().take(got));
-        let mut said = String::from_utf8_lossy(&rest).into_owned();
+        let got = said.len();
+        let mut said = String::from_utf8_lossy(&said).into_owned();
         let good = status.code().is_some_and(|code| self.codes.contains(&code));
         if !good || got == 0 {
             let mut errors = String::new();
@@ -104,27 +118,16 @@ impl Contestant {
     }
 }
 
-/// Keeps a process from running beyond its time, until it is dropped.
-struct Guard {
-    _alive: std::sync::mpsc::Sender<()>,
+/// Waits until `fd` has something to read, or ended; `false` at the deadline.
+fn readable(fd: impl AsFd, deadline: Instant) -> Result<bool> {
+    let left = deadline.saturating_duration_since(Instant::now());
+    let left = Timespec::try_from(left).context("too long a limit")?;
+    let ready = poll(&mut [PollFd::new(&fd, PollFlags::IN)], Some(&left))?;
+    Ok(ready > 0)
 }
 
-fn end_at(pid: u32, deadline: Instant) -> Guard {
-    let (alive, dropped): (_, Receiver<()>) = channel();
-    thread::spawn(move || {
-        let left = deadline.saturating_duration_since(Instant::now());
-        let pid = i32::try_from(pid)
-            .ok()
-            .and_then(rustix::process::Pid::from_raw);
-        if let (Err(RecvTimeoutError::Timeout), Some(pid)) = (dropped.recv_timeout(left), pid) {
-            // The process may have ended just now.
-            let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
-        }
-    });
-    Guard { _alive: alive }
-}
-
-/// Runs every contestant once to warm up, then `runs` times in turn.
+/// Runs every contestant once to warm up, then `runs` times in turn, there and back: what a
+/// program leaves behind (caches, the kernel's work after its end) meets each of its neighbours.
 pub(super) fn alternate(
     contestants: &[Contestant],
     runs: usize,
@@ -134,9 +137,11 @@ pub(super) fn alternate(
     for contestant in contestants {
         contestant.run(limit)?;
     }
-    for _ in 0..runs {
-        for (index, contestant) in contestants.iter().enumerate() {
-            take(index, contestant.run(limit)?);
+    let there: Vec<_> = contestants.iter().enumerate().collect();
+    let back: Vec<_> = there.iter().rev().copied().collect();
+    for turn in [&there, &back].into_iter().cycle().take(runs) {
+        for (index, contestant) in turn {
+            take(*index, contestant.run(limit)?);
         }
     }
     Ok(())

@@ -35,6 +35,10 @@ pub(crate) struct LabArgs {
     /// Counts instructions as time: one processor, slow, repeatable
     #[arg(long)]
     pub(crate) icount: bool,
+    /// Timers to the nanosecond, for measurements: by default they go off at the next of 250 ticks a second, for want of
+    /// which the lab may come to stand still
+    #[arg(long)]
+    pub(crate) precise_timers: bool,
     /// Uses the lab even where the processor offers virtualization
     #[arg(long)]
     pub(crate) force_lab: bool,

@@ -24,8 +24,9 @@ const DRAIN: Duration = Duration::from_secs(20);
 /// L1's command line: what it need not do to run one command.
 const COMMAND_LINE: &str = "console=ttyS0 panic=-1 quiet mitigations=off nowatchdog \
     cryptomgr.notests init_on_alloc=0 tsc=reliable no_timer_check nokaslr audit=0 apparmor=0 \
-    raid=noautodetect random.trust_cpu=on rcupdate.rcu_expedited=1 8250.nr_uarts=1 \
-    highres=off nohz=off";
+    raid=noautodetect random.trust_cpu=on rcupdate.rcu_expedited=1 8250.nr_uarts=1";
+/// A clock that QEMU cannot make stand still: an interrupt that is lost comes again.
+const PERIODIC_TICK: &str = "highres=off nohz=off";
 
 /// Boots L1, runs the job, and returns its exit status.
 pub(super) fn run(args: &LabArgs, parts: &Parts) -> Result<u8> {
@@ -105,7 +106,11 @@ fn machine(args: &LabArgs, parts: &Parts, job: &Job) -> Result<Command> {
         .arg(&parts.kernel)
         .arg("-initrd")
         .arg(&parts.initrd);
-    qemu.args(["-append", COMMAND_LINE]);
+    qemu.arg("-append").arg(if args.precise_timers {
+        COMMAND_LINE.to_owned()
+    } else {
+        format!("{COMMAND_LINE} {PERIODIC_TICK}")
+    });
     // Files by 9p, where QEMU's own threads write what L1 reads. The pages that a vhost-user server writes change
     // behind TCG's back, and L1 would go on executing what it had translated from their old contents.
     share(&mut qemu, "host", Path::new("/"), ",readonly=on")?;

@@ -9,6 +9,7 @@ pub mod device;
 pub mod files;
 pub mod ground;
 pub mod input;
+pub mod legacy;
 pub mod machine;
 pub mod room;
 pub mod script;

@@ -92,6 +92,59 @@ fn files() -> Vec<u8> {
     script.0
 }
 
+/// A guest that sets the platform's devices up: a pin of the I/O APIC, the serial port's interrupts,
+/// the keyboard, and reads what comes.
+fn platform() -> Vec<u8> {
+    let mut script = Bytes::new();
+    let apic = |script: Bytes, register: u8, value| {
+        let script = script.u8(6).u8(0).u32(register.into());
+        script.u8(6).u8(4).u32(value)
+    };
+    for (pin, vector) in [(4, 0x31), (1, 0x32), (9, 0x8033)] {
+        script = apic(script, 0x11 + 2 * pin, 0);
+        script = apic(script, 0x10 + 2 * pin, vector);
+    }
+    let out = |script: Bytes, place: u8, value| script.u8(0).u8(place).u32(value);
+    // Serial: divisor, FIFO, interrupts, a byte out, bytes in, its interrupt identified.
+    for (port, value) in [
+        (3, 0x83),
+        (0, 1),
+        (1, 0),
+        (3, 3),
+        (2, 0xc7),
+        (4, 0xb),
+        (1, 0xf),
+    ] {
+        script = out(script, 0x40 + port, value);
+    }
+    script = out(script, 0x40, u32::from(b'x')).u8(9).u8(3).raw(b"abc");
+    for port in [2, 5, 0, 0, 6, 2, 7] {
+        script = script.u8(4).u8(0x40 + port);
+    }
+    // Keyboard: configuration byte, scanning, an identification, keys.
+    for (port, value) in [
+        (4, 0x60),
+        (0, 0x41),
+        (0, 0xf4),
+        (0, 0xf2),
+        (4, 0xaa),
+        (4, 0x20),
+    ] {
+        script = out(script, port, value);
+    }
+    script = script.u8(10).u8(0);
+    for port in [4, 0, 4, 0, 0] {
+        script = script.u8(4).u8(port);
+    }
+    script = script.u8(11).u8(0).u8(12).u8(0x33);
+    for port in 0..4 {
+        script = script.u8(4).u8(0xc0 + port);
+        script = out(script, 0xc0 + port, 0x34);
+    }
+    script = out(script, 0x80, 1).u8(4).u8(0x80);
+    script.u8(13).u8(0).u8(8).u8(4).0
+}
+
 pub(super) fn seeds() -> Vec<Seed> {
     let moved = start(0).run(0).access(0x10, 3 << 2 | 2, 0xc100_0000);
     let moved = moved
@@ -127,6 +180,7 @@ pub(super) fn seeds() -> Vec<Seed> {
         seed("mmio", "interrupts", interrupts.0),
         seed("pci_config", "firmware", firmware()),
         seed("fw_cfg", "files", files()),
+        seed("legacy", "platform", platform()),
     ];
     for target in ["pci", "mmio"] {
         seeds.extend(others().map(|(name, bytes)| seed(target, name, bytes)));

@@ -1,6 +1,7 @@
 //! The life of one device under a hostile driver that calls it directly, on this thread.
 
 use devices::virtio::device::VirtioDevice;
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use devices::virtio::device::{Again, Token};
@@ -36,8 +37,10 @@ struct Life<S: Subject> {
     offered: u64,
     tally: Tally,
     failed: bool,
-    /// Requests by the rules that did not come back.
-    outstanding: usize,
+    /// Requests that did not come back: queue, head, and the room for the answer.
+    outstanding: BTreeMap<(u16, u16), u32>,
+    /// Whether the driver kept to the rules since the last reset.
+    lawful: bool,
 }
 
 /// Runs `data` as operations on `subject`'s device.
@@ -54,7 +57,8 @@ pub fn run<S: Subject>(mut subject: S, data: &[u8]) -> Tally {
         driver,
         tally: Tally::default(),
         failed: false,
-        outstanding: 0,
+        outstanding: BTreeMap::new(),
+        lawful: true,
     };
     life.start();
     for _ in 0..OPERATIONS {
@@ -104,7 +108,8 @@ impl<S: Subject> Life<S> {
                 self.driver.device.reset();
                 self.driver.features = self.offered & !input.u64();
                 self.driver.set_up_queues();
-                self.outstanding = 0;
+                self.outstanding.clear();
+                self.lawful = true;
                 self.failed = false;
                 let disabled = input.u8();
                 for (index, queue) in self.driver.queues.iter_mut().enumerate() {
@@ -148,13 +153,13 @@ impl<S: Subject> Life<S> {
         if (readable.is_empty() && writable.is_empty()) || !ring.has_room(&readable, writable) {
             return;
         }
-        self.outstanding += 1;
-        let ring = self.ring(queue);
-        if flags & flag::INDIRECT == 0 {
-            ring.add(&readable, writable);
+        let head = if flags & flag::INDIRECT == 0 {
+            ring.add(&readable, writable)
         } else {
-            ring.add_indirect(&readable, writable);
-        }
+            ring.add_indirect(&readable, writable)
+        };
+        self.outstanding
+            .insert((queue, head), writable.iter().sum());
         if flags & flag::QUIET == 0 {
             self.kick(queue);
         }
@@ -164,6 +169,7 @@ impl<S: Subject> Life<S> {
     fn tamper(&mut self, what: u8, input: &mut Input<'_>) {
         let queue = self.queue(input);
         let size = self.ring(queue).size;
+        self.lawful = false;
         match what {
             op::DESCRIPTOR => {
                 let index = input.u16() % size;
@@ -231,7 +237,7 @@ impl<S: Subject> Life<S> {
     }
 
     fn poll(&mut self) {
-        let patience = if self.outstanding == 0 {
+        let patience = if self.outstanding.is_empty() {
             Duration::ZERO
         } else {
             self.subject.patience()
@@ -290,10 +296,17 @@ impl<S: Subject> Life<S> {
                 let Some(used) = ring.try_pop_used() else {
                     break;
                 };
+                let known = used.as_ref().ok().and_then(|used| {
+                    let room = self.outstanding.remove(&(queue, used.head))?;
+                    (used.len <= room).then_some(room)
+                });
+                assert!(
+                    known.is_some() || !self.lawful || self.subject.may_lose_rings(),
+                    "the answer to nothing, or longer than its room: {used:?}"
+                );
                 // A driver that points buffers at its rings reads what it deserves.
                 let Ok(used) = used else { continue };
                 self.tally.answered += 1;
-                self.outstanding = self.outstanding.saturating_sub(1);
                 self.tally.successful += usize::from(self.subject.is_success(queue, &used.data));
                 self.subject.learn(queue, &used.data);
             }

@@ -54,6 +54,11 @@ pub trait Subject {
         Duration::ZERO
     }
 
+    /// Whether a driver's request can take its own rings away.
+    fn may_lose_rings(&self) -> bool {
+        false
+    }
+
     /// Looks, at the end, whether something happened that must not.
     ///
     /// # Panics

@@ -32,6 +32,10 @@ impl Subject for Ballooning {
         }
     }
 
+    fn may_lose_rings(&self) -> bool {
+        true
+    }
+
     fn is_success(&self, _queue: u16, _answer: &[u8]) -> bool {
         true
     }

@@ -13,6 +13,7 @@ mod end;
 mod kernels;
 mod live;
 mod network;
+mod semantics;
 mod shares;
 mod sockets;
 mod tap;

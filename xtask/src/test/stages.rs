@@ -77,6 +77,17 @@ fn set_up(log: &mut Log) -> Result<Counts> {
     release::set_up()?;
     // The guests of the end-to-end tests speak SSH.
     apt::ensure(&["openssh-client", "iproute2", "curl", "socat"])?;
+    // What they do with files.
+    apt::ensure(&[
+        "fio",
+        "git",
+        "sqlite3",
+        "stress-ng",
+        "attr",
+        "python3",
+        "e2fsprogs",
+    ])?;
+    apt::ensure(&["qemu-system-x86"])?;
     // Debian 12 has a virtiofsd in another package.
     let virtiofsd = match apt::release()?.as_str() {
         "bookworm" => "qemu-system-common",
@@ -187,8 +198,8 @@ fn stock(log: &mut Log) -> Result<Counts> {
             ("PCP_VMM_PASST", passt::ensure()?),
         ],
         batch: 6,
-        limit: 900,
-        quiet: 240,
+        limit: 1200,
+        quiet: 420,
     };
     plan.run(log)
 }

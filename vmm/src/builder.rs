@@ -134,8 +134,8 @@ fn open_control(spec: &VmSpec, kept: &mut Kept) -> Result<Option<ControlSocket>,
     let Some(path) = &spec.control else {
         return Ok(None);
     };
-    let socket =
-        ControlSocket::bind(path).map_err(|source| Error::device("control socket", source))?;
+    let socket = ControlSocket::bind(path)
+        .map_err(|source| Error::device(format!("control socket `{}`", path.display()), source))?;
     kept.sockets.push(socket.place());
     Ok(Some(socket))
 }

@@ -115,6 +115,7 @@ fn find(name: &str) -> Result<guest::variant::Variant, Diagnostic> {
             format!("cannot use variant `{}`", name.escape_debug()),
         )
         .because(&error)
+        .hint("for a guest of your own: `pcp-vmm run --bundle DIR` or `--kernel FILE`")
     })
 }
 

@@ -10,6 +10,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use devices::WithSources;
 use devices::backend::unix_socket::{SocketPlace, UnixSocket};
 use devices::event_loop::Threads;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -213,11 +214,14 @@ fn obey(request: Request, controls: &Controls) -> Answer {
             ..Answer::done()
         },
         Request::AddForward { forward } => change(&forward, controls, |net, forward| {
-            net.add(forward).map_err(|error| words(&error))
+            net.add(forward)
+                .map_err(|error| WithSources(&error).to_string())
         }),
         Request::RemoveForward { forward } => change(&forward, controls, |net, forward| {
             let removed = net.remove(forward.protocol, forward.host);
-            removed.map(drop).map_err(|error| words(&error))
+            removed
+                .map(drop)
+                .map_err(|error| WithSources(&error).to_string())
         }),
         Request::Balloon { size } => {
             let Some(balloon) = &controls.balloon else {
@@ -255,23 +259,12 @@ fn change(
     };
     let done = text
         .parse()
-        .map_err(|error| words(&error))
+        .map_err(|error| WithSources(&error).to_string())
         .and_then(|forward| what(net, forward));
     match done {
         Ok(()) => Answer::done(),
         Err(text) => refusal(&text),
     }
-}
-
-/// An error with its causes.
-fn words(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text = format!("{text}: {error}");
-        cause = error.source();
-    }
-    text
 }
 
 #[cfg(test)]

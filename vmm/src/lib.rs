@@ -37,8 +37,8 @@ use sandbox::Notice;
 use supervisor::Signals;
 
 /// Builds the machine of `spec` and runs it to its end, in the sandbox that `spec` asks for: the
-/// process cannot leave it again. `cpuid` may have been asked before. Takes over the signals SIGINT, SIGTERM, SIGQUIT and SIGHUP.
-/// `notice` is said when the sandbox ends the process.
+/// process cannot leave it again. `cpuid` may have begun before. Takes over the signals SIGINT,
+/// SIGTERM, SIGQUIT and SIGHUP. `notice` is said when the sandbox ends the process.
 ///
 /// # Errors
 /// The machine cannot be built. How a machine ended that did run is in [`Outcome`].

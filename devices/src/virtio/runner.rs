@@ -4,7 +4,6 @@
 //! them back. Reset, pause, snapshot and unplug are all that one `stop`. The transport does not
 //! wait for the start (what goes wrong there shows as `DEVICE_NEEDS_RESET`), only for the stop.
 
-use std::fmt;
 use std::io;
 use std::os::fd::{AsRawFd, RawFd};
 use std::sync::{Arc, OnceLock};
@@ -12,7 +11,6 @@ use std::sync::{Arc, OnceLock};
 use event_manager::SubscriberId;
 use vmm_sys_util::eventfd::{EFD_NONBLOCK, EventFd};
 
-use crate::GuestRam;
 use crate::event_loop::{EventLoop, EventLoopHandle, Subscriber};
 use crate::virtio::core::Health;
 use crate::virtio::device::{
@@ -20,6 +18,7 @@ use crate::virtio::device::{
     VirtioDevice,
 };
 use crate::virtio::queue::VirtQueue;
+use crate::{GuestRam, WithSources};
 
 /// One eventfd for each queue; shared by the loop, the hypervisor and vCPU threads.
 pub(crate) type Doorbells = Arc<[EventFd]>;
@@ -174,28 +173,13 @@ impl Runner {
 
     fn fail(&mut self, error: &DeviceError) {
         self.failed = true;
-        self.around.health.fail(true, &Chain(error));
+        self.around.health.fail(true, &WithSources(error));
     }
 
     /// Off the loop: the device finishes or parks what is in flight.
     fn finish(mut self) -> Parts {
         self.with_io(&mut Nowhere, |device, io| device.quiesce(io));
         self.parts
-    }
-}
-
-/// An error with its sources, on one line.
-struct Chain<'a>(&'a dyn std::error::Error);
-
-impl fmt::Display for Chain<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.0)?;
-        let mut source = self.0.source();
-        while let Some(error) = source {
-            write!(f, ": {error}")?;
-            source = error.source();
-        }
-        Ok(())
     }
 }
 

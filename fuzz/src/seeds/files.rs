@@ -1,5 +1,7 @@
 //! Files that are taken: a manifest, kernels, a disk image.
 
+use vmm::boot::testing::bzimage;
+
 use super::Seed;
 use super::bytes::Bytes;
 
@@ -100,32 +102,6 @@ fn stored_lz4(data: &[u8]) -> Vec<u8> {
         .raw(b"\x02\x21\x4c\x18")
         .u32(block.len() as u32);
     file.raw(&block).u32(data.len() as u32).0
-}
-
-/// A bzImage of boot protocol 2.15 around `payload`.
-fn bzimage(payload: &[u8]) -> Vec<u8> {
-    const SETUP: usize = 2 * 512;
-    const STUB: usize = 0x300;
-    let mut out = vec![0; SETUP + STUB];
-    let code = (STUB + payload.len()).next_multiple_of(16);
-    let mut put = |at: usize, bytes: &[u8]| out[at..at + bytes.len()].copy_from_slice(bytes);
-    put(0x1f1, &[1]);
-    put(0x1f4, &(code as u32 / 16).to_le_bytes());
-    put(0x1fe, &[0x55, 0xaa, 0xeb, 0x6a]);
-    put(0x202, b"HdrS");
-    put(0x206, &0x20f_u16.to_le_bytes());
-    put(0x211, &[1]);
-    put(0x22c, &0x7fff_ffff_u32.to_le_bytes());
-    put(0x230, &(2_u32 << 20).to_le_bytes());
-    put(0x236, &1_u16.to_le_bytes());
-    put(0x238, &2047_u32.to_le_bytes());
-    put(0x248, &(STUB as u32).to_le_bytes());
-    put(0x24c, &(payload.len() as u32).to_le_bytes());
-    put(0x258, &(16 * MIB).to_le_bytes());
-    put(0x260, &(4_u32 << 20).to_le_bytes());
-    out.extend(payload);
-    out.resize(SETUP + code, 0);
-    out
 }
 
 /// A qcow2 image of clusters of 512 bytes: header, two tables, refcounts, one cluster of data

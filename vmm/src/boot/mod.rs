@@ -19,6 +19,8 @@ mod pvh;
 mod regs;
 mod source;
 mod sparse;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
 mod unpack;
 
 use std::path::Path;

@@ -422,12 +422,19 @@ impl Rules {
     }
 
     fn control(&mut self, socket: Option<&Path>) {
-        let length = socket.map_or(0, |socket| socket.as_os_str().len());
-        if length > MAX_SOCKET_PATH {
+        if let Some(socket) = socket {
+            self.socket(Field::Control, socket, MAX_SOCKET_PATH);
+        }
+    }
+
+    /// A socket's name has room for `most` bytes.
+    fn socket(&mut self, field: Field, socket: &Path, most: usize) {
+        let length = socket.as_os_str().len();
+        if length > most {
             self.add(
-                Field::Control,
+                field,
                 format!("the socket's path has {length} bytes"),
-                format!("choose one of at most {MAX_SOCKET_PATH}"),
+                format!("choose one of at most {most}"),
             );
         }
     }
@@ -440,14 +447,7 @@ impl Rules {
                 format!("give {} to {}", VsockSpec::MIN_CID, VsockSpec::MAX_CID),
             );
         }
-        let length = vsock.socket.as_os_str().len();
-        if length > VsockSpec::MAX_PATH {
-            self.add(
-                Field::Vsock,
-                format!("the socket's path has {length} bytes"),
-                format!("choose one of at most {}", VsockSpec::MAX_PATH),
-            );
-        }
+        self.socket(Field::Vsock, &vsock.socket, VsockSpec::MAX_PATH);
     }
 }
 

@@ -47,6 +47,7 @@ impl Vm {
     /// See [`KvmError`].
     pub fn new(ram: &GuestRam) -> Result<Self, KvmError> {
         let kvm = open()?;
+        check(&kvm)?;
         let fd = Arc::new(kvm.create_vm().map_err(KvmError::call("KVM_CREATE_VM"))?);
         let vm = Self {
             kvm,
@@ -142,7 +143,7 @@ impl Vm {
     }
 }
 
-/// Opens `/dev/kvm` and checks what every machine needs.
+/// Opens `/dev/kvm`.
 pub(super) fn open() -> Result<Kvm, KvmError> {
     let file = File::options().read(true).write(true).open("/dev/kvm");
     let file = file.map_err(|error| match error.kind() {
@@ -150,7 +151,11 @@ pub(super) fn open() -> Result<Kvm, KvmError> {
         _ => KvmError::Missing(error),
     })?;
     // SAFETY: the descriptor is open, ours, and given away by `into_raw_fd`.
-    let kvm = unsafe { Kvm::from_raw_fd(file.into_raw_fd()) };
+    Ok(unsafe { Kvm::from_raw_fd(file.into_raw_fd()) })
+}
+
+/// Checks what every machine needs.
+fn check(kvm: &Kvm) -> Result<(), KvmError> {
     if kvm.get_api_version() != 12 {
         return Err(KvmError::Lacks("API version 12"));
     }
@@ -170,7 +175,7 @@ pub(super) fn open() -> Result<Kvm, KvmError> {
             return Err(KvmError::Lacks(name));
         }
     }
-    Ok(kvm)
+    Ok(())
 }
 
 struct KvmPlatform {

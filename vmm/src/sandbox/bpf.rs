@@ -75,14 +75,15 @@ fn ranges(sorted: &[Call], otherwise: u32) -> Vec<(u32, Fate<'_>)> {
         _ => ranges.push((from, fate)),
     };
     for lines in sorted.chunk_by(|a, b| a.number == b.number) {
-        for line in lines.iter().take(1) {
-            let fate = match line.when {
-                [] => Fate::Answer(value(line.answer)),
-                _ => Fate::Lines(lines),
-            };
-            add(line.number, fate);
-            add(line.number + 1, Fate::Answer(otherwise));
-        }
+        let Some(first) = lines.first() else {
+            continue;
+        };
+        let fate = match first.when {
+            [] => Fate::Answer(value(first.answer)),
+            _ => Fate::Lines(lines),
+        };
+        add(first.number, fate);
+        add(first.number + 1, Fate::Answer(otherwise));
     }
     ranges
 }

@@ -4,7 +4,8 @@ use std::path::Path;
 
 use proptest::prelude::*;
 
-use super::samples::{ElfSample, Files, MIB, PVH_NOTE, bzimage, compress, open, spec};
+use super::samples::{ElfSample, Files, MIB, PVH_NOTE, compress, open, spec};
+use crate::boot::testing::bzimage;
 use crate::boot::unpack::Compression;
 use crate::boot::{BootError, BootSpec, FileKind, Images};
 use crate::layout::Layout;

@@ -5,8 +5,9 @@ use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
-use super::samples::{ElfSample, Files, Loaded, bzimage, compress, spec};
+use super::samples::{ElfSample, Files, Loaded, compress, spec};
 use crate::boot::cache::{Cache, Key};
+use crate::boot::testing::bzimage;
 use crate::boot::unpack::Compression;
 use crate::boot::{BootSpec, Images};
 

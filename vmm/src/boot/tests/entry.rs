@@ -6,9 +6,8 @@ use linux_loader::loader::elf::start_info::{
 };
 use vm_memory::{Bytes, GuestAddress};
 
-use super::samples::{
-    ElfSample, Files, LINUX_NOTE, Loaded, MIB, PVH_NOTE, RSDP, bzimage, compress, spec,
-};
+use super::samples::{ElfSample, Files, LINUX_NOTE, Loaded, MIB, PVH_NOTE, RSDP, compress, spec};
+use crate::boot::testing::bzimage;
 use crate::boot::unpack::Compression;
 use crate::boot::{BootSpec, CpuMode};
 use crate::layout::{MemoryMapEntry, MemoryType, boot};

@@ -4,18 +4,34 @@
 use std::mem;
 
 /// What a buffer begins with.
-const FIRST: usize = 4 << 10;
+pub(super) const FIRST: usize = 4 << 10;
 /// A buffer that is full grows by this factor.
 const GROWTH: usize = 4;
 /// What a buffer holds at most.
 pub(super) const MAX: usize = 256 << 10;
 
-/// A ring of bytes.
-#[derive(Debug, Default)]
+/// A ring of bytes. Behind those that wait there may be some that came early, with gaps between.
+#[derive(Debug)]
 pub(super) struct Buffer {
     ring: Vec<u8>,
     head: usize,
     len: usize,
+    /// How far the early ones go beyond those that wait.
+    early: usize,
+    /// What it holds at most for now.
+    most: usize,
+}
+
+impl Default for Buffer {
+    fn default() -> Self {
+        Self {
+            ring: Vec::new(),
+            head: 0,
+            len: 0,
+            early: 0,
+            most: MAX,
+        }
+    }
 }
 
 impl Buffer {
@@ -31,16 +47,53 @@ impl Buffer {
 
     /// How many bytes it takes at most for now.
     pub(super) fn space(&self) -> usize {
-        MAX - self.len
+        self.most.saturating_sub(self.len)
     }
 
-    /// Free bytes in a row, with at least one of them unless the buffer is full. A buffer whose
-    /// bytes were all used grows first.
+    /// Sets what it holds at most for now, [`MAX`] or less.
+    pub(super) fn limit(&mut self, most: usize) {
+        self.most = most.min(MAX);
+    }
+
+    /// Whether some bytes came early.
+    pub(super) fn has_early(&self) -> bool {
+        self.early > 0
+    }
+
+    /// Keeps `data`, which begin `offset` bytes behind those that wait and are within the space.
+    pub(super) fn place(&mut self, offset: usize, data: &[u8]) {
+        let early = offset + data.len();
+        if early > self.space() {
+            return;
+        }
+        if self.ring.len() - self.len < early {
+            self.grow(self.len + early);
+        }
+        let size = self.ring.len();
+        let at = self.head + self.len + offset;
+        let at = if at >= size { at - size } else { at };
+        let (one, two) = data.split_at(data.len().min(size - at));
+        if let Some(to) = self.ring.get_mut(at..at + one.len()) {
+            to.copy_from_slice(one);
+        }
+        if let Some(to) = self.ring.get_mut(..two.len()) {
+            to.copy_from_slice(two);
+        }
+        self.early = self.early.max(early);
+    }
+
+    /// Forgets what came early.
+    pub(super) fn forget_early(&mut self) {
+        self.early = 0;
+    }
+
+    /// Free bytes in a row, with at least one of them if there is space. A buffer whose bytes were
+    /// all used grows first.
     pub(super) fn room(&mut self) -> &mut [u8] {
         if self.len == self.ring.len() {
             self.grow(self.len + 1);
         }
-        if self.len == 0 {
+        if self.len == 0 && self.early == 0 {
             self.head = 0;
         }
         let size = self.ring.len();
@@ -53,9 +106,10 @@ impl Buffer {
         self.ring.get_mut(range).unwrap_or_default()
     }
 
-    /// Counts `n` bytes of [`Buffer::room`] as written.
+    /// Counts `n` bytes of [`Buffer::room`], or of those that came early, as written.
     pub(super) fn filled(&mut self, n: usize) {
         self.len = (self.len + n).min(self.ring.len());
+        self.early = self.early.saturating_sub(n);
     }
 
     /// Appends as much of `data` as fits; how much that is.
@@ -101,8 +155,11 @@ impl Buffer {
 
     /// Gives the memory back, if no byte waits.
     pub(super) fn release(&mut self) {
-        if self.len == 0 {
-            *self = Self::default();
+        if self.len == 0 && self.early == 0 {
+            *self = Self {
+                most: self.most,
+                ..Self::default()
+            };
         }
     }
 
@@ -116,15 +173,16 @@ impl Buffer {
         while size < want || size == self.ring.len() {
             size *= GROWTH;
         }
-        let size = size.min(MAX);
+        let size = size.min(self.most.max(want));
         if size <= self.ring.len() {
             return;
         }
         let old = mem::replace(&mut self.ring, vec![0; size]);
-        let first = self.len.min(old.len() - self.head);
+        let kept = self.len + self.early;
+        let first = kept.min(old.len() - self.head);
         let (one, two) = self.ring.split_at_mut(first);
         one.copy_from_slice(old.get(self.head..self.head + first).unwrap_or_default());
-        let rest = self.len - first;
+        let rest = kept - first;
         if let Some(to) = two.get_mut(..rest) {
             to.copy_from_slice(old.get(..rest).unwrap_or_default());
         }

@@ -80,11 +80,7 @@ impl TcpFlows {
             };
             env.now - flow.used >= limit
         };
-        for (_, flow) in self.flows.iter_mut() {
-            if env.now - flow.used >= KEEP_MEMORY {
-                flow.release();
-            }
-        }
+        self.release(|flow| env.now - flow.used >= KEEP_MEMORY);
         let idle: Vec<u32> = self
             .flows
             .iter()
@@ -93,10 +89,10 @@ impl TcpFlows {
             .collect();
         for id in idle {
             if let Some(flow) = self.flows.get_mut(id) {
-                flow.reset_host();
                 if matches!(flow.phase, Phase::Open | Phase::Connecting) {
                     self.abort(id, env);
                 } else {
+                    flow.reset_host();
                     self.remove(id, env);
                 }
             }

@@ -1,6 +1,7 @@
 //! One TCP flow: a connection with the guest on one side, a host socket on the other.
 
 use std::io;
+use std::ops::Range;
 use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
@@ -112,12 +113,25 @@ impl Flow {
     pub(super) fn receive(&mut self, segment: &Segment<'_>, mss: u16) -> Result<Meaning, Reset> {
         let space = self.to_host.space();
         let meaning = self.peer.receive(segment, &mut self.to_guest, space, mss);
-        if let Meaning::Data(range) = &meaning {
-            let mut data = segment.payload.get(range.clone()).unwrap_or_default();
-            if data.len() >= LARGE && self.to_host.is_empty() && !self.blocked {
-                data = data.get(self.pass(data)?..).unwrap_or_default();
+        let part = |range: &Range<usize>| segment.payload.get(range.clone()).unwrap_or_default();
+        match &meaning {
+            Meaning::Data(range) => {
+                let mut data = part(range);
+                let direct = self.to_host.is_empty() && !self.to_host.has_early() && !self.blocked;
+                if data.len() >= LARGE && direct {
+                    data = data.get(self.pass(data)?..).unwrap_or_default();
+                }
+                self.to_host.write(data);
             }
-            self.to_host.write(data);
+            Meaning::Joined(range, more) => {
+                self.to_host.write(part(range));
+                self.to_host.filled(*more);
+            }
+            Meaning::Early(range, offset) => self.to_host.place(*offset, part(range)),
+            Meaning::Reset | Meaning::Stray => {}
+        }
+        if self.peer.guest_ended() {
+            self.to_host.forget_early();
         }
         Ok(meaning)
     }
@@ -192,7 +206,8 @@ impl Flow {
             };
             self.to_host.consume(sent);
         }
-        self.peer.offer(self.to_host.space());
+        let space = self.to_host.space();
+        self.peer.offer(space, space + self.to_host.len());
         if !self.shut && self.peer.guest_ended() && self.to_host.is_empty() {
             self.shut = true;
             // The other end may be gone altogether; reading tells.
@@ -245,6 +260,13 @@ impl Flow {
     pub(super) fn release(&mut self) {
         self.to_guest.release();
         self.to_host.release();
+    }
+
+    /// Sets what each of its buffers holds at most, beyond what the guest was promised.
+    pub(super) fn limit(&mut self, most: usize) {
+        self.to_guest.limit(most);
+        let promised = self.to_host.len() + self.peer.promised();
+        self.to_host.limit(most.max(promised));
     }
 
     /// The memory for what is under way.

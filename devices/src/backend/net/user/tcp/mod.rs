@@ -3,9 +3,12 @@
 //! The guest's peer is a state machine of ours. What one side sends and the other does not take fills
 //! the flow's buffer and then holds the sender back.
 
+mod ahead;
 mod buffer;
 mod deadlines;
 mod flow;
+mod memory;
+mod open;
 mod peer;
 mod segment;
 #[cfg(test)]
@@ -13,30 +16,25 @@ mod tests;
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::hash::{BuildHasher, RandomState};
-use std::net::{IpAddr, SocketAddr};
-use std::os::fd::OwnedFd;
 use std::time::Instant;
 
 use rustix::io::Errno;
-use rustix::net::{self, SocketFlags, SocketType, sockopt};
+use rustix::net;
 
 use self::flow::{Flow, Phase, Reset};
-use self::peer::{Meaning, Peer, State};
+use self::memory::MEMORY_MAX;
+use self::open::CLIENT_PORTS;
+use self::peer::{Meaning, State};
 pub(super) use self::segment::Link;
 use self::segment::{ACK, FIN, RST, Reply, SYN, Segment};
 use super::addresses::is_name_server;
-use super::forward::family;
 use super::icmp;
 use super::outbox::Body;
 use super::slots::Slots;
-use super::token::{Kind, token};
 use super::udp::unreachable;
 use super::wire::IpPacket;
 use super::{Env, Key, Route};
 use crate::virtio::device::Interest;
-
-/// The gateway's ports that stand for clients of forwarded ports.
-const CLIENT_PORTS: std::ops::RangeInclusive<u16> = 32768..=65535;
 
 /// The TCP flows.
 pub(super) struct TcpFlows {
@@ -51,6 +49,9 @@ pub(super) struct TcpFlows {
     next_port: u16,
     secret: RandomState,
     opened: u64,
+    /// What the flows' buffers have, and what they share.
+    memory: usize,
+    memory_max: usize,
 }
 
 impl std::fmt::Debug for TcpFlows {
@@ -74,17 +75,14 @@ impl TcpFlows {
             next_port: *CLIENT_PORTS.start(),
             secret: RandomState::new(),
             opened: 0,
+            memory: 0,
+            memory_max: MEMORY_MAX,
         }
     }
 
     /// Changes what the guest's card takes.
     pub(super) fn set_link(&mut self, link: Link) {
         self.link = link;
-    }
-
-    /// The memory for what is under way.
-    pub(super) fn memory(&self) -> usize {
-        self.flows.iter().map(|(_, flow)| flow.memory()).sum()
     }
 
     /// The data that follow a frame's headers, unless the guest has them already.
@@ -129,8 +127,14 @@ impl TcpFlows {
         };
         flow.used = env.now;
         let mss = self.link.mss(flow.key.guest.ip());
-        match flow.receive(segment, mss) {
-            Ok(Meaning::Data(_)) => {
+        let Some(meaning) = self.with(id, |flow| flow.receive(segment, mss)) else {
+            return;
+        };
+        let Some(flow) = self.flows.get_mut(id) else {
+            return;
+        };
+        match meaning {
+            Ok(Meaning::Data(_) | Meaning::Joined(..) | Meaning::Early(..)) => {
                 if !std::mem::replace(&mut flow.touched, true) {
                     self.touched.push(id);
                 }
@@ -155,141 +159,6 @@ impl TcpFlows {
             flow.reset_host();
         }
         self.remove(id, env);
-    }
-
-    /// Connects to where the guest wants to; its SYN is answered when that is done.
-    fn open(&mut self, key: Key, packet: &IpPacket<'_>, segment: &Segment<'_>, env: &mut Env<'_>) {
-        let address = match env.route(key.ours) {
-            Route::Host(address) => address,
-            Route::Nowhere(icmp::Unreachable::Port) => return refuse(&key, segment, env),
-            Route::Nowhere(why) => return icmp::unreachable(why, packet.bytes, None, env.out),
-        };
-        let Some(id) = self.flows.vacant() else {
-            return refuse(&key, segment, env);
-        };
-        let (fd, phase) = match connect(address) {
-            Ok((fd, true)) => (fd, Phase::Open),
-            Ok((fd, false)) => (fd, Phase::Connecting),
-            Err(Errno::CONNREFUSED) => return refuse(&key, segment, env),
-            Err(error) => {
-                log::debug!("tcp to {address}: {error}");
-                let why = unreachable(error);
-                return icmp::unreachable(why, packet.bytes, None, env.out);
-            }
-        };
-        let mss = self.link.mss(key.guest.ip());
-        let peer = Peer::accept(segment, self.first_number(&key), mss);
-        let mut flow = Flow::new(key, phase, peer, (fd, token(Kind::Tcp, id)), env.now);
-        let start = packet.bytes.len().min(flow.syn.len());
-        let start = packet.bytes.get(..start).unwrap_or_default();
-        super::wire::put(&mut flow.syn, 0, start);
-        if self.insert(id, flow, env) && phase == Phase::Open {
-            self.enqueue(id);
-        }
-    }
-
-    /// Relays a client of a forward to the guest's port, once the guest is up.
-    pub(super) fn connect_guest(
-        &mut self,
-        client: OwnedFd,
-        (v6, port): (bool, u16),
-        env: &mut Env<'_>,
-    ) {
-        let (ours, guest) = env.guest.way_in(v6);
-        let guest = SocketAddr::new(guest, port);
-        let (Some(id), Some(key)) = (self.flows.vacant(), self.free_key(ours, guest)) else {
-            return;
-        };
-        let _ = sockopt::set_tcp_nodelay(&client, true);
-        let peer = Peer::connect(self.first_number(&key));
-        let token = token(Kind::Tcp, id);
-        let mut flow = Flow::new(key, Phase::Waiting, peer, (client, token), env.now);
-        flow.prefers_v6 = v6;
-        if self.insert(id, flow, env) && env.guest.is_up {
-            self.knock(id, env);
-        }
-    }
-
-    fn free_key(&mut self, ours: IpAddr, guest: SocketAddr) -> Option<Key> {
-        for _ in CLIENT_PORTS {
-            let ours = SocketAddr::new(ours, self.next_port);
-            self.next_port = self
-                .next_port
-                .checked_add(1)
-                .unwrap_or(*CLIENT_PORTS.start());
-            let key = Key { ours, guest };
-            if !self.by_key.contains_key(&key) {
-                return Some(key);
-            }
-        }
-        None
-    }
-
-    fn insert(&mut self, id: u32, mut flow: Flow, env: &mut Env<'_>) -> bool {
-        flow.serial = self.opened;
-        let interest = match flow.phase {
-            Phase::Connecting => Interest::Write,
-            _ => Interest::None,
-        };
-        if let Err(error) = flow.host.watch(Some(interest), env.events) {
-            log::debug!("tcp {}: {error}", flow.key.ours);
-            return false;
-        }
-        self.by_key.insert(flow.key, id);
-        self.flows.insert(flow).is_some()
-    }
-
-    /// The guest came up: connects the clients that wait for it.
-    pub(super) fn guest_is_up(&mut self, env: &mut Env<'_>) {
-        let waiting: Vec<u32> = self
-            .flows
-            .iter()
-            .filter(|(_, flow)| flow.phase == Phase::Waiting)
-            .map(|(id, _)| id)
-            .collect();
-        for id in waiting {
-            self.knock(id, env);
-        }
-    }
-
-    /// Whether clients wait for the guest to come up.
-    pub(super) fn awaits_guest(&self) -> bool {
-        self.flows
-            .iter()
-            .any(|(_, flow)| flow.phase == Phase::Waiting)
-    }
-
-    fn knock(&mut self, id: u32, env: &mut Env<'_>) {
-        let Some(flow) = self.flows.get(id) else {
-            return;
-        };
-        let (ours, guest) = env.guest.way_in(flow.prefers_v6);
-        // It may have another address than was thought when the client came.
-        if guest != flow.key.guest.ip() && !self.redirect(id, ours, guest) {
-            return self.abort(id, env);
-        }
-        if let Some(flow) = self.flows.get_mut(id) {
-            flow.phase = Phase::Open;
-            flow.used = env.now;
-            self.enqueue(id);
-        }
-    }
-
-    /// Lets flow `id` ask for the guest's port at another address.
-    fn redirect(&mut self, id: u32, ours: IpAddr, guest: IpAddr) -> bool {
-        let Some(old) = self.flows.get(id).map(|flow| flow.key) else {
-            return false;
-        };
-        let Some(key) = self.free_key(ours, SocketAddr::new(guest, old.guest.port())) else {
-            return false;
-        };
-        let peer = Peer::connect(self.first_number(&key));
-        self.by_key.remove(&old);
-        self.by_key.insert(key, id);
-        if let Some(flow) = self.flows.get_mut(id) {
-            (flow.key, flow.peer) = (key, peer);
-        }
-        true
     }
 
     /// Flow `id`'s host socket is ready.
@@ -358,10 +227,12 @@ impl TcpFlows {
 
     /// Moves flow `id`'s data and queues it for the guest.
     fn serve(&mut self, id: u32, event: bool, env: &mut Env<'_>) {
+        let Some(relayed) = self.with(id, Flow::relay) else {
+            return;
+        };
         let Some(flow) = self.flows.get_mut(id) else {
             return;
         };
-        let relayed = flow.relay();
         let watched = flow.watch(env.events, event);
         match relayed {
             Ok(()) if watched.is_ok() => self.enqueue(id),
@@ -378,11 +249,17 @@ impl TcpFlows {
         }
     }
 
-    /// Resets the guest's connection; the host socket is gone.
+    /// Resets both ends of flow `id`: the host's when it is removed, the guest's, unless that is over,
+    /// as soon as it takes a packet.
     fn abort(&mut self, id: u32, env: &mut Env<'_>) {
         let Some(flow) = self.flows.get_mut(id) else {
             return;
         };
+        flow.reset_host();
+        if flow.lingering {
+            // The guest may have used the addresses again.
+            return self.remove(id, env);
+        }
         flow.phase = Phase::Aborting;
         let _ = flow.watch(env.events, true);
         self.enqueue(id);
@@ -438,6 +315,7 @@ impl TcpFlows {
         let Some(mut flow) = self.flows.remove(id) else {
             return;
         };
+        self.memory = self.memory.saturating_sub(flow.memory());
         let _ = flow.host.watch(None, env.events);
         if self.by_key.get(&flow.key) == Some(&id) {
             self.by_key.remove(&flow.key);
@@ -468,6 +346,7 @@ impl TcpFlows {
         self.ready.clear();
         self.touched.clear();
         self.deadlines.clear();
+        self.memory = 0;
     }
 }
 
@@ -475,18 +354,5 @@ impl TcpFlows {
 fn refuse(key: &Key, segment: &Segment<'_>, env: &mut Env<'_>) {
     if let Some(reset) = Reply::reset(segment) {
         reset.send(key, env.out);
-    }
-}
-
-/// A socket that connects to `address`, and whether it already did.
-fn connect(address: SocketAddr) -> Result<(OwnedFd, bool), Errno> {
-    let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
-    let fd = net::socket_with(family(address), SocketType::STREAM, flags, None)?;
-    let _ = sockopt::set_tcp_nodelay(&fd, true);
-    let _ = sockopt::set_socket_keepalive(&fd, true);
-    match net::connect(&fd, &address) {
-        Ok(()) => Ok((fd, true)),
-        Err(Errno::INPROGRESS) => Ok((fd, false)),
-        Err(error) => Err(error),
     }
 }

@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 
+use super::ahead::Range;
 use crate::backend::net::user::Key;
 use crate::backend::net::user::checksum::{self, pseudo_header};
 use crate::backend::net::user::datagram::partial_checksum;
@@ -19,8 +20,10 @@ pub(super) const ACK: u8 = 16;
 pub(super) const TCP_LEN: usize = 20;
 /// Where a header has its checksum.
 const CHECKSUM: usize = 16;
-/// The options of our SYN: the largest segment and the window's scale.
-const OPTIONS_LEN: usize = 8;
+/// Where options end at the latest.
+const HEADER_MAX: usize = 60;
+/// How many parts a selective acknowledgement tells of (RFC 2018 §3).
+pub(super) const SACKS_MAX: usize = 4;
 /// RFC 7323 §2.3.
 const SCALE_MAX: u8 = 14;
 
@@ -43,6 +46,8 @@ pub(super) struct Segment<'a> {
     pub(super) mss: Option<u16>,
     /// The scale of the guest's window, in a SYN.
     pub(super) scale: Option<u8>,
+    /// Whether the guest takes selective acknowledgements, in a SYN.
+    pub(super) selective: bool,
     /// What follows the header.
     pub(super) payload: &'a [u8],
 }
@@ -62,6 +67,7 @@ impl<'a> Segment<'a> {
             window: be16(header, 14)?,
             mss: None,
             scale: None,
+            selective: false,
             payload: bytes.get(length..)?,
         };
         if segment.flags & SYN != 0 {
@@ -82,6 +88,7 @@ impl<'a> Segment<'a> {
                     match (kind, option) {
                         (2, &[_, _, a, b]) => self.mss = Some(u16::from_be_bytes([a, b])),
                         (3, &[_, _, scale]) => self.scale = Some(scale.min(SCALE_MAX)),
+                        (4, [_, _]) => self.selective = true,
                         _ => {}
                     }
                     options = rest;
@@ -144,8 +151,68 @@ pub(super) struct Reply {
     pub(super) ack: u32,
     /// The window, as it is written.
     pub(super) window: u16,
-    /// What a SYN offers: the largest segment, the window's scale.
-    pub(super) offer: Option<(u16, Option<u8>)>,
+    /// What a SYN offers.
+    pub(super) offer: Option<Offer>,
+    /// What came early, the latest first: the first and one more than the last number of each part,
+    /// which are the same where there are no more.
+    pub(super) sacks: [Range; SACKS_MAX],
+}
+
+/// What a SYN offers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Offer {
+    /// The largest segment that we take.
+    pub(super) mss: u16,
+    /// The scale of our window.
+    pub(super) scale: Option<u8>,
+    /// Selective acknowledgements.
+    pub(super) selective: bool,
+}
+
+/// Options as they are written.
+struct Options {
+    bytes: [u8; HEADER_MAX - TCP_LEN],
+    len: usize,
+}
+
+impl Options {
+    /// The options of `reply`, in words of four bytes each.
+    fn new(reply: &Reply, has_data: bool) -> Self {
+        let mut options = Self {
+            bytes: [0; HEADER_MAX - TCP_LEN],
+            len: 0,
+        };
+        if let Some(offer) = reply.offer {
+            options.add(&[2, 4]);
+            options.add(&offer.mss.to_be_bytes());
+            if let Some(scale) = offer.scale {
+                options.add(&[1, 3, 3, scale]);
+            }
+            if offer.selective {
+                options.add(&[1, 1, 4, 2]);
+            }
+        } else if !has_data {
+            options.add_sacks(&reply.sacks);
+        }
+        options
+    }
+
+    fn add_sacks(&mut self, sacks: &[Range]) {
+        let count = sacks.iter().take_while(|sack| sack.0 != sack.1).count();
+        if count == 0 {
+            return;
+        }
+        self.add(&[1, 1, 5, (2 + 8 * count) as u8]);
+        for (start, end) in sacks.iter().take(count) {
+            self.add(&start.to_be_bytes());
+            self.add(&end.to_be_bytes());
+        }
+    }
+
+    fn add(&mut self, bytes: &[u8]) {
+        put(&mut self.bytes, self.len, bytes);
+        self.len += bytes.len();
+    }
 }
 
 impl Reply {
@@ -162,6 +229,7 @@ impl Reply {
             ack,
             window: 0,
             offer: None,
+            sacks: [(0, 0); SACKS_MAX],
         })
     }
 
@@ -180,25 +248,19 @@ impl Reply {
         mss: u16,
         out: &mut Outbox,
     ) {
-        let mut header = [0; TCP_LEN + OPTIONS_LEN];
-        let mut length = TCP_LEN;
+        let size = data[0].len() + data[1].len();
+        let options = Options::new(&self, size > 0);
+        let length = TCP_LEN + options.len;
+        let mut header = [0; HEADER_MAX];
         put(&mut header, 0, &key.ours.port().to_be_bytes());
         put(&mut header, 2, &key.guest.port().to_be_bytes());
         put(&mut header, 4, &self.seq.to_be_bytes());
         put(&mut header, 8, &self.ack.to_be_bytes());
         put(&mut header, 14, &self.window.to_be_bytes());
-        if let Some((mss, scale)) = self.offer {
-            put(&mut header, TCP_LEN, &[2, 4]);
-            put(&mut header, TCP_LEN + 2, &mss.to_be_bytes());
-            length += 4;
-            if let Some(scale) = scale {
-                put(&mut header, TCP_LEN + 4, &[1, 3, 3, scale]);
-                length += 4;
-            }
-        }
+        put(&mut header, TCP_LEN, &options.bytes);
         put(&mut header, 12, &[((length / 4) << 4) as u8, self.flags]);
         let (ours, guest) = (key.ours.ip(), key.guest.ip());
-        let (ip, size) = (ip_len(ours), data[0].len() + data[1].len());
+        let ip = ip_len(ours);
         let Ok(total) = u16::try_from(length + size) else {
             return;
         };

@@ -265,3 +265,67 @@ fn idle_flows_hold_no_memory_and_busy_ones_little() {
     guest.until(|guest| (guest.net.flow_memory() == 0).then_some(()));
     assert_eq!(guest.net.flows().0, 50);
 }
+
+#[test]
+fn all_flows_together_hold_no_more_than_their_share_and_still_carry_everything() {
+    const FLOWS: usize = 24;
+    let most = 1 << 20;
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = at_gateway(listener.local_addr().unwrap());
+    let mut guest = Guest::new(OFFLOADS, &[]);
+    guest.net.tcp.limit_memory(most);
+    let mut ends = Vec::new();
+    let mut servers = Vec::new();
+    for stream in 0..FLOWS {
+        let handle = guest.connect(address);
+        guest.await_state(handle, State::Established);
+        let server = listener.accept().unwrap().0;
+        rustix::net::sockopt::set_socket_recv_buffer_size(&server, 128 << 10).unwrap();
+        servers.push(server);
+        ends.push(End {
+            handle,
+            stream,
+            sent: 0,
+            received: 0,
+        });
+    }
+    // Nobody reads on the host.
+    let (mut still, mut peak) = (0, 0);
+    while still < 50 {
+        let mut moved = false;
+        for end in &mut ends {
+            let sent = end.sent;
+            let n = guest.tcp(end.handle).send(|room| {
+                room.copy_from_slice(&chunk(end.stream, sent, room.len()));
+                (room.len(), room.len())
+            });
+            end.sent += n.unwrap();
+            moved |= end.sent > sent;
+        }
+        still = if moved { 0 } else { still + 1 };
+        guest.step(Duration::from_millis(1));
+        peak = peak.max(guest.net.flow_memory());
+    }
+    // A buffer's length for each of the first, then what was promised when there were fewer.
+    let bound = most + (5..=FLOWS).map(|n| most / n).sum::<usize>();
+    assert!(peak > most / 2 && peak <= bound, "{peak} of {bound}");
+    let readers: Vec<_> = servers
+        .into_iter()
+        .zip(&ends)
+        .map(|(mut server, end)| {
+            let (stream, sent) = (end.stream, end.sent);
+            guest.tcp(end.handle).close();
+            thread::spawn(move || {
+                let mut data = Vec::new();
+                server.read_to_end(&mut data).unwrap();
+                assert_eq!(data.len(), sent);
+                check(stream, 0, &data);
+            })
+        })
+        .collect();
+    guest.await_no_flows();
+    for reader in readers {
+        reader.join().unwrap();
+    }
+    assert_eq!(guest.net.flow_memory(), 0);
+}

@@ -161,6 +161,102 @@ fn a_reset_while_the_guest_takes_nothing_is_noticed() {
     guest.await_no_flows();
 }
 
+#[test]
+fn a_reset_by_the_server_after_its_end_resets_the_guest() {
+    let (mut guest, handle, server) = outbound(OFFLOADS);
+    server.shutdown(Shutdown::Write).unwrap();
+    guest.await_state(handle, State::CloseWait);
+    reset(server);
+    guest.await_state(handle, State::Closed);
+    guest.await_no_flows();
+}
+
+/// Reads until it fails; how.
+fn failure(mut server: TcpStream) -> ErrorKind {
+    let mut buffer = vec![0; 1 << 16];
+    for _ in 0..1000 {
+        match server.read(&mut buffer) {
+            Ok(0) => {
+                // The guest's end; what comes after it shows when something is written.
+                if let Err(error) = server.write_all(&[7]) {
+                    return error.kind();
+                }
+                std::thread::sleep(Duration::from_millis(1));
+            }
+            Ok(_) => {}
+            Err(error) => return error.kind(),
+        }
+    }
+    panic!("it is still open");
+}
+
+#[test]
+fn a_reset_by_the_guest_while_the_server_takes_nothing_resets_it() {
+    let (mut guest, handle, server) = outbound(OFFLOADS);
+    let mut stuck = 0;
+    while stuck < 20 {
+        let sent = guest.tcp(handle).send_slice(&[7; 1 << 16]).unwrap();
+        stuck = if sent == 0 { stuck + 1 } else { 0 };
+        guest.step(Duration::from_millis(1));
+    }
+    guest.tcp(handle).abort();
+    // Its number is beyond what is held for the server; the next one that the guest is asked for fits.
+    guest.run_for(Duration::from_millis(20));
+    guest.await_no_flows();
+    assert_eq!(failure(server), ErrorKind::ConnectionReset);
+}
+
+#[test]
+fn a_reset_by_the_guest_after_its_end_resets_the_server() {
+    let (mut guest, handle, mut server) = outbound(OFFLOADS);
+    guest.tcp(handle).close();
+    guest.await_state(handle, State::FinWait2);
+    assert_eq!(server.read(&mut [0]).unwrap(), 0);
+    guest.tcp(handle).abort();
+    guest.await_no_flows();
+    let error = server.write_all(&[7]).unwrap_err();
+    assert!(matches!(
+        error.kind(),
+        ErrorKind::ConnectionReset | ErrorKind::BrokenPipe
+    ));
+}
+
+#[test]
+fn all_data_reach_a_guest_that_closed_its_side_whatever_is_lost() {
+    let size = 3 << 20;
+    for (features, lost) in [(0, 0), (OFFLOADS, 0), (0, 37), (OFFLOADS, 11)] {
+        let (mut guest, handle, mut server) = outbound(features);
+        guest.send_all(handle, b"request");
+        guest.tcp(handle).close();
+        let data: Vec<u8> = (0..size).map(|i: u32| (i >> 7) as u8).collect();
+        let expected = data.clone();
+        let server = std::thread::spawn(move || {
+            let mut request = Vec::new();
+            server.read_to_end(&mut request).unwrap();
+            server.write_all(&data).unwrap();
+            request
+        });
+        let (mut got, mut frames) = (Vec::new(), 0);
+        guest.until(|guest| {
+            if lost > 0 {
+                guest.wire.to_guest.retain(|_| {
+                    frames += 1;
+                    frames % lost != 0
+                });
+            }
+            let read = guest.tcp(handle).recv(|data| {
+                got.extend_from_slice(data);
+                (data.len(), ())
+            });
+            read.is_err().then_some(())
+        });
+        assert_eq!(server.join().unwrap(), b"request");
+        assert_eq!(got.len(), expected.len(), "one of {lost} was lost");
+        assert!(got == expected, "one of {lost} was lost");
+        guest.await_no_flows();
+    }
+}
+
 /// Closes with a reset.
 fn reset(stream: TcpStream) {
     rustix::net::sockopt::set_socket_linger(&stream, Some(Duration::ZERO)).unwrap();

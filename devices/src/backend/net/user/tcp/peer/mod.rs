@@ -1,13 +1,16 @@
 //! The guest's peer in one TCP connection (RFC 9293): a state machine that knows of no socket.
 //!
 //! The link loses nothing by itself: what is lost, the guest's own kernel dropped. So there is no
-//! congestion control, and a segment that comes out of order is dropped and asked for again.
+//! congestion control. What comes early is kept, and the guest is told of it (RFC 2018).
+
+mod output;
 
 use std::ops::Range;
 use std::time::{Duration, Instant};
 
+use super::ahead::{Ahead, before};
 use super::buffer::Buffer;
-use super::segment::{ACK, FIN, PSH, RST, Reply, SYN, Segment};
+use super::segment::{ACK, FIN, RST, Reply, SYN, Segment};
 
 /// How long an acknowledgement is waited for; doubled with each repetition.
 const PATIENCE: Duration = Duration::from_millis(400);
@@ -37,6 +40,10 @@ pub(super) enum State {
 pub(super) enum Meaning {
     /// These bytes of its payload are new and in order.
     Data(Range<usize>),
+    /// So are these, and behind them as many as that which came early.
+    Joined(Range<usize>, usize),
+    /// These bytes of its payload belong that far behind those that came in order.
+    Early(Range<usize>, usize),
     /// The guest reset the connection.
     Reset,
     /// It belongs to no connection that we know of: to be answered with a reset.
@@ -76,6 +83,12 @@ pub(super) struct Peer {
     /// The end of the window that the guest knows.
     edge: u32,
     scaled: bool,
+    /// Whether the guest takes selective acknowledgements.
+    selective: bool,
+    /// What came early.
+    ahead: Ahead,
+    /// Where the guest said that it ends.
+    fin: Option<u32>,
     guest_ended: bool,
     ending: bool,
     end_acked: bool,
@@ -84,14 +97,11 @@ pub(super) struct Peer {
     gaps: u8,
     repeats: u8,
     repeat_first: bool,
+    /// What was sent when a loss was found: until it is acknowledged, each gap is filled at once.
+    recover: Option<u32>,
     probe: bool,
     doublings: u32,
     timer: Option<Instant>,
-}
-
-/// Whether `a` comes before `b`.
-fn before(a: u32, b: u32) -> bool {
-    (a.wrapping_sub(b) as i32) < 0
 }
 
 fn len32(n: usize) -> u32 {
@@ -111,6 +121,9 @@ impl Peer {
             rcv: 0,
             edge: 0,
             scaled: false,
+            selective: false,
+            ahead: Ahead::default(),
+            fin: None,
             guest_ended: false,
             ending: false,
             end_acked: false,
@@ -118,6 +131,7 @@ impl Peer {
             gaps: 0,
             repeats: 0,
             repeat_first: false,
+            recover: None,
             probe: false,
             doublings: 0,
             timer: None,
@@ -141,6 +155,7 @@ impl Peer {
         self.edge = self.rcv;
         self.window = syn.window.into();
         self.scaled = syn.scale.is_some();
+        self.selective = syn.selective;
         self.scale = syn.scale.unwrap_or(0);
         self.mss = syn.mss.unwrap_or(MSS_DEFAULT).max(MSS_MIN).min(mss);
     }
@@ -188,6 +203,8 @@ impl Peer {
         } else {
             self.nxt = self.una;
             self.repeats = 0;
+            self.repeat_first = false;
+            self.recover = None;
         }
     }
 
@@ -299,11 +316,16 @@ impl Peer {
             }
             self.doublings = 0;
             self.repeats = 0;
-            self.repeat_first = false;
             self.timer = None;
+            // Another gap among what was under way (RFC 6582 §3.2).
+            self.recover = self.recover.filter(|&all| before(self.una, all));
+            self.repeat_first = self.recover.is_some();
         } else if self.nxt != self.una && segment.len() == 0 && window == self.window {
             self.repeats = self.repeats.saturating_add(1);
-            self.repeat_first |= self.repeats == REPEATS;
+            if self.repeats == REPEATS && self.recover.is_none() {
+                self.repeat_first = true;
+                self.recover = Some(self.max);
+            }
         }
         if self.window == 0 && window > 0 {
             // What was sent to ask for room was not taken.
@@ -314,157 +336,80 @@ impl Peer {
         self.window = window;
     }
 
-    /// Which bytes of the payload are new, in order and within the window.
+    /// Which bytes of the payload are new and within the window.
     fn accept_payload(&mut self, segment: &Segment<'_>, window: u32) -> Meaning {
         if segment.len() == 0 {
             return NOTHING;
         }
         self.ack_now = true;
-        let known = self.rcv.wrapping_sub(segment.seq);
-        let len = len32(segment.payload.len());
-        if !self.guest_ended && known as i32 <= -1 {
-            // Each is to be acknowledged by itself (RFC 5681 §4.2): so the guest hears of a loss.
-            self.gaps = self.gaps.saturating_add(1).min(REPEATS);
+        if self.guest_ended {
             return NOTHING;
         }
-        if self.guest_ended || known > len {
+        let known = self.rcv.wrapping_sub(segment.seq);
+        let len = len32(segment.payload.len());
+        if known as i32 <= -1 {
+            return self.keep(segment, window);
+        }
+        if known > len {
             return NOTHING;
         }
         let take = (len - known).min(window);
-        self.rcv = self.rcv.wrapping_add(take);
+        let next = self.rcv.wrapping_add(take);
         if segment.flags & FIN != 0 && known + take == len {
+            self.fin = Some(next);
+        }
+        self.rcv = self.ahead.join(next);
+        let joined = self.rcv.wrapping_sub(next) as usize;
+        if self.fin == Some(self.rcv) {
             self.rcv = self.rcv.wrapping_add(1);
             self.guest_ended = true;
+            self.ahead.clear();
         }
-        Meaning::Data(known as usize..(known + take) as usize)
-    }
-
-    /// The host's side takes `space` bytes now: tells the guest if that is much more than it knows.
-    pub(super) fn offer(&mut self, space: usize) {
-        let known = self.edge.wrapping_sub(self.rcv);
-        let more = len32(space).saturating_sub(known);
-        if self.state == State::Open && !self.guest_ended && more as usize > super::buffer::MAX / 2
-        {
-            self.ack_now = true;
+        let range = known as usize..(known + take) as usize;
+        if joined > 0 {
+            Meaning::Joined(range, joined)
+        } else {
+            Meaning::Data(range)
         }
     }
 
-    fn reply(&mut self, flags: u8, space: usize) -> Reply {
-        let seq = self.nxt;
-        let mut reply = Reply {
-            flags,
-            seq,
-            ack: self.rcv,
-            window: 0,
-            offer: None,
-        };
-        let scale = if self.scaled && flags & SYN == 0 {
-            SCALE
+    /// Takes a segment behind a gap, as far as it is within the window and there is room for it.
+    fn keep(&mut self, segment: &Segment<'_>, window: u32) -> Meaning {
+        // Each is to be acknowledged by itself (RFC 5681 §4.2): so the guest hears of a loss.
+        self.gaps = self.gaps.saturating_add(1).min(REPEATS);
+        let offset = segment.seq.wrapping_sub(self.rcv);
+        let len = len32(segment.payload.len());
+        if offset > window {
+            return NOTHING;
+        }
+        let take = len.min(window - offset);
+        let end = segment.seq.wrapping_add(take);
+        if segment.flags & FIN != 0 && take == len {
+            self.fin = Some(end);
+        }
+        if !self.ahead.insert(segment.seq, end) {
+            return NOTHING;
+        }
+        Meaning::Early(0..take as usize, offset as usize)
+    }
+
+    /// How much more the guest may send by what it knows.
+    pub(super) fn promised(&self) -> usize {
+        if before(self.rcv, self.edge) {
+            self.edge.wrapping_sub(self.rcv) as usize
         } else {
             0
-        };
-        reply.window = u16::try_from(space >> scale).unwrap_or(u16::MAX);
-        self.edge = self.rcv.wrapping_add(u32::from(reply.window) << scale);
-        self.gaps = self.gaps.saturating_sub(1);
-        self.ack_now = self.gaps > 0;
-        reply
+        }
     }
 
-    /// The reset that ends the connection.
-    pub(super) fn reset(&mut self) -> Reply {
-        let flags = if self.state == State::SynSent {
-            RST
-        } else {
-            RST | ACK
-        };
-        let mut reply = self.reply(flags, 0);
-        if self.window == 0 && self.state == State::Open {
-            // What was sent to ask for room was not taken.
-            reply.seq = self.una;
-        }
-        reply
-    }
-
-    /// The next segment to be sent, if there is one, with at most `most` bytes of data. `space` is
-    /// what the host's side takes, `mss` the link's largest segment.
-    pub(super) fn next(
-        &mut self,
-        out: &Buffer,
-        space: usize,
-        most: usize,
-        mss: u16,
-        now: Instant,
-    ) -> Option<Send> {
-        let sent = self.nxt.wrapping_sub(self.una);
-        if self.state != State::Open {
-            if sent != 0 {
-                return None;
-            }
-            let asking = self.state == State::SynSent;
-            let mut reply = self.reply(if asking { SYN } else { SYN | ACK }, space);
-            if asking {
-                reply.ack = 0;
-            }
-            reply.offer = Some((mss, (asking || self.scaled).then_some(SCALE)));
-            self.count(1, now);
-            return Some(Send {
-                reply,
-                offset: 0,
-                len: 0,
-            });
-        }
-        if self.repeat_first {
-            self.repeat_first = false;
-            let nxt = std::mem::replace(&mut self.nxt, self.una);
-            let len = out.len().min(most).min(self.window as usize);
-            let reply = self.reply(ACK, space);
-            self.nxt = nxt;
-            if len > 0 {
-                return Some(Send {
-                    reply,
-                    offset: 0,
-                    len,
-                });
-            }
-        }
-        let offset = (sent as usize).min(out.len());
-        let waiting = out.len() - offset;
-        let room = self.window.saturating_sub(sent) as usize;
-        let mut len = waiting.min(room).min(most);
-        // Wait for room for a whole segment, while something is under way (RFC 9293 §3.8.6.2.1).
-        if len < waiting && len < usize::from(self.mss) && sent > 0 {
-            len = 0;
-        }
-        if len == 0 && waiting > 0 && sent == 0 {
-            if self.probe {
-                len = 1;
-            } else if self.timer.is_none() {
-                self.timer = Some(now + PATIENCE * (1 << self.doublings));
-            }
-        }
-        self.probe = false;
-        let last = len == waiting;
-        let end = last && self.ending && !self.end_acked && sent as usize == offset;
-        if len == 0 && !end && !self.ack_now {
-            if sent > 0 && self.timer.is_none() {
-                self.timer = Some(now + PATIENCE * (1 << self.doublings));
-            }
-            return None;
-        }
-        let push = if last && len > 0 { PSH } else { 0 };
-        let reply = self.reply(ACK | push | if end { FIN } else { 0 }, space);
-        self.count(len32(len) + u32::from(end), now);
-        Some(Send { reply, offset, len })
-    }
-
-    /// Counts `n` sequence numbers as sent.
-    fn count(&mut self, n: u32, now: Instant) {
-        self.nxt = self.nxt.wrapping_add(n);
-        if before(self.max, self.nxt) {
-            self.max = self.nxt;
-        }
-        if n > 0 && self.timer.is_none() {
-            self.timer = Some(now + PATIENCE * (1 << self.doublings));
+    /// The host's side takes `space` of at most `most` bytes now: tells the guest if that is much
+    /// more than it knows.
+    pub(super) fn offer(&mut self, space: usize, most: usize) {
+        let known = self.edge.wrapping_sub(self.rcv);
+        let more = len32(space).saturating_sub(known);
+        let much = more as usize > most / 2;
+        if self.state == State::Open && !self.guest_ended && much {
+            self.ack_now = true;
         }
     }
 }

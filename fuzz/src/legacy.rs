@@ -33,12 +33,12 @@ pub fn run(data: &[u8]) {
     let mut input = Input(data);
     let platform = FakePlatform::default();
     let message = |_| platform.allocate_msi().expect("a message");
-    let ioapic = Arc::new(Mutex::new(IoApic::new(message)));
+    let ioapic = Arc::new(Mutex::new(IoApic::new(8, message)));
     let line = |pin| -> Box<dyn InterruptLine> { Box::new(IoApicLine::new(ioapic.clone(), pin)) };
     let (console, _pump) = Console::open("ttyS0", &ConsoleSpec::None).expect("a console");
     let serial = Serial::new(line(4), console.clone());
     let keyboard = I8042::new(line(1));
-    let acpi = Arc::new(Mutex::new(AcpiPm::new(line(9))));
+    let acpi = Arc::new(Mutex::new(AcpiPm::new(line(5))));
     let panic: BusSlot = Arc::new(Mutex::new(Pvpanic::default()));
     let (mut pio, mut mmio) = (Bus::new(), Bus::new());
     let slots: [BusSlot; 4] = [keyboard.clone(), serial.clone(), panic, acpi.clone()];

@@ -80,7 +80,11 @@ pub(crate) fn build(
     let sandbox = Arc::new(Sandbox::new(spec));
     let threads = Arc::new(Confined(Arc::clone(&sandbox)));
     let io = EventLoop::on("io", threads).map_err(|source| Error::start("event loop", source))?;
-    let platform = Platform::new(&vm, serial);
+    let wired = match spec.transport {
+        Transport::Pci => 0,
+        Transport::Mmio | Transport::MmioCmdline => devices.len(),
+    };
+    let platform = Platform::new(&vm, serial, wired);
     let context = VirtioContext {
         mem: ram.clone(),
         platform: vm.platform(),

@@ -104,8 +104,10 @@ pub mod pio {
 
 /// Global system interrupts: inputs of the I/O APIC.
 pub mod gsi {
-    /// The number of inputs.
-    pub const COUNT: u32 = 24;
+    use devices::legacy::ioapic;
+
+    /// The most inputs.
+    pub const COUNT: u32 = ioapic::MAX_PINS as u32;
     /// The keyboard controller.
     pub const I8042: u32 = 1;
     /// The first serial port.
@@ -116,6 +118,15 @@ pub mod gsi {
     pub const VIRTIO_MMIO: u32 = 6;
     /// How many GSIs are left for virtio-mmio transports.
     pub const VIRTIO_MMIO_COUNT: u32 = COUNT - VIRTIO_MMIO;
+
+    /// The number of inputs of a machine with this many virtio-mmio transports.
+    #[must_use]
+    pub fn in_use(virtio_mmio: usize) -> u8 {
+        let wired = u8::try_from(virtio_mmio).unwrap_or(u8::MAX);
+        (VIRTIO_MMIO as u8)
+            .saturating_add(wired)
+            .min(ioapic::MAX_PINS)
+    }
 }
 
 /// Where the structures lie that a kernel finds when it starts: all in the first MiB, below the

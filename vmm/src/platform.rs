@@ -35,10 +35,11 @@ impl fmt::Debug for Platform {
 }
 
 impl Platform {
-    /// Makes the platform devices; the serial port leads to `console`.
+    /// Makes the platform devices, with `wired` virtio transports beside them; the serial port leads to `console`.
     #[must_use]
-    pub(crate) fn new(vm: &Vm, console: ConsoleHandle) -> Self {
-        let ioapic = Arc::new(Mutex::new(IoApic::new(|pin| Box::new(vm.pin(pin)))));
+    pub(crate) fn new(vm: &Vm, console: ConsoleHandle, wired: usize) -> Self {
+        let ioapic = IoApic::new(gsi::in_use(wired), |pin| Box::new(vm.pin(pin)));
+        let ioapic = Arc::new(Mutex::new(ioapic));
         let line = |gsi: u32| -> Box<dyn InterruptLine> {
             Box::new(IoApicLine::new(Arc::clone(&ioapic), gsi as u8))
         };

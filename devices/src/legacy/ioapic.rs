@@ -15,8 +15,8 @@ use crate::lock;
 use crate::persist::{Payload, PersistError};
 use crate::platform::{InterruptLine, Msi};
 
-/// Number of pins.
-pub const PINS: usize = 24;
+/// The most pins: those of the 82093AA.
+pub const MAX_PINS: u8 = 24;
 
 /// Register select, and the window to the selected register (82093AA §3.1).
 const IOREGSEL: u64 = 0x00;
@@ -27,7 +27,7 @@ const ID: u8 = 0x00;
 const VERSION: u8 = 0x01;
 const ARBITRATION: u8 = 0x02;
 const REDIRECTION: u8 = 0x10;
-const REDIRECTION_END: u8 = REDIRECTION + 2 * PINS as u8;
+const REDIRECTION_END: u8 = REDIRECTION + 2 * MAX_PINS;
 
 /// Redirection entry bits (82093AA §3.2.4).
 const DELIVERY_STATUS: u64 = 1 << 12;
@@ -99,9 +99,12 @@ impl fmt::Debug for IoApic {
 }
 
 impl IoApic {
-    /// An I/O APIC whose pin `n` sends what `message(n)` is configured to.
-    pub fn new(message: impl Fn(u8) -> Box<dyn Msi>) -> Self {
-        let pins = (0..PINS as u8)
+    /// An I/O APIC of `pins` pins ([`MAX_PINS`] at most), whose pin `n` sends what `message(n)` is configured to.
+    ///
+    /// Drivers look at every pin's entry several times, at their start and at the machine's end, and each look is an
+    /// exit: a machine has no more pins than it uses.
+    pub fn new(pins: u8, message: impl Fn(u8) -> Box<dyn Msi>) -> Self {
+        let pins = (0..pins.min(MAX_PINS))
             .map(|n| Pin {
                 entry: MASKED,
                 asserted: false,
@@ -146,12 +149,12 @@ impl IoApic {
     fn register(&self) -> u32 {
         match self.select {
             ID | ARBITRATION => u32::from(self.id) << 24,
-            VERSION => ((PINS as u32 - 1) << 16) | 0x11,
+            VERSION => ((self.pins.len() as u32).saturating_sub(1) << 16) | 0x11,
             n @ REDIRECTION..REDIRECTION_END => {
                 let entry = self
                     .pins
                     .get(usize::from((n - REDIRECTION) / 2))
-                    .map_or(0, |p| p.entry);
+                    .map_or(u64::MAX, |p| p.entry);
                 if n % 2 == 0 {
                     entry as u32
                 } else {
@@ -330,7 +333,7 @@ mod tests {
         let of = move |n| -> Box<dyn Msi> {
             Box::new(Fake(Arc::clone(if n == 4 { &pin_4 } else { &spare })))
         };
-        (IoApic::new(of), wire)
+        (IoApic::new(6, of), wire)
     }
 
     fn set(ioapic: &mut IoApic, register: u8, value: u32) {
@@ -346,9 +349,16 @@ mod tests {
     }
 
     #[test]
-    fn the_version_register_tells_24_pins() {
+    fn the_version_register_tells_the_last_pin() {
         let (mut ioapic, _) = ioapic();
-        assert_eq!(get(&mut ioapic, VERSION), 0x0017_0011);
+        assert_eq!(get(&mut ioapic, VERSION), 0x0005_0011);
+    }
+
+    #[test]
+    fn pins_beyond_the_last_read_as_ones() {
+        let (mut ioapic, _) = ioapic();
+        assert_eq!(get(&mut ioapic, REDIRECTION + 11), 0);
+        assert_eq!(get(&mut ioapic, REDIRECTION + 12), u32::MAX);
     }
 
     #[test]

@@ -22,7 +22,7 @@ use super::msi::{PinMsi, Routes, SignalMsi};
 use super::vcpu::Vcpu;
 
 /// Pins of the I/O APIC, whose GSIs KVM scans for level-triggered routes.
-pub(super) const IOAPIC_PINS: u8 = 24;
+pub(super) const IOAPIC_PINS: u8 = devices::legacy::ioapic::MAX_PINS;
 
 /// A virtual machine on KVM.
 pub struct Vm {

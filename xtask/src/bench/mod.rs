@@ -164,6 +164,10 @@ fn in_lab(name: &str, options: &Options) -> Result<ExitCode> {
             "2"
         },
     ]);
+    // All of it is written to between two runs.
+    if name == "boot" {
+        call.args(["--mem", "2048"]);
+    }
     if options.icount {
         call.arg("--icount");
     }

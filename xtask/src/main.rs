@@ -24,6 +24,7 @@ mod test;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use rustix::process::Signal;
 
 #[derive(Parser, Debug)]
 #[command(name = "cargo xtask", about = "Development tasks of pcp-vmm", version)]
@@ -50,7 +51,17 @@ enum Task {
     Kernels,
 }
 
+/// Has this program end with the cargo, or the xtask, that started it: cargo that is ended by a signal does not hand it
+/// on, and a lab would stay behind.
+fn end_with_parent() {
+    if std::env::var_os("CARGO").is_some() {
+        // Where this is refused, all that is lost is the tidy end.
+        let _ = rustix::process::set_parent_process_death_signal(Some(Signal::TERM));
+    }
+}
+
 fn main() -> ExitCode {
+    end_with_parent();
     let result = match Args::parse().task {
         Task::Demo(args) => demo::main(&args),
         Task::Check => check::main(),

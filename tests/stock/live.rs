@@ -24,6 +24,16 @@ listens() {
 }
 "#;
 
+/// Tells of the card's link whenever it changes, until there is a line to read.
+const CARRIER: &str = r#"
+before=
+while ! read -t 0.2 line; do
+    now=$(cat /sys/class/net/eth0/carrier)
+    [ "$now" = "$before" ] || echo "guest: carrier $now"
+    before=$now
+done
+"#;
+
 /// Asks at a control socket; the answer.
 fn ask(socket: &Path, request: &str) -> String {
     let mut stream = UnixStream::connect(socket).unwrap();
@@ -42,11 +52,11 @@ fn end(mut vm: TestVm) -> String {
 }
 
 #[test]
-fn a_forward_comes_and_goes_while_the_guest_runs() {
+fn a_forward_and_the_link_come_and_go_while_the_guest_runs() {
     let folder = tempfile::tempdir().unwrap();
     let control = folder.path().join("control");
     let script =
-        format!("{UP}nc -ll -p 5008 -e echo hi & listens 5008; echo guest: serves; read line\n");
+        format!("{UP}nc -ll -p 5008 -e echo hi & listens 5008; echo guest: serves\n{CARRIER}");
     let place = control.display().to_string();
     let more = ["--net", "user", "--cpus", "1", "--control", &place];
     let vm = guest(&script, &more);
@@ -76,6 +86,14 @@ fn a_forward_comes_and_goes_while_the_guest_runs() {
     }
     let none = ask(&control, r#"{"request":"forwards"}"#);
     assert_eq!(none, "{\"ok\":true,\"forwards\":[]}\n");
+    let mut seen = vm.out.wait_for("guest: carrier 1", 60).unwrap();
+    for (state, carrier) in [("down", 0), ("up", 1), ("down", 0)] {
+        let request = format!(r#"{{"request":"link","state":"{state}"}}"#);
+        let told = format!("{{\"ok\":true,\"link\":\"{state}\"}}\n");
+        assert_eq!(ask(&control, &request), told);
+        let carrier = format!("guest: carrier {carrier}");
+        seen = vm.out.wait_for_after(seen, &carrier, 60).unwrap();
+    }
     end(vm);
     assert!(!control.exists());
 }

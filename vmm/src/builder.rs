@@ -233,6 +233,7 @@ fn make_device(
         DeviceSpec::Net(net) => {
             let net = Net::new(net)?;
             kept.controls.forwards.extend(net.forwards());
+            kept.controls.links.push(net.link());
             Box::new(net)
         }
         DeviceSpec::Fs(share) => match share.protocol {

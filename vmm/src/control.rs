@@ -41,6 +41,8 @@ enum Request {
     RemoveForward { forward: String },
     /// The balloon's size, or to ask the guest for another one.
     Balloon { size: Option<MemorySize> },
+    /// The state of the cards' links, or to change it.
+    Link { state: Option<LinkState> },
 }
 
 /// What is answered.
@@ -53,6 +55,16 @@ struct Answer {
     forwards: Option<Vec<String>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     balloon: Option<BalloonSize>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    link: Option<LinkState>,
+}
+
+/// What the guest is told of its network cards' links.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+enum LinkState {
+    Up,
+    Down,
 }
 
 /// Bytes.
@@ -223,6 +235,7 @@ fn obey(request: Request, controls: &Controls) -> Answer {
                 .map(drop)
                 .map_err(|error| WithSources(&error).to_string())
         }),
+        Request::Link { state } => link(state, controls),
         Request::Balloon { size } => {
             let Some(balloon) = &controls.balloon else {
                 return refusal("the machine has no balloon");
@@ -238,6 +251,25 @@ fn obey(request: Request, controls: &Controls) -> Answer {
                 ..Answer::done()
             }
         }
+    }
+}
+
+/// Takes the links of all cards down or up again, if asked to. They are up if one is.
+fn link(state: Option<LinkState>, controls: &Controls) -> Answer {
+    if controls.links.is_empty() {
+        return refusal("the machine has no network card");
+    }
+    if let Some(state) = state {
+        let links = controls.links.iter();
+        links.for_each(|link| link.set(state == LinkState::Up));
+    }
+    let up = controls
+        .links
+        .iter()
+        .any(devices::virtio::net::LinkHandle::is_up);
+    Answer {
+        link: Some(if up { LinkState::Up } else { LinkState::Down }),
+        ..Answer::done()
     }
 }
 

@@ -12,6 +12,7 @@ use devices::backend::unix_socket::SocketPlace;
 use devices::event_loop::EventLoop;
 use devices::lock;
 use devices::virtio::balloon::BalloonHandle;
+use devices::virtio::net::LinkHandle;
 
 use crate::event::EventReceiver;
 use crate::generation::Generation;
@@ -35,6 +36,8 @@ pub struct Controls {
     pub balloon: Option<BalloonHandle>,
     /// The host ports that lead into the machine, for each card with a user-mode network.
     pub forwards: Vec<ForwardControl>,
+    /// The links of the network cards.
+    pub links: Vec<LinkHandle>,
     /// The machine's generation id.
     pub generation: Option<Generation>,
 }

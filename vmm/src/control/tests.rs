@@ -6,29 +6,33 @@ use devices::backend::net::user::UserNet;
 use devices::backend::net::{Forward, UserSpec};
 use devices::event_loop::Unconfined;
 use devices::virtio::balloon::{Balloon, BalloonSpec};
+use devices::virtio::net::Net;
 
 use super::*;
 
 struct Served {
     folder: tempfile::TempDir,
-    _net: UserNet,
+    _card: Net,
     _balloon: Balloon,
 }
 
 fn serve() -> Served {
     let folder = tempfile::tempdir().unwrap();
     let net = UserNet::new([2, 0, 0, 0, 0, 1], None, &UserSpec::default()).unwrap();
+    let forwards = vec![net.control()];
+    let card = Net::with_backend([2, 0, 0, 0, 0, 1], Box::new(net));
     let balloon = Balloon::new(&BalloonSpec { size: 0 }).unwrap();
     let controls = Controls {
         balloon: Some(balloon.handle()),
-        forwards: vec![net.control()],
+        forwards,
+        links: vec![card.link()],
         generation: None,
     };
     let socket = ControlSocket::bind(&folder.path().join("control")).unwrap();
     socket.serve(controls, &Unconfined).unwrap();
     Served {
         folder,
-        _net: net,
+        _card: card,
         _balloon: balloon,
     }
 }
@@ -87,6 +91,24 @@ fn the_balloon_tells_and_takes_its_size() {
 }
 
 #[test]
+fn the_link_goes_down_and_up() {
+    let served = serve();
+    let mut client = served.client();
+    for (request, state) in [
+        (r#"{"request":"link"}"#, "up"),
+        (r#"{"request":"link","state":"down"}"#, "down"),
+        (r#"{"request":"link"}"#, "down"),
+        (r#"{"request":"link","state":"up"}"#, "up"),
+    ] {
+        let answer = ask(&mut client, request);
+        assert_eq!(
+            (&answer["ok"], &answer["link"]),
+            (&true.into(), &state.into())
+        );
+    }
+}
+
+#[test]
 fn what_is_no_request_is_told_and_the_next_is_answered() {
     let served = serve();
     let mut client = served.client();
@@ -98,6 +120,7 @@ fn what_is_no_request_is_told_and_the_next_is_answered() {
         r#"{"request":"forwards","more":1}"#,
         r#"{"request":"add-forward","forward":"22"}"#,
         r#"{"request":"balloon","size":"huge"}"#,
+        r#"{"request":"link","state":"sideways"}"#,
         "\u{ff}\0",
     ] {
         let answer = ask(&mut client, line);

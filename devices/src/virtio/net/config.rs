@@ -57,6 +57,11 @@ impl NetConfig {
         self.set(LINK_UP, up)
     }
 
+    /// Whether the link is up.
+    pub(super) fn link(&self) -> bool {
+        self.status.load(Ordering::Acquire) & LINK_UP != 0
+    }
+
     /// Asks the driver to announce itself, or no longer.
     pub(super) fn set_announce(&self, on: bool) {
         self.set(ANNOUNCE, on);

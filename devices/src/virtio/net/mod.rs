@@ -7,6 +7,7 @@
 mod config;
 mod control;
 mod filter;
+mod link;
 mod pair;
 mod rx;
 mod state;
@@ -23,6 +24,8 @@ use self::control::{
     Command, F_CTRL_MAC_ADDR, F_CTRL_RX, F_CTRL_RX_EXTRA, F_CTRL_VQ, F_GUEST_ANNOUNCE, F_MQ,
 };
 use self::filter::Filter;
+use self::link::Link;
+pub use self::link::LinkHandle;
 use self::pair::Pair;
 use self::rx::RxQueue;
 use self::state::NetStateV1;
@@ -68,6 +71,9 @@ pub struct Net {
     /// The offloads that the driver chose since, if it did.
     offloads: Option<u64>,
     forwards: Option<ForwardControl>,
+    link: Arc<Link>,
+    /// What the back end last said of its link.
+    carrier: bool,
 }
 
 impl Net {
@@ -118,9 +124,12 @@ impl Net {
             .map(|(number, backend)| Pair::new(number, backend, RxQueue::new(QUEUE_SIZE)))
             .collect();
         let count = u16::try_from(pairs.len()).unwrap_or(u16::MAX);
+        let config = Arc::new(NetConfig::new(mac, count, mtu));
         Self {
             pairs,
-            config: Arc::new(NetConfig::new(mac, count, mtu)),
+            link: Arc::new(Link::new(Arc::clone(&config))),
+            carrier: true,
+            config,
             mac,
             runs_on,
             features: 0,
@@ -135,6 +144,12 @@ impl Net {
     #[must_use]
     pub fn forwards(&self) -> Option<ForwardControl> {
         self.forwards.clone()
+    }
+
+    /// The way to the state of the link.
+    #[must_use]
+    pub fn link(&self) -> LinkHandle {
+        LinkHandle(Arc::clone(&self.link))
     }
 
     /// The control queue's index (VIRTIO 1.3 §5.1.2): it follows the pairs that the driver knows of.
@@ -165,12 +180,12 @@ impl Net {
         Ok(())
     }
 
-    /// Tells the driver of a change of the link.
-    fn look_at_link(&self, io: &ActiveIo<'_>) {
+    /// Tells the driver of a change of the back end's link.
+    fn look_at_link(&mut self) {
         let up = self.pairs.first().is_none_or(|p| p.backend.link_is_up());
-        if self.config.set_link(up) && self.features & F_STATUS != 0 {
-            log::info!("network link is {}", if up { "up" } else { "down" });
-            io.interrupt.config();
+        if up != self.carrier {
+            self.carrier = up;
+            self.link.set_carrier(up);
         }
     }
 
@@ -288,7 +303,11 @@ impl VirtioDevice for Net {
         } else if self.config.announces() {
             io.interrupt.config();
         }
-        self.look_at_link(io);
+        // What the link is now, the driver reads before it is told of changes.
+        let reads = self.features & F_STATUS != 0;
+        self.link
+            .set_driver(reads.then(|| Arc::clone(io.interrupt)));
+        self.look_at_link();
         self.start_pairs(io)
     }
 
@@ -319,11 +338,12 @@ impl VirtioDevice for Net {
         if pair.runs() {
             pair.receive(io, &self.filter, self.config.mac())?;
         }
-        self.look_at_link(io);
+        self.look_at_link();
         Ok(())
     }
 
     fn quiesce(&mut self, io: &mut ActiveIo<'_>) {
+        self.link.set_driver(None);
         for pair in &mut self.pairs {
             pair.stop(io);
         }

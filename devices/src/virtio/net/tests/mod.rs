@@ -247,6 +247,46 @@ fn a_stopped_card_watches_nothing_and_its_state_goes_to_one_like_it_only() {
     ));
 }
 
+/// What the driver reads of the link (VIRTIO 1.3 §5.1.4).
+fn link_status(driver: &Driver<Net>) -> u8 {
+    let mut status = [0];
+    driver.device.config().read(6, &mut status);
+    status[0]
+}
+
+#[test]
+fn a_link_that_is_taken_down_from_outside_is_down_whatever_the_back_end_says() {
+    let fake = Fake::default();
+    let mut driver = Driver::new(Net::with_backend(MAC, Box::new(fake.clone())));
+    let link = driver.device.link();
+    assert_eq!((link_status(&driver), link.is_up()), (1, true));
+    let before = driver.interrupt.config_count();
+    link.set(false);
+    link.set(false);
+    assert_eq!((link_status(&driver), link.is_up()), (0, false));
+    assert_eq!(driver.interrupt.config_count(), before + 1);
+    // The back end's link goes and comes: it stays down.
+    for down in [true, false] {
+        lock(&fake.0).down = down;
+        driver.event(Token(0)).unwrap();
+        assert_eq!(link_status(&driver), 0);
+    }
+    assert_eq!(driver.interrupt.config_count(), before + 1);
+    lock(&fake.0).down = true;
+    driver.event(Token(0)).unwrap();
+    link.set(true);
+    assert_eq!((link_status(&driver), link.is_up()), (0, false));
+    lock(&fake.0).down = false;
+    driver.event(Token(0)).unwrap();
+    assert_eq!((link_status(&driver), link.is_up()), (1, true));
+    assert_eq!(driver.interrupt.config_count(), before + 2);
+    // A driver that is gone hears nothing.
+    driver.quiesce();
+    link.set(false);
+    assert_eq!(link_status(&driver), 0);
+    assert_eq!(driver.interrupt.config_count(), before + 2);
+}
+
 /// A user-mode network without forwards, behind the card.
 fn user_net() -> Driver<Net> {
     let spec = NetSpec {

@@ -18,7 +18,7 @@ fn bytes<T: TransportDriver>(driver: &T) -> Vec<u8> {
     all
 }
 
-/// VIRTIO 1.3 §2.5.3, §4.2.2.2: fields are little-endian and read in their own width or less.
+/// VIRTIO 1.3 §2.5, §4.1.3.1, §4.2.2.2: fields are little-endian and read in their own width or less.
 pub(super) fn the_configuration_reads_the_same_in_every_width<T: TransportDriver>(
     subject: &Subject,
 ) {
@@ -51,7 +51,7 @@ pub(super) fn garbage_in_the_configuration_harms_nobody<T: TransportDriver>(subj
     works_after_reset(&mut driver, subject);
 }
 
-/// VIRTIO 1.3 §2.5.1: another generation tells of a change, and the same of none.
+/// VIRTIO 1.3 §2.5, §4.1.4.3.1, §4.2.2.1: another generation tells of a change, and the same of none.
 pub(super) fn the_generation_stands_still_with_the_configuration<T: TransportDriver>(
     subject: &Subject,
 ) {

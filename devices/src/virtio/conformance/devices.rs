@@ -7,6 +7,7 @@ use crate::backend::block::{BlkSpec, Disk};
 use crate::backend::console::{Console, ConsoleSpec};
 use crate::backend::fs::FsSpec;
 use crate::backend::net::{NetBackendSpec, NetSpec, UserSpec};
+use crate::virtio::balloon::{Balloon, BalloonSpec};
 use crate::virtio::blk::VirtioBlk;
 use crate::virtio::console::VirtioConsole;
 use crate::virtio::device::VirtioDevice;
@@ -76,7 +77,17 @@ fn subject(queue: u16, readable: &[&[u8]], writable: &[u32], right: fn(&[u8]) ->
 
 /// All of them.
 pub(super) fn all() -> Vec<Subject> {
-    vec![echo(), rng(), console(), blk(), net(), fs(), p9(), vsock()]
+    vec![
+        echo(),
+        rng(),
+        console(),
+        blk(),
+        net(),
+        fs(),
+        p9(),
+        vsock(),
+        balloon(),
+    ]
 }
 
 pub(super) fn echo() -> Subject {
@@ -187,5 +198,14 @@ pub(super) fn vsock() -> Subject {
         make: Box::new(make),
         _kept: Some(Box::new(folder)),
         ..subject(1, &[&[0; 44]], &[], <[u8]>::is_empty)
+    }
+}
+
+pub(super) fn balloon() -> Subject {
+    // The first page of all is taken back, which changes nothing.
+    Subject {
+        make: Box::new(|| Box::new(Balloon::new(&BalloonSpec::default()).unwrap())),
+        eager: vec![0, 1],
+        ..subject(1, &[&[0; 4]], &[], <[u8]>::is_empty)
     }
 }

@@ -111,7 +111,7 @@ macro_rules! suite {
     };
 }
 
-suite!(echo, rng, console, blk, net, fs, p9, vsock);
+suite!(echo, rng, console, blk, net, fs, p9, vsock, balloon);
 
 /// The suite's drivers find what they are given.
 #[test]

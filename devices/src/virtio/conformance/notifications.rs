@@ -26,7 +26,7 @@ pub(super) fn absent_queues_can_be_notified_in_every_state<T: TransportDriver>(s
     works_after_reset(&mut driver, subject);
 }
 
-/// VIRTIO 1.3 §2.7.7.1: VIRTQ_AVAIL_F_NO_INTERRUPT, where the event index was not negotiated.
+/// VIRTIO 1.3 §2.7.7.2: VIRTQ_AVAIL_F_NO_INTERRUPT, where the event index was not negotiated.
 pub(super) fn a_driver_that_wants_no_interrupts_gets_none<T: TransportDriver>(subject: &Subject) {
     let mut driver = T::with_device(subject.device());
     driver.run();

@@ -62,7 +62,7 @@ pub(super) fn every_status_write_is_a_legal_step_or_breaks_the_device<T: Transpo
     works_after_reset(&mut driver, subject);
 }
 
-/// VIRTIO 1.3 §2.2.1, §3.1.1: the device refuses FEATURES_OK for what it did not offer.
+/// VIRTIO 1.3 §2.2.1, §2.2.2: the device refuses FEATURES_OK for what it did not offer.
 pub(super) fn features_that_were_not_offered_are_refused<T: TransportDriver>(subject: &Subject) {
     let mut driver = T::with_device(subject.device());
     let offered = driver.offered();
@@ -84,7 +84,7 @@ pub(super) fn features_that_were_not_offered_are_refused<T: TransportDriver>(sub
     works_after_reset(&mut driver, subject);
 }
 
-/// VIRTIO 1.3 §6.1: a device may refuse a driver that does not accept VIRTIO_F_VERSION_1; ours do.
+/// VIRTIO 1.3 §6.2: a device may refuse a driver that does not accept VIRTIO_F_VERSION_1; ours do.
 pub(super) fn a_driver_of_the_legacy_interface_is_refused<T: TransportDriver>(subject: &Subject) {
     let mut driver = T::with_device(subject.device());
     let offered = driver.offered();

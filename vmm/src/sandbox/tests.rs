@@ -93,6 +93,10 @@ fn commit(act: &str, folder: &Path, parent: u64) -> io::Result<()> {
         "send a datagram" => UdpSocket::bind("127.0.0.1:0").map(drop),
         "connect to a socket" => UnixStream::connect(folder.join("socket")).map(drop),
         "bind a socket" => UnixDatagram::bind(folder.join("rw/socket")).map(drop),
+        "open a netlink socket" => raw(libc::SYS_socket, libc::AF_NETLINK as u64, 3, 0),
+        "open a packet socket" => raw(libc::SYS_socket, libc::AF_PACKET as u64, 3, 0),
+        "open a vsock socket" => raw(libc::SYS_socket, libc::AF_VSOCK as u64, 1, 0),
+        "open a raw socket" => raw(libc::SYS_socket, libc::AF_INET as u64, 3, 1),
         "exec" => raw(libc::SYS_execve, 0, 0, 0),
         "execveat" => raw(libc::SYS_execveat, 0, 0, 0),
         "fork" => raw(libc::SYS_fork, 0, 0, 0),
@@ -312,6 +316,49 @@ fn no_device_runs_a_program_or_touches_another_process() {
         }
     }
     assert_eq!(comes_to("on", "blk0", "signal a thread"), Ok(libc::EPERM));
+}
+
+#[test]
+fn no_role_at_all_runs_a_program_or_touches_another_process() {
+    for thread in [
+        "vcpu0", "9p0", "blk0", "net0", "peer0", "balloon0", "control", "launch",
+    ] {
+        for (what, call) in [
+            ("exec", "execve"),
+            ("execveat", "execveat"),
+            ("fork", "fork"),
+            ("clone a process", "clone"),
+            ("ptrace", "ptrace"),
+            ("write to a process", "process_vm_writev"),
+            ("signal a process", "kill"),
+            ("mount", "mount"),
+        ] {
+            assert_eq!(
+                comes_to("on", thread, what),
+                Err(call.into()),
+                "{thread} {what}"
+            );
+        }
+        let signal = comes_to("on", thread, "signal a thread");
+        assert_eq!(signal, Ok(libc::EPERM), "{thread}");
+    }
+}
+
+#[test]
+fn sockets_of_other_families_are_for_nobody() {
+    for what in [
+        "open a netlink socket",
+        "open a packet socket",
+        "open a vsock socket",
+    ] {
+        for thread in ["io", "net0", "peer0", "vcpu0", "control"] {
+            let opened = comes_to("on", thread, what);
+            assert_eq!(opened, Err("socket".into()), "{thread} {what}");
+        }
+    }
+    // The family is the network's own; the privilege is gone.
+    let raw = comes_to("on", "io", "open a raw socket");
+    assert_eq!(raw, Ok(libc::EPERM));
 }
 
 #[test]

@@ -47,25 +47,45 @@ impl<'m> Buffers<'m> {
     }
 
     fn split_off(&mut self, at: usize) -> Buffers<'m> {
-        let mut tail = Slices::new();
-        let mut skip = at.min(self.left);
-        let mut keep = Slices::new();
-        for slice in self.remaining() {
-            if skip >= slice.len() {
-                skip -= slice.len();
-                keep.push(*slice);
-            } else if let Ok((head, rest)) = slice.split_at(skip) {
-                if skip > 0 {
-                    keep.push(head);
-                }
-                tail.push(rest);
-                skip = 0;
-            }
+        let at = at.min(self.left);
+        let mut skip = at;
+        let heads = self.remaining().iter().take_while(|slice| {
+            let whole = skip >= slice.len();
+            skip -= if whole { slice.len() } else { 0 };
+            whole
+        });
+        let cut = self.first + heads.count();
+        // What is cut in two belongs to both.
+        let parts = self.slices.get(cut).filter(|_| skip > 0);
+        let parts = parts.and_then(|slice| slice.split_at(skip).ok());
+        let (done, left) = (self.done, self.left - at);
+        if cut - self.first < self.slices.len() - cut {
+            // The longer part keeps the storage.
+            let mut head: Slices<'m> = self
+                .remaining()
+                .iter()
+                .take(cut - self.first)
+                .copied()
+                .collect();
+            head.extend(parts.map(|(head, _)| head));
+            let mut tail = std::mem::replace(self, Buffers::new(head));
+            self.done = done;
+            tail.advance(at);
+            tail.done = 0;
+            return tail;
         }
-        let done = self.done;
-        *self = Buffers::new(keep);
-        self.done = done;
-        Buffers::new(tail)
+        let mut tail: Slices<'m> = self.slices.drain(cut..).collect();
+        if let (Some((head, rest)), Some(first)) = (parts, tail.first_mut()) {
+            *first = rest;
+            self.slices.push(head);
+        }
+        self.left = at;
+        Buffers {
+            slices: tail,
+            first: 0,
+            left,
+            done: 0,
+        }
     }
 }
 

@@ -57,7 +57,8 @@ pub enum QueueError {
 /// can make us hold.
 const INDIRECT_MAX: u32 = 1024;
 
-pub(super) type Slices<'m> = SmallVec<[VolatileSlice<'m>; 8]>;
+/// Without an allocation: the answer to a read of 64 KiB into scattered pages.
+pub(super) type Slices<'m> = SmallVec<[VolatileSlice<'m>; 18]>;
 
 /// The driver's wish not to be told of used buffers (VIRTIO 1.3 §2.7.6), where `RING_EVENT_IDX` was
 /// not negotiated.
@@ -316,6 +317,7 @@ impl VirtQueue {
             readable: Slices::new(),
             writable: Slices::new(),
             bytes: 0,
+            stretch: GuestAddress(0),
         };
         let mut index = head;
         let mut left = walk.size;
@@ -356,6 +358,8 @@ struct Walk<'m> {
     readable: Slices<'m>,
     writable: Slices<'m>,
     bytes: u32,
+    /// Where the last slice begins.
+    stretch: GuestAddress,
 }
 
 impl Walk<'_> {
@@ -397,6 +401,23 @@ impl Walk<'_> {
         if len == 0 {
             return Ok(());
         }
+        let slices = if descriptor.is_write_only() {
+            &mut self.writable
+        } else {
+            &mut self.readable
+        };
+        // A guest's pages often lie side by side: then they are one buffer.
+        if let Some(last) = slices.last_mut() {
+            let whole = last.len() + len as usize;
+            let joins = self.stretch.checked_add(last.len() as u64) == Some(address);
+            if let Some(joined) = joins
+                .then(|| self.mem.get_slice(self.stretch, whole).ok())
+                .flatten()
+            {
+                *last = joined;
+                return Ok(());
+            }
+        }
         let slice = self
             .mem
             .get_slice(address, len as usize)
@@ -404,11 +425,7 @@ impl Walk<'_> {
                 address: address.raw_value(),
                 len,
             })?;
-        let slices = if descriptor.is_write_only() {
-            &mut self.writable
-        } else {
-            &mut self.readable
-        };
+        self.stretch = address;
         slices.push(slice);
         Ok(())
     }

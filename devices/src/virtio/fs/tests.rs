@@ -9,5 +9,6 @@ mod mutation;
 mod reading;
 mod session;
 pub(in crate::virtio) mod side;
+mod speed;
 mod unprivileged;
 mod walk;

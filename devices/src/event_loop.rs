@@ -95,6 +95,7 @@ fn watch(fd: RawFd, token: Token, interest: Interest) -> io::Result<Events> {
         Interest::Read => EventSet::IN,
         Interest::Write => EventSet::OUT,
         Interest::ReadWrite => EventSet::IN | EventSet::OUT,
+        Interest::Ring => EventSet::IN | EventSet::EDGE_TRIGGERED,
     };
     Ok(Events::with_data_raw(fd, token.0, set))
 }

@@ -73,7 +73,7 @@ impl ConfigSpace for ConstConfig {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Token(pub u32);
 
-/// What a device waits for on a descriptor (level-triggered).
+/// What a device waits for on a descriptor (level-triggered, but for [`Interest::Ring`]).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Interest {
     /// Registered, waiting for nothing but errors and hang-ups.
@@ -84,6 +84,8 @@ pub enum Interest {
     Write,
     /// Readable or writable.
     ReadWrite,
+    /// Each write to an eventfd, whose counter nobody reads.
+    Ring,
 }
 
 /// The event loop as an active device sees it.

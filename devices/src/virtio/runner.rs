@@ -106,7 +106,7 @@ impl Runner {
 
     fn try_start(&mut self, events: &mut dyn Registry) -> Result<(), DeviceError> {
         for (token, doorbell) in (0..).zip(self.doorbells.iter()) {
-            let watched = events.add(doorbell.as_raw_fd(), Token(token), Interest::Read);
+            let watched = events.add(doorbell.as_raw_fd(), Token(token), Interest::Ring);
             watched.map_err(|source| DeviceError::Backend {
                 context: "watch a doorbell".to_owned(),
                 source,
@@ -150,13 +150,10 @@ impl Runner {
             }
             return;
         }
-        let done = match self.doorbell(token, fd) {
-            None => self.with_io(events, |device, io| device.process_event(io, token)),
-            Some(doorbell) => {
-                // An empty eventfd is a spurious call; the queue says what there is to do.
-                doorbell.read().unwrap_or_default();
-                self.process_queue(events, u16::try_from(token.0).unwrap_or(u16::MAX))
-            }
+        let done = if self.is_doorbell(token, fd) {
+            self.process_queue(events, u16::try_from(token.0).unwrap_or(u16::MAX))
+        } else {
+            self.with_io(events, |device, io| device.process_event(io, token))
         };
         match done {
             Ok(()) => self.ring_again(),
@@ -164,11 +161,11 @@ impl Runner {
         }
     }
 
-    /// The doorbell that `fd` is: its token is the queue's index. A device's own descriptors may
+    /// Whether `fd` is a doorbell: its token is the queue's index. A device's own descriptors may
     /// have the same tokens.
-    fn doorbell(&self, token: Token, fd: RawFd) -> Option<&EventFd> {
-        let doorbell = self.doorbells.get(token.0 as usize)?;
-        (doorbell.as_raw_fd() == fd).then_some(doorbell)
+    fn is_doorbell(&self, token: Token, fd: RawFd) -> bool {
+        let doorbell = self.doorbells.get(token.0 as usize);
+        doorbell.is_some_and(|doorbell| doorbell.as_raw_fd() == fd)
     }
 
     fn fail(&mut self, error: &DeviceError) {

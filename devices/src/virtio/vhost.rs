@@ -144,7 +144,7 @@ impl Lent {
         }
         if let Some(doorbell) = io.doorbells.get(usize::from(self.queue)) {
             let token = Token(self.queue.into());
-            let watched = io.events.add(doorbell.as_raw_fd(), token, Interest::Read);
+            let watched = io.events.add(doorbell.as_raw_fd(), token, Interest::Ring);
             if watched.is_err() {
                 // The device leaves its loop.
                 log::debug!("doorbell {} is not watched again", self.queue);

@@ -117,6 +117,7 @@ fn event_set(interest: Interest) -> EventSet {
         Interest::Read => EventSet::IN,
         Interest::Write => EventSet::OUT,
         Interest::ReadWrite => EventSet::IN | EventSet::OUT,
+        Interest::Ring => EventSet::IN | EventSet::EDGE_TRIGGERED,
     }
 }
 

@@ -41,6 +41,8 @@ pub struct Ring {
     heap_start: u64,
     end: u64,
     free: Vec<u16>,
+    /// Buffers of chains that came back, by address and length.
+    spare: Vec<(u64, u32)>,
     chains: BTreeMap<u16, Chain>,
     avail_idx: u16,
     last_used: u16,
@@ -72,6 +74,7 @@ impl Ring {
             heap_start: heap,
             end,
             free: Vec::new(),
+            spare: Vec::new(),
             chains: BTreeMap::new(),
             avail_idx: 0,
             last_used: 0,
@@ -87,6 +90,7 @@ impl Ring {
         self.heap = self.heap_start;
         self.free = (0..self.size).rev().collect();
         self.chains.clear();
+        self.spare.clear();
         self.avail_idx = 0;
         self.last_used = 0;
     }
@@ -110,6 +114,7 @@ impl Ring {
     pub fn alloc(&mut self, len: u64) -> u64 {
         if self.chains.is_empty() {
             self.heap = self.heap_start;
+            self.spare.clear();
         }
         self.take(len)
     }
@@ -211,7 +216,11 @@ impl Ring {
         }
         let mut rooms = Vec::new();
         for &len in writable {
-            let address = self.take(u64::from(len));
+            let spare = self.spare.iter().position(|&(_, room)| room == len);
+            let address = match spare {
+                Some(spare) => self.spare.swap_remove(spare).0,
+                None => self.take(u64::from(len)),
+            };
             all.push((address, len, DESC_F_WRITE));
             rooms.push((address, len));
         }
@@ -262,6 +271,7 @@ impl Ring {
             data.extend(self.read(address, n));
         }
         self.free.extend(&chain.descriptors);
+        self.spare.extend(&chain.writable);
         Some(Ok(Used { head, len, data }))
     }
 }

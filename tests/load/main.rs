@@ -9,6 +9,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{Read, Write};
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::Path;
+use std::process::Command;
 use std::time::Instant;
 use std::{env, hint};
 
@@ -29,6 +30,11 @@ fn main() -> Result<()> {
         ["random-direct", name, path, count] => random(name, path, count.parse()?, true),
         ["write", name, path, mib] => timed(name, || write(path, mib.parse()?)),
         ["walk", name, path] => timed(name, || walk(Path::new(path)).map(|_| ())),
+        ["stat", name, path, folder, count] => {
+            let (folder, count) = (folder.parse()?, count.parse()?);
+            timed(name, || stat(Path::new(path), folder, count))
+        }
+        ["run", name, program, ref words @ ..] => timed(name, || run(program, words)),
         ["make", name, path, folders, files] => timed(name, || {
             make(Path::new(path), folders.parse()?, files.parse()?)
         }),
@@ -129,17 +135,40 @@ fn write(path: &str, mib: usize) -> Result<()> {
     Ok(())
 }
 
-/// Lists a tree and asks for each entry's metadata.
+/// Lists a tree, as `find` does.
 fn walk(path: &Path) -> Result<u64> {
     let mut entries = 0;
     for entry in fs::read_dir(path)? {
         let entry = entry?;
         entries += 1;
-        if entry.metadata()?.is_dir() {
+        if entry.file_type()?.is_dir() {
             entries += walk(&entry.path())?;
         }
     }
     Ok(entries)
+}
+
+/// Asks for the attributes of `count` files, `each` in a folder, by their paths.
+fn stat(path: &Path, each: u32, count: u32) -> Result<()> {
+    for index in 0..count {
+        let (folder, file) = (index / each, index % each);
+        let file = path.join(format!("folder{folder}/file{file}"));
+        ensure!(fs::symlink_metadata(file)?.len() == 1, "a wrong file");
+    }
+    Ok(())
+}
+
+/// Runs another program, which has nothing to say.
+fn run(program: &str, words: &[&str]) -> Result<()> {
+    let done = Command::new(program).args(words).output()?;
+    let said = String::from_utf8_lossy(&done.stdout);
+    ensure!(
+        done.status.success() && said.is_empty(),
+        "{}: {said}{}",
+        done.status,
+        String::from_utf8_lossy(&done.stderr)
+    );
+    Ok(())
 }
 
 fn make(path: &Path, folders: u32, files: u32) -> Result<()> {

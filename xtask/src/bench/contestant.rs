@@ -138,22 +138,27 @@ pub(super) fn alternate(
     for contestant in contestants {
         contestant.run(limit)?;
     }
-    let lab = env::var_os("PCP_VMM_LAB").is_some();
     let there: Vec<_> = contestants.iter().enumerate().collect();
     let back: Vec<_> = there.iter().rev().copied().collect();
     for turn in [&there, &back].into_iter().cycle().take(runs) {
         for (index, contestant) in turn {
-            if lab {
-                renew_memory()?;
-            }
+            refresh()?;
             take(*index, contestant.run(limit)?);
         }
     }
     Ok(())
 }
 
+/// Before a run in the lab: what the last one left there is not the next one's.
+pub(super) fn refresh() -> Result<()> {
+    if env::var_os("PCP_VMM_LAB").is_some() {
+        renew_memory()?;
+    }
+    Ok(())
+}
+
 /// What other programs of the lab may need meanwhile, in KiB.
-const SPARED: usize = 256 << 10;
+const SPARED: usize = 512 << 10;
 
 /// Writes to all free memory. The lab's emulator keeps translations of the code of guests that ended, and whoever writes
 /// to their memory first, up to 50 ms for 2 MiB, would pay for forgetting them.

@@ -5,6 +5,7 @@
 
 mod boot;
 mod contestant;
+mod devices;
 mod init;
 mod loads;
 mod mem;
@@ -47,6 +48,8 @@ enum What {
     Console(Options),
     /// TCP between a guest and the host; in the lab
     Net(Options),
+    /// What a frame and a cached read cost, without KVM: the devices' tests of speed
+    Devices(Options),
     /// The program's own memory beyond its guest's; on /dev/kvm itself
     Mem(Options),
 }
@@ -71,6 +74,12 @@ struct Options {
     /// The base guest with an EROFS disk as its root (for `ready`) [default: built first]
     #[arg(long, value_name = "DIR")]
     bundle: Option<PathBuf>,
+    /// Measures only the contestants whose names contain this (`fs`, `blk`, `console` and `net`)
+    #[arg(long, value_name = "TEXT")]
+    only: Option<String>,
+    /// Files of the tree that `fs` lists and asks for
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    files: Option<u32>,
     /// The program of the load (for `fs`, `blk` and `console`) [default: built first]
     #[arg(long, value_name = "FILE", hide = true)]
     load: Option<PathBuf>,
@@ -79,6 +88,11 @@ struct Options {
 impl Options {
     fn runs(&self, default: u16) -> usize {
         usize::from(self.runs.unwrap_or(default))
+    }
+
+    /// Whether the contestant `name` is wanted.
+    fn wants(&self, name: &str) -> bool {
+        self.only.as_ref().is_none_or(|text| name.contains(&**text))
     }
 
     fn qemu(&self) -> Result<PathBuf> {
@@ -104,6 +118,7 @@ impl Options {
 pub(crate) fn main(args: &BenchArgs) -> Result<ExitCode> {
     match &args.what {
         What::Start(options) => start::run(options)?,
+        What::Devices(options) => devices::run(options)?,
         What::Mem(options) => mem::run(options)?,
         What::Boot(options) => {
             if options.icount || !lab::has_hardware_kvm() {
@@ -117,7 +132,10 @@ pub(crate) fn main(args: &BenchArgs) -> Result<ExitCode> {
             }
             ready::run(options)?;
         }
-        What::Fs(options) => return load(Subject::Fs, "fs", options),
+        What::Fs(options) => {
+            let files = options.files.unwrap_or(100_000);
+            return load(Subject::Fs { files }, "fs", options);
+        }
         What::Blk(options) => return load(Subject::Blk, "blk", options),
         What::Console(options) => return load(Subject::Console, "console", options),
         What::Net(options) => {
@@ -154,20 +172,8 @@ fn in_lab(name: &str, options: &Options) -> Result<ExitCode> {
         "3000",
         "--precise-timers",
     ]);
-    // Where whole systems boot, one processor, with which they do so reliably; elsewhere the guest and its devices have
-    // one each.
-    call.args([
-        "--smp",
-        if matches!(name, "boot" | "ready") {
-            "1"
-        } else {
-            "2"
-        },
-    ]);
-    // All of it is written to between two runs.
-    if name == "boot" {
-        call.args(["--mem", "2048"]);
-    }
+    // One processor, with which the emulated machine is reliable.
+    call.args(["--smp", "1"]);
     if options.icount {
         call.arg("--icount");
     }
@@ -177,6 +183,12 @@ fn in_lab(name: &str, options: &Options) -> Result<ExitCode> {
         .arg(vmm);
     if let Some(runs) = options.runs {
         call.args(["--runs", &runs.to_string()]);
+    }
+    if let Some(only) = &options.only {
+        call.args(["--only", only]);
+    }
+    if let Some(files) = options.files {
+        call.args(["--files", &files.to_string()]);
     }
     call.arg("--qemu").arg(options.qemu()?);
     if options.json {

@@ -1,10 +1,10 @@
-//! `bench net`: bulk TCP between a guest and the host's loopback address through the user-mode network, beside QEMU's
-//! slirp with the same kernel and initrd.
+//! `bench net`: bulk TCP between a guest and the host, beside QEMU with the same kernel and initrd: through the user-mode
+//! networks (to the host's loopback address), through a TAP that each program serves, and through vhost-net.
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::path::Path;
-use std::process::Child;
+use std::process::{Child, Command};
 use std::time::{Duration, Instant};
 use std::{env, fs, thread};
 
@@ -13,17 +13,19 @@ use pcp_vmm_tests::kernels::Kernel;
 use tempfile::TempDir;
 
 use super::Options;
-use super::contestant::Contestant;
+use super::contestant::{Contestant, refresh};
 use super::table::{Row, Table};
+use crate::command;
 
 const KERNEL: &str = "6.12-cloud";
 const COMMAND_LINE: &str = "console=ttyS0 quiet panic=-1 reboot=t";
+const TAP: &str = "pcpbench0";
 const LIMIT: Duration = Duration::from_secs(300);
 const POLL: Duration = Duration::from_millis(5);
 
 const MIB: usize = 1 << 20;
 /// What one transfer carries.
-const SIZE: usize = 16 * MIB;
+const SIZE: usize = 32 * MIB;
 /// Bytes that go to and fro, one at a time.
 const ROUND_TRIPS: u16 = 200;
 
@@ -52,24 +54,67 @@ impl Files {
         self.folder.path().join(name).to_string_lossy().into_owned()
     }
 
-    fn ours(&self) -> Contestant {
-        Contestant::new("pcp-vmm user", Path::new(&self.text("vmm")))
+    fn ours(&self, name: &str, net: &str) -> Contestant {
+        Contestant::new(name, Path::new(&self.text("vmm")))
             .args(["run", "--kernel", &self.text("vmlinux")])
             .args(["--initrd", &self.text("initrd")])
             .args(["--cmdline", COMMAND_LINE, "--memory", "512M", "--cpus", "1"])
-            .args(["--console", "serial=stdio", "--net", "user"])
+            .args(["--console", "serial=stdio", "--net", net])
     }
 
-    fn qemu(&self, program: &Path) -> Contestant {
+    fn qemu(&self, name: &str, program: &Path, net: &str) -> Contestant {
         let machine = "microvm,acpi=on,pcie=on,pit=off,pic=off,rtc=off,usb=off,x-option-roms=off,\
             isa-serial=on,auto-kernel-cmdline=off";
-        Contestant::new("QEMU slirp", program)
+        Contestant::new(name, program)
             .args(["-M", machine, "-accel", "kvm", "-cpu", "host"])
             .args(["-m", "512", "-smp", "1", "-nodefaults", "-no-user-config"])
             .args(["-display", "none", "-no-reboot", "-serial", "stdio"])
             .args(["-append", COMMAND_LINE, "-kernel", &self.text("vmlinux")])
-            .args(["-initrd", &self.text("initrd"), "-netdev", "user,id=n"])
+            .args(["-initrd", &self.text("initrd"), "-netdev", net])
             .args(["-device", "virtio-net-pci,netdev=n,romfile="])
+    }
+
+    /// The programs, two by two; those behind a TAP where there can be one.
+    fn contestants(&self, qemu: &Path, tap: bool) -> Vec<(&'static str, Contestant)> {
+        let mut all = vec![
+            ("user", self.qemu("QEMU slirp", qemu, "user,id=n")),
+            ("user", self.ours("pcp-vmm user", "user")),
+        ];
+        for (name, vhost) in [("TAP", "off"), ("vhost-net", "on")] {
+            if tap {
+                let theirs = format!("tap,id=n,ifname={TAP},script=no,downscript=no,vhost={vhost}");
+                let ours = format!("tap,ifname={TAP},vhost={vhost}");
+                all.push((name, self.qemu(&format!("QEMU {name}"), qemu, &theirs)));
+                all.push((name, self.ours(&format!("pcp-vmm {name}"), &ours)));
+            }
+        }
+        all
+    }
+}
+
+/// A TAP that both programs find, with the host's address of the user-mode networks: guests need not know.
+struct Tap;
+
+impl Tap {
+    fn new() -> Result<Self> {
+        for module in ["tun", "vhost_net"] {
+            // What is built in is no module.
+            let _ = Command::new("modprobe").arg(module).status();
+        }
+        let ip = |words: &str| command::run(Command::new("ip").args(words.split(' ')));
+        ip(&format!("tuntap add {TAP} mode tap vnet_hdr")).context("a TAP needs root")?;
+        let tap = Self;
+        ip(&format!("addr add 10.0.2.2/24 dev {TAP}"))?;
+        ip(&format!("link set {TAP} up"))?;
+        Ok(tap)
+    }
+}
+
+impl Drop for Tap {
+    fn drop(&mut self) {
+        let _ = Command::new("ip")
+            .args(["tuntap", "del", TAP, "mode", "tap"])
+            .status();
     }
 }
 
@@ -90,6 +135,7 @@ fn script([down, up, echo]: [u16; 3]) -> String {
 /// Measures both programs in turn.
 pub(super) fn run(options: &Options) -> Result<()> {
     let vmm = options.vmm()?;
+    let lab = env::var_os("PCP_VMM_LAB").is_some();
     let listeners = [listener()?, listener()?, listener()?];
     let mut ports = [0; 3];
     for (port, listener) in ports.iter_mut().zip(&listeners) {
@@ -99,29 +145,37 @@ pub(super) fn run(options: &Options) -> Result<()> {
             .port();
     }
     let files = Files::new(&Kernel::named(KERNEL)?, &vmm, ports)?;
-    let pair = [files.qemu(&options.qemu()?), files.ours()];
-    let mut rows: Vec<Row> = DIRECTIONS
-        .iter()
-        .flat_map(|way| {
-            pair.iter()
-                .map(move |it| Row::new(format!("{}, {way}", it.name), *way))
-        })
-        .collect();
-    for _ in 0..options.runs(5) {
-        for (place, contestant) in pair.iter().enumerate() {
+    // On a machine that is somebody's, its networks are left alone.
+    let tap = if lab { Some(Tap::new()?) } else { None };
+    let mut all = files.contestants(&options.qemu()?, tap.is_some());
+    all.retain(|(_, it)| options.wants(&it.name));
+    let mut rows: Vec<Row> = Vec::new();
+    for way in DIRECTIONS {
+        for (net, it) in &all {
+            rows.push(Row::new(
+                format!("{}, {way}", it.name),
+                format!("{net} {way}"),
+            ));
+        }
+    }
+    let there: Vec<_> = all.iter().enumerate().collect();
+    let back: Vec<_> = there.iter().rev().copied().collect();
+    for turn in [&there, &back].into_iter().cycle().take(options.runs(5)) {
+        for (place, (_, contestant)) in turn {
+            refresh()?;
             let figures = transfers(contestant, &listeners)?;
+            eprintln!("{}: {figures:.0?}", contestant.name);
             for (way, figure) in figures.into_iter().enumerate() {
-                rows[way * pair.len() + place].push(figure);
+                rows[way * all.len() + *place].push(figure);
             }
         }
     }
-    let lab = env::var_os("PCP_VMM_LAB").is_some();
-    let trips = rows.split_off(2 * pair.len());
+    let trips = rows.split_off(2 * all.len());
     Table {
         title: if lab {
-            "TCP between a guest and the host, 16 MiB, in the lab; 1 vCPU"
+            "TCP between a guest and the host, 32 MiB, in the lab; 1 vCPU"
         } else {
-            "TCP between a guest and the host, 16 MiB; 1 vCPU"
+            "TCP between a guest and the host, 32 MiB; 1 vCPU"
         },
         unit: "MiB/s",
         rows,
@@ -136,7 +190,7 @@ pub(super) fn run(options: &Options) -> Result<()> {
 }
 
 fn listener() -> Result<TcpListener> {
-    let listener = TcpListener::bind("127.0.0.1:0").context("cannot listen")?;
+    let listener = TcpListener::bind("0.0.0.0:0").context("cannot listen")?;
     listener.set_nonblocking(true).context("cannot listen")?;
     Ok(listener)
 }
@@ -170,7 +224,7 @@ fn transfers(contestant: &Contestant, [down, up, echo]: &[TcpListener; 3]) -> Re
     let status = child.wait().context("cannot wait for a program")?;
     let said = reader.join().unwrap_or_default();
     if figures.is_err() || !status.success() {
-        let last = crate::command::last_lines(said.as_bytes(), 12);
+        let last = command::last_lines(said.as_bytes(), 12);
         let error = figures
             .err()
             .map(|error| format!("{error:#}"))

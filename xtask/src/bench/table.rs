@@ -18,9 +18,9 @@ pub(super) struct Row {
 
 /// Rows in one unit.
 #[derive(Debug, Serialize)]
-pub(super) struct Table {
+pub(super) struct Table<'a> {
     pub(super) title: &'static str,
-    pub(super) unit: &'static str,
+    pub(super) unit: &'a str,
     pub(super) rows: Vec<Row>,
 }
 
@@ -66,7 +66,7 @@ impl Row {
     }
 }
 
-impl Table {
+impl Table<'_> {
     /// Prints the table, or one JSON object.
     pub(super) fn print(&self, json: bool) -> Result<()> {
         if json {
@@ -84,11 +84,23 @@ impl Table {
         );
         for row in self.summaries() {
             println!(
-                "{:52} {:5} {:9.2} {:9.2} {:9.2} {:6.2}",
-                row.name, row.runs, row.median, row.low, row.high, row.ratio
+                "{:52} {:5} {:9.2} {:9.2} {:9.2} {:6.2} {}",
+                row.name,
+                row.runs,
+                row.median,
+                row.low,
+                row.high,
+                row.ratio,
+                bar(row.median / self.longest(row.group))
             );
         }
         Ok(())
+    }
+
+    /// The largest median of a group.
+    fn longest(&self, group: &str) -> f64 {
+        let rows = self.rows.iter().filter(|row| row.group == group);
+        rows.map(Row::median).fold(0.0, f64::max)
     }
 
     fn summaries(&self) -> impl Iterator<Item = Summary<'_>> {
@@ -112,6 +124,16 @@ impl Table {
     }
 }
 
+/// `part` of a full bar, in eighths of a character.
+fn bar(part: f64) -> String {
+    const WIDTH: u8 = 24;
+    const EIGHTHS: [&str; 8] = ["", "▏", "▎", "▍", "▌", "▋", "▊", "▉"];
+    let length = (part * f64::from(WIDTH) * 8.0).round();
+    let eighths = (0..=WIDTH * 8).find(|&it| f64::from(it) >= length);
+    let eighths = usize::from(eighths.unwrap_or(0));
+    "█".repeat(eighths / 8) + EIGHTHS[eighths % 8]
+}
+
 pub(super) fn milliseconds(time: Duration) -> f64 {
     time.as_secs_f64() * 1e3
 }
@@ -129,6 +151,15 @@ mod tests {
         assert!((row.median() - 2.5).abs() < 1e-9);
         assert!((row.quantile(0) - 1.0).abs() < 1e-9);
         assert!((row.quantile(100) - 4.0).abs() < 1e-9);
+    }
+
+    #[test]
+    fn a_bar_is_as_long_as_its_part_of_the_whole() {
+        assert_eq!(bar(1.0), "█".repeat(24));
+        assert_eq!(bar(0.5), "█".repeat(12));
+        assert_eq!(bar(0.5 + 0.5 / 24.0), "█".repeat(12) + "▌");
+        assert_eq!(bar(0.0), "");
+        assert_eq!(bar(f64::NAN), "");
     }
 
     #[test]

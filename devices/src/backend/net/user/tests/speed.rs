@@ -209,8 +209,6 @@ impl Connection {
             cost.best
         );
         assert_eq!(cost.allocations, 0);
-        // Caches are not always one's own.
-        assert!(cfg!(debug_assertions) || cost.best < 1000.0);
     }
 }
 

@@ -158,7 +158,7 @@ pub(super) fn refresh() -> Result<()> {
 }
 
 /// What other programs of the lab may need meanwhile, in KiB.
-const SPARED: usize = 512 << 10;
+const SPARED: usize = 256 << 10;
 
 /// Writes to all free memory. The lab's emulator keeps translations of the code of guests that ended, and whoever writes
 /// to their memory first, up to 50 ms for 2 MiB, would pay for forgetting them.

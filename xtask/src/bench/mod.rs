@@ -174,6 +174,10 @@ fn in_lab(name: &str, options: &Options) -> Result<ExitCode> {
     ]);
     // One processor, with which the emulated machine is reliable.
     call.args(["--smp", "1"]);
+    // All of it is written to between two runs.
+    if name == "boot" {
+        call.args(["--mem", "2048"]);
+    }
     if options.icount {
         call.arg("--icount");
     }

@@ -30,11 +30,18 @@ struct Variant {
 impl Variant {
     /// Starts the guest and waits until SSH and the services answer.
     fn start(name: &str, ssh_port: u16) -> Self {
+        Self::start_with(name, ssh_port, &[])
+    }
+
+    /// The same, with further `arguments`.
+    fn start_with(name: &str, ssh_port: u16, arguments: &[String]) -> Self {
         let images = std::env::var("PCP_VMM_IMAGES").expect("PCP_VMM_IMAGES names the images");
         let bundle = format!("{images}/{name}");
         // As many processors as the lab has: more would wait for each other.
         let cpus = if time::is_lab() { "1" } else { "4" };
-        let vm = TestVm::start(&["run", "--bundle", &bundle, "--cpus", cpus]).unwrap();
+        let mut command = vec!["run", "--bundle", &bundle, "--cpus", cpus];
+        command.extend(arguments.iter().map(String::as_str));
+        let vm = TestVm::start(&command).unwrap();
         let ssh = Ssh::new(ssh_port, "pcp").unwrap();
         let answers = || ssh.text("true", ANSWER).is_ok();
         time::wait_until("the guest's SSH server", BOOT, answers).unwrap();
@@ -135,8 +142,10 @@ fn the_base_guest_serves_metrics_consoles_and_ssh() {
 }
 
 #[test]
-fn the_bpf_guest_traces_and_has_type_information() {
-    let guest = Variant::start("bpf", 22322);
+fn the_bpf_guest_traces_and_has_type_information_and_its_credentials() {
+    let given = Credentials::new();
+    let guest = Variant::start_with("bpf", 22322, &given.arguments());
+    given.check(&guest);
     assert!(
         guest
             .ask("test -s /sys/kernel/btf/vmlinux && echo present")
@@ -146,6 +155,48 @@ fn the_bpf_guest_traces_and_has_type_information() {
     assert!(said.lines().any(|line| line == "ok"), "{said}");
     guest.until("systemctl is-active pmcd pmproxy prometheus-node-exporter");
     guest.power_off();
+}
+
+/// Credentials for a guest's service manager.
+struct Credentials {
+    folder: tempfile::TempDir,
+    all: Vec<(&'static str, String)>,
+}
+
+impl Credentials {
+    /// One that is small comes by both ways. A name of more than 28 letters has SMBIOS alone, and its
+    /// value may be long.
+    fn new() -> Self {
+        let text = |length: usize| "0123456789abcdef".chars().cycle().take(length).collect();
+        let folder = tempfile::tempdir().unwrap();
+        let all: Vec<(_, String)> = vec![
+            ("motto", "festina lente".to_owned()),
+            ("a-name-that-is-too-long-for-a-file", text(50_000)),
+        ];
+        for (name, value) in &all {
+            std::fs::write(folder.path().join(name), value).unwrap();
+        }
+        Self { folder, all }
+    }
+
+    fn arguments(&self) -> Vec<String> {
+        let argument = |(name, _): &(&str, String)| {
+            let file = self.folder.path().join(name);
+            format!("--credential={name}=@{}", file.display())
+        };
+        self.all.iter().map(argument).collect()
+    }
+
+    /// The guest's service manager imported them all and hands one to a unit that asks for it.
+    fn check(&self, guest: &Variant) {
+        for (name, value) in &self.all {
+            let said = guest.ask(&format!("systemd-creds --system cat {name}"));
+            assert_eq!(said.trim_end(), value.trim_end(), "{name}");
+        }
+        let unit =
+            "systemd-run --quiet --wait --pipe -p LoadCredential=motto systemd-creds cat motto";
+        assert_eq!(guest.ask(unit).trim_end(), "festina lente");
+    }
 }
 
 #[test]

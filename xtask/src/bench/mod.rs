@@ -179,7 +179,7 @@ fn in_lab(name: &str, options: &Options) -> Result<ExitCode> {
         call.args(["--mem", "2048"]);
     }
     if options.icount {
-        call.arg("--icount");
+        call.arg("--icount").env(contestant::COUNTED, "1");
     }
     call.arg("--")
         .arg(&xtask)

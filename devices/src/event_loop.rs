@@ -90,14 +90,19 @@ fn watch(fd: RawFd, token: Token, interest: Interest) -> io::Result<Events> {
     if fd < 0 {
         return Err(io::ErrorKind::InvalidInput.into());
     }
-    let set = match interest {
-        Interest::None => EventSet::empty(),
-        Interest::Read => EventSet::IN,
-        Interest::Write => EventSet::OUT,
-        Interest::ReadWrite => EventSet::IN | EventSet::OUT,
-        Interest::Ring => EventSet::IN | EventSet::EDGE_TRIGGERED,
-    };
-    Ok(Events::with_data_raw(fd, token.0, set))
+    Ok(Events::with_data_raw(fd, token.0, interest.into()))
+}
+
+impl From<Interest> for EventSet {
+    fn from(interest: Interest) -> Self {
+        match interest {
+            Interest::None => Self::empty(),
+            Interest::Read => Self::IN,
+            Interest::Write => Self::OUT,
+            Interest::ReadWrite => Self::IN | Self::OUT,
+            Interest::Ring => Self::IN | Self::EDGE_TRIGGERED,
+        }
+    }
 }
 
 #[allow(clippy::needless_pass_by_value, reason = "called by `Result::map_err`")]

@@ -9,13 +9,12 @@ use pcp_vmm_tests::kernels::Kernel;
 use tempfile::TempDir;
 
 use super::contestant::{Contestant, alternate};
+use super::qemu::{COMMAND_LINE, microvm};
 use super::table::{Row, Table};
 use super::{Options, init};
 
 const KERNEL: &str = "6.12-standard";
 const LIMIT: Duration = Duration::from_secs(300);
-/// The same for both programs.
-const COMMAND_LINE: &str = "console=ttyS0 quiet panic=-1 reboot=t";
 
 /// The files of a run, in memory: their reading is not measured.
 struct Files {
@@ -74,19 +73,7 @@ impl Files {
     }
 
     fn qemu(&self, name: &str, program: &Path, kernel: &str, devices: bool) -> Contestant {
-        let machine = "microvm,acpi=on,pcie=on,pit=off,pic=off,rtc=off,usb=off,x-option-roms=off,\
-            isa-serial=on,auto-kernel-cmdline=off";
-        let one = Contestant::new(name, program)
-            .args([
-                "-M", machine, "-accel", "kvm", "-cpu", "host", "-m", "512", "-smp", "1",
-            ])
-            .args([
-                "-nodefaults",
-                "-no-user-config",
-                "-display",
-                "none",
-                "-no-reboot",
-            ])
+        let one = microvm(name, program, "512", "1")
             .args(["-serial", "stdio", "-append", COMMAND_LINE])
             .args([
                 "-kernel",

@@ -10,6 +10,7 @@ mod init;
 mod loads;
 mod mem;
 mod net;
+mod qemu;
 mod ready;
 mod start;
 mod table;

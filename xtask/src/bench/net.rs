@@ -14,11 +14,11 @@ use tempfile::TempDir;
 
 use super::Options;
 use super::contestant::{Contestant, refresh};
+use super::qemu::{COMMAND_LINE, microvm};
 use super::table::{Row, Table};
 use crate::command;
 
 const KERNEL: &str = "6.12-cloud";
-const COMMAND_LINE: &str = "console=ttyS0 quiet panic=-1 reboot=t";
 const TAP: &str = "pcpbench0";
 const LIMIT: Duration = Duration::from_secs(300);
 const POLL: Duration = Duration::from_millis(5);
@@ -63,13 +63,15 @@ impl Files {
     }
 
     fn qemu(&self, name: &str, program: &Path, net: &str) -> Contestant {
-        let machine = "microvm,acpi=on,pcie=on,pit=off,pic=off,rtc=off,usb=off,x-option-roms=off,\
-            isa-serial=on,auto-kernel-cmdline=off";
-        Contestant::new(name, program)
-            .args(["-M", machine, "-accel", "kvm", "-cpu", "host"])
-            .args(["-m", "512", "-smp", "1", "-nodefaults", "-no-user-config"])
-            .args(["-display", "none", "-no-reboot", "-serial", "stdio"])
-            .args(["-append", COMMAND_LINE, "-kernel", &self.text("vmlinux")])
+        microvm(name, program, "512", "1")
+            .args([
+                "-serial",
+                "stdio",
+                "-append",
+                COMMAND_LINE,
+                "-kernel",
+                &self.text("vmlinux"),
+            ])
             .args(["-initrd", &self.text("initrd"), "-netdev", net])
             .args(["-device", "virtio-net-pci,netdev=n,romfile="])
     }
@@ -136,7 +138,7 @@ fn script([down, up, echo]: [u16; 3]) -> String {
 pub(super) fn run(options: &Options) -> Result<()> {
     let vmm = options.vmm()?;
     let lab = env::var_os("PCP_VMM_LAB").is_some();
-    let listeners = [listener()?, listener()?, listener()?];
+    let listeners = [listener(lab)?, listener(lab)?, listener(lab)?];
     let mut ports = [0; 3];
     for (port, listener) in ports.iter_mut().zip(&listeners) {
         *port = listener
@@ -189,8 +191,10 @@ pub(super) fn run(options: &Options) -> Result<()> {
     .print(options.json)
 }
 
-fn listener() -> Result<TcpListener> {
-    let listener = TcpListener::bind("0.0.0.0:0").context("cannot listen")?;
+/// A port for the guest: through a user-mode network it comes to the loopback address, through a TAP to the TAP's.
+fn listener(tap: bool) -> Result<TcpListener> {
+    let address = if tap { "0.0.0.0:0" } else { "127.0.0.1:0" };
+    let listener = TcpListener::bind(address).context("cannot listen")?;
     listener.set_nonblocking(true).context("cannot listen")?;
     Ok(listener)
 }

@@ -13,6 +13,7 @@ use serde_json::Value;
 
 use super::Options;
 use super::contestant::Contestant;
+use super::qemu::microvm;
 use super::table::{Row, Table};
 use crate::{command, place, release};
 
@@ -20,7 +21,7 @@ const PMCD: u16 = 44321;
 const SSH: u16 = 22022;
 const LIMIT: Duration = Duration::from_secs(300);
 const POLL: Duration = Duration::from_millis(20);
-/// Processors of the guest: as many as the lab has.
+/// Processors of the guest.
 const CPUS: &str = "2";
 /// The guest's own account of its start.
 const UNITS: &str = "systemd-analyze; systemd-analyze blame --no-pager | head -15";
@@ -98,19 +99,7 @@ fn qemu(program: &Path, files: &Path) -> Result<Contestant> {
         "if=none,id=d,format=raw,readonly=on,file={}",
         file("root.erofs")
     );
-    let machine = "microvm,acpi=on,pcie=on,pit=off,pic=off,rtc=off,usb=off,x-option-roms=off,\
-        isa-serial=on,auto-kernel-cmdline=off";
-    Ok(Contestant::new("QEMU microvm", program)
-        .args([
-            "-M", machine, "-accel", "kvm", "-cpu", "host", "-m", "1024", "-smp", CPUS,
-        ])
-        .args([
-            "-nodefaults",
-            "-no-user-config",
-            "-display",
-            "none",
-            "-no-reboot",
-        ])
+    Ok(microvm("QEMU microvm", program, "1024", CPUS)
         .args([
             "-kernel",
             &file("kernel"),

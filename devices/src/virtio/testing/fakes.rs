@@ -8,7 +8,7 @@ use std::os::fd::RawFd;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use vmm_sys_util::epoll::{ControlOperation, Epoll, EpollEvent, EventSet};
+use vmm_sys_util::epoll::{ControlOperation, Epoll, EpollEvent};
 
 use crate::virtio::device::{Interest, Interrupt, Registry, Token};
 
@@ -104,20 +104,10 @@ impl FakeRegistry {
         token: Token,
         interest: Interest,
     ) -> io::Result<()> {
-        let event = EpollEvent::new(event_set(interest), u64::from(token.0));
+        let event = EpollEvent::new(interest.into(), u64::from(token.0));
         self.epoll.ctl(op, fd, event)?;
         self.watched.insert(fd, (token, interest));
         Ok(())
-    }
-}
-
-fn event_set(interest: Interest) -> EventSet {
-    match interest {
-        Interest::None => EventSet::empty(),
-        Interest::Read => EventSet::IN,
-        Interest::Write => EventSet::OUT,
-        Interest::ReadWrite => EventSet::IN | EventSet::OUT,
-        Interest::Ring => EventSet::IN | EventSet::EDGE_TRIGGERED,
     }
 }
 

@@ -10,12 +10,11 @@ use tempfile::TempDir;
 
 use crate::bench::Options;
 use crate::bench::contestant::Contestant;
+use crate::bench::qemu::microvm;
 use crate::{command, place, release};
 
 /// It has every device's driver, and both file systems.
 const KERNEL: &str = "6.12-standard";
-const MACHINE: &str = "microvm,acpi=on,pcie=on,pit=off,pic=off,rtc=off,usb=off,x-option-roms=off,\
-    isa-serial=on,auto-kernel-cmdline=off,memory-backend=ram";
 
 /// The program that does the load, built for the guest.
 pub(crate) fn prepare() -> Result<PathBuf> {
@@ -107,18 +106,9 @@ impl Files {
     }
 
     pub(super) fn qemu(&self, name: &str, initrd: &str) -> Contestant {
-        Contestant::new(name, &self.qemu)
-            .args([
-                "-M", MACHINE, "-accel", "kvm", "-cpu", "host", "-m", "512", "-smp", "1",
-            ])
+        microvm(name, &self.qemu, "512", "1")
             .args(["-object", "memory-backend-memfd,id=ram,size=512M,share=on"])
-            .args([
-                "-nodefaults",
-                "-no-user-config",
-                "-display",
-                "none",
-                "-no-reboot",
-            ])
+            .args(["-machine", "memory-backend=ram"])
             .args(["-serial", "stdio", "-kernel", &self.text("vmlinux")])
             .args(["-initrd", &self.text(initrd)])
     }

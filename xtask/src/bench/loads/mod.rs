@@ -13,11 +13,9 @@ use side::{LIMIT, Side};
 
 use super::Options;
 use super::contestant::refresh;
+use super::qemu::COMMAND_LINE;
 use super::table::{Row, Table};
 use super::user_exits::UserExits;
-
-/// The same for both programs.
-const QUIET: &str = "console=ttyS0 quiet panic=-1 reboot=t";
 
 /// What to measure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,11 +48,14 @@ fn blk(files: &Files) -> Result<Vec<Side>> {
     let sides = [
         files
             .qemu("QEMU, io_uring", "blk")
-            .args(["-append", QUIET, "-drive", &drive])
+            .args(["-append", COMMAND_LINE, "-drive", &drive])
             .args(["-device", "virtio-blk-pci,drive=d"]),
-        files
-            .ours("pcp-vmm", "blk")
-            .args(["--cmdline", QUIET, "--disk", &files.text("disk")]),
+        files.ours("pcp-vmm", "blk").args([
+            "--cmdline",
+            COMMAND_LINE,
+            "--disk",
+            &files.text("disk"),
+        ]),
     ];
     Ok(sides.into_iter().map(|it| Side::alone(it, "blk")).collect())
 }
@@ -68,11 +69,18 @@ fn console(files: &Files) -> Result<Vec<Side>> {
     let sides = [
         files
             .qemu("QEMU", "console")
-            .args(["-append", QUIET, "-chardev", &file, "-device", serial])
+            .args([
+                "-append",
+                COMMAND_LINE,
+                "-chardev",
+                &file,
+                "-device",
+                serial,
+            ])
             .args(["-device", "virtconsole,chardev=c"]),
         files
             .ours("pcp-vmm", "console")
-            .args(["--cmdline", QUIET, "--console", &ours]),
+            .args(["--cmdline", COMMAND_LINE, "--console", &ours]),
     ];
     let alone = |it| Side::alone(it, "hvc0");
     Ok(sides.into_iter().map(alone).collect())

@@ -6,9 +6,9 @@ use std::process::Command;
 
 use anyhow::{Context, Result};
 
-use super::QUIET;
 use super::files::Files;
 use super::side::Side;
+use crate::bench::qemu::COMMAND_LINE;
 use crate::command;
 
 /// Files in each folder of a tree.
@@ -131,15 +131,15 @@ pub(super) fn sides(files: &Files, count: u32) -> Result<Vec<Side>> {
     let local = format!("local,id=f,path={share},security_model=none,multidevs=remap");
     let virtiofsd = files
         .qemu("QEMU, virtiofsd", "fuse")
-        .args(["-append", QUIET, "-chardev", &vhost])
+        .args(["-append", COMMAND_LINE, "-chardev", &vhost])
         .args(["-device", "vhost-user-fs-pci,chardev=v,tag=data"]);
     let ours = |name: &str, initrd: &str, share: String| {
         let ours = files.ours(name, initrd);
-        ours.args(["--cmdline", QUIET, "--share", &share])
+        ours.args(["--cmdline", COMMAND_LINE, "--share", &share])
     };
     let nine = files
         .qemu("QEMU, virtio-9p", "nine")
-        .args(["-append", QUIET, "-fsdev", &local])
+        .args(["-append", COMMAND_LINE, "-fsdev", &local])
         .args(["-device", "virtio-9p-pci,fsdev=f,mount_tag=data"]);
     Ok(vec![
         Side {

@@ -19,7 +19,7 @@ use std::process::ExitCode;
 
 use clap::error::ErrorKind;
 use clap::{CommandFactory, FromArgMatches};
-use vmm::kvm::CpuidQuery;
+use vmm::kvm::EarlyKvm;
 
 use crate::args::Cli;
 use crate::diagnostic::Diagnostic;
@@ -34,20 +34,20 @@ static ALLOCATOR: dlmalloc::GlobalDlmalloc = dlmalloc::GlobalDlmalloc;
 
 fn main() -> ExitCode {
     let invocation = Invocation::current();
-    // KVM takes about as long as the parser.
-    let cpuid = if invocation.is_about_to_run() {
-        CpuidQuery::begin()
+    let parse = || Cli::command().try_get_matches_from(&invocation.args);
+    // KVM takes longer than the parser.
+    let (kvm, matches) = if invocation.is_about_to_run() {
+        EarlyKvm::beside(parse)
     } else {
-        CpuidQuery::default()
+        (EarlyKvm::default(), parse())
     };
-    let matches = Cli::command().try_get_matches_from(&invocation.args);
     let parsed = matches.and_then(|matches| Ok((Cli::from_arg_matches(&matches)?, matches)));
     match parsed {
         Ok((cli, matches)) => {
             let output = Output::new(&cli.common);
             let done = logging::start(&cli.common)
                 .map_err(Stop::from)
-                .and_then(|()| cmd::dispatch(cli, &matches, &invocation, cpuid, output));
+                .and_then(|()| cmd::dispatch(cli, &matches, &invocation, &kvm, output));
             end(done, output)
         }
         Err(error) => {

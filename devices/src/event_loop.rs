@@ -23,7 +23,7 @@ use crate::virtio::runner::Runner;
 
 /// Something that waits on descriptors of its own and is owned by one event loop.
 pub trait Pollable: Send {
-    /// Called once on the loop's thread: add the first descriptors.
+    /// Called once, on the loop's thread or before that starts: add the first descriptors.
     ///
     /// # Errors
     /// A descriptor cannot be watched.
@@ -135,6 +135,22 @@ impl Registry for Watches<'_, '_> {
 type Loop = EventManager<Subscriber>;
 pub(crate) type Subscribers<'a> = &'a mut dyn SubscriberOps<Subscriber = Subscriber>;
 
+/// Has `pollable` register its descriptors with `loops` and stay there if it can.
+fn add(loops: Subscribers<'_>, pollable: Box<dyn Pollable>) -> io::Result<()> {
+    let id = loops.add_subscriber(Subscriber::Pollable {
+        inner: pollable,
+        registered: Ok(()),
+    });
+    let registered = match loops.subscriber_mut(id) {
+        Ok(Subscriber::Pollable { registered, .. }) => std::mem::replace(registered, Ok(())),
+        _ => Ok(()),
+    };
+    if registered.is_err() {
+        drop(loops.remove_subscriber(id));
+    }
+    registered
+}
+
 /// The thread's side, before and after its start.
 struct Thread {
     name: String,
@@ -223,6 +239,28 @@ impl EventLoop {
         })
     }
 
+    /// Gives `pollable` to a loop whose thread has not started, without a wait for that; it starts
+    /// with [`EventLoop::begin`] or with the first other subscriber.
+    ///
+    /// # Errors
+    /// As [`EventLoopHandle::add`].
+    pub fn prepare(&self, pollable: Box<dyn Pollable>) -> io::Result<()> {
+        let mut thread = lock(&self.handle.thread);
+        let Some(events) = thread.waiting.as_mut() else {
+            drop(thread);
+            return self.handle.add(pollable);
+        };
+        add(events, pollable)
+    }
+
+    /// Starts the thread if it has not started.
+    ///
+    /// # Errors
+    /// It cannot start.
+    pub fn begin(&self) -> io::Result<()> {
+        lock(&self.handle.thread).start()
+    }
+
     /// The way to the loop for whoever has something to run there.
     #[must_use]
     pub fn handle(&self) -> EventLoopHandle {
@@ -290,23 +328,7 @@ impl EventLoopHandle {
     /// # Errors
     /// The thread cannot start or has ended, or [`Pollable::register`] failed.
     pub fn add(&self, pollable: Box<dyn Pollable>) -> io::Result<()> {
-        let subscriber = Subscriber::Pollable {
-            inner: pollable,
-            registered: Ok(()),
-        };
-        self.call(move |loops| {
-            let id = loops.add_subscriber(subscriber);
-            let registered = match loops.subscriber_mut(id) {
-                Ok(Subscriber::Pollable { registered, .. }) => {
-                    std::mem::replace(registered, Ok(()))
-                }
-                _ => Ok(()),
-            };
-            if registered.is_err() {
-                drop(loops.remove_subscriber(id));
-            }
-            registered
-        })?
+        self.call(move |loops| add(loops, pollable))?
     }
 
     /// Another loop, whose thread is started in the same way.

@@ -36,7 +36,7 @@ use crate::credentials::Handout;
 use crate::error::Error;
 use crate::event::{self, EventSender};
 use crate::generation::{self, Generation};
-use crate::kvm::{CpuidQuery, Vcpu, Vm, address_bits};
+use crate::kvm::{EarlyKvm, Vcpu, Vm, address_bits};
 use crate::landmark::LandmarkScanner;
 use crate::layout::{Layout, pio};
 use crate::machine::{Kept, Machine};
@@ -56,7 +56,7 @@ const BLK_QUEUES: u16 = 4;
 /// See [`Error`]; nothing is left behind then.
 pub(crate) fn build(
     spec: &VmSpec,
-    cpuid: CpuidQuery,
+    kvm: &EarlyKvm,
     notice: Notice,
     started: Instant,
 ) -> Result<Machine, Error> {
@@ -76,7 +76,7 @@ pub(crate) fn build(
 
     let ram = map_ram(&layout, spec.shares_memory())?;
     let entry = load(spec, &layout, &ram, &images, &handout)?;
-    let vm = Vm::new(&ram)?;
+    let vm = Vm::new(&ram, kvm)?;
     let sandbox = Arc::new(Sandbox::new(spec));
     let threads = Arc::new(Confined(Arc::clone(&sandbox)));
     let io = EventLoop::on("io", threads).map_err(|source| Error::start("event loop", source))?;
@@ -96,7 +96,7 @@ pub(crate) fn build(
         attach(&platform, &transports).map_err(|source| Error::device("bus", source))?;
 
     attach_files(&mut ports, handout.files).map_err(|source| Error::device("fw_cfg", source))?;
-    let vcpus = create_vcpus(&vm, cpuid, spec.cpus, &entry)?;
+    let vcpus = create_vcpus(&vm, kvm, spec.cpus, &entry)?;
     let serial_ring = vcpus.first().and_then(|vcpu| vm.coalesced_ring(vcpu).ok());
 
     // Everything is open now, and this thread is the only one.
@@ -108,16 +108,17 @@ pub(crate) fn build(
         serial_ring: serial_ring.map(CoalescedSerial::new),
         events: events.clone(),
     });
+    consoles.start(&io, &events)?;
     let vcpus = VcpuThreads::start(vcpus, &context, &sandbox)
         .map_err(|source| Error::start("vCPU threads", source))?;
-    consoles.start(&io, &events)?;
     sandbox.launch()?;
     if let Some(control) = control {
         let started = control.serve(kept.controls.clone(), &Confined(Arc::clone(&sandbox)));
         started.map_err(|source| Error::start("control socket", source))?;
     }
-    vcpus.release();
+    // All threads put themselves under their filters at the same time.
     sandbox.close()?;
+    vcpus.release();
     Ok(Machine {
         vcpus,
         context,
@@ -184,16 +185,15 @@ impl Consoles {
 
     /// Serves clients from now on, and watches what the guest prints.
     fn start(&mut self, io: &EventLoop, events: &EventSender) -> Result<(), Error> {
-        for pump in self.pumps.drain(..) {
-            io.handle()
-                .add(Box::new(pump))
-                .map_err(|source| Error::start("console", source))?;
-        }
         for handle in &self.handles {
             let mut scanner = LandmarkScanner::new(events.clone());
             handle.watch_output(Box::new(move |bytes| scanner.scan(bytes)));
         }
-        Ok(())
+        for pump in self.pumps.drain(..) {
+            io.prepare(Box::new(pump))
+                .map_err(|source| Error::start("console", source))?;
+        }
+        io.begin().map_err(|source| Error::start("console", source))
     }
 }
 
@@ -320,11 +320,11 @@ fn load(
 /// Makes the vCPUs; the first begins at `entry`, the others wait for it to start them.
 fn create_vcpus(
     vm: &Vm,
-    cpuid: CpuidQuery,
+    kvm: &EarlyKvm,
     count: u8,
     entry: &EntryState,
 ) -> Result<Vec<Vcpu>, Error> {
-    let supported = cpuid.answer()?;
+    let supported = kvm.cpuid()?;
     let mut vcpus = Vec::with_capacity(usize::from(count));
     for id in 0..count {
         let vcpu = vm.create_vcpu(id)?;

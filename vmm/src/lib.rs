@@ -32,25 +32,25 @@ pub use machine::Controls;
 pub use supervisor::{ExitReason, Limits, Observer, Outcome};
 
 use config::VmSpec;
-use kvm::CpuidQuery;
+use kvm::EarlyKvm;
 use sandbox::Notice;
 use supervisor::Signals;
 
 /// Builds the machine of `spec` and runs it to its end, in the sandbox that `spec` asks for: the
-/// process cannot leave it again. `cpuid` may have begun before. Takes over the signals SIGINT,
+/// process cannot leave it again. `kvm` may have begun before. Takes over the signals SIGINT,
 /// SIGTERM, SIGQUIT and SIGHUP. `notice` is said when the sandbox ends the process.
 ///
 /// # Errors
 /// The machine cannot be built. How a machine ended that did run is in [`Outcome`].
 pub fn run(
     spec: &VmSpec,
-    cpuid: CpuidQuery,
+    kvm: &EarlyKvm,
     limits: Limits,
     notice: Notice,
     observer: &mut dyn Observer,
 ) -> Result<Outcome, Error> {
     let started = Instant::now();
     let signals = Signals::take_over().map_err(|source| Error::start("signals", source))?;
-    let machine = builder::build(spec, cpuid, notice, started)?;
+    let machine = builder::build(spec, kvm, notice, started)?;
     supervisor::supervise(machine, &signals, limits, observer)
 }

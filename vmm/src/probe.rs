@@ -7,7 +7,7 @@ use vm_memory::{Bytes, GuestAddress};
 
 use crate::boot::{CpuMode, EntryState, Segment};
 use crate::error::Error;
-use crate::kvm::{CpuidQuery, Exit, Failure, Vcpu, Vm};
+use crate::kvm::{EarlyKvm, Exit, Failure, Vcpu, Vm};
 use crate::layout::Range;
 use crate::memory;
 
@@ -51,9 +51,10 @@ pub fn kernel_support() -> Result<KernelSupport, Error> {
         .try_for_each(|(at, entry)| ram.write_obj(*entry, GuestAddress(*at)))
         .and_then(|()| ram.write_slice(&PROGRAM, GuestAddress(CODE)));
     written.map_err(|source| Error::device("probe", source))?;
-    let vm = Vm::new(&ram)?;
+    let early = EarlyKvm::default();
+    let vm = Vm::new(&ram, &early)?;
     let mut vcpu = vm.create_vcpu(0)?;
-    vcpu.set_cpuid(&CpuidQuery::default().answer()?, 1)?;
+    vcpu.set_cpuid(&early.cpuid()?, 1)?;
     vcpu.set_entry(&entry())?;
     Ok(run(&mut vcpu))
 }

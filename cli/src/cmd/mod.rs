@@ -8,19 +8,19 @@ mod run;
 mod version;
 
 use clap::{ArgMatches, CommandFactory};
-use vmm::kvm::CpuidQuery;
+use vmm::kvm::EarlyKvm;
 
 use crate::args::{Cli, Verb};
 use crate::exit::Exit;
 use crate::identity::Invocation;
 use crate::output::{Output, Stop};
 
-/// Does what `cli` says; `cpuid` is for the machine, if it says to run one.
+/// Does what `cli` says; `kvm` is for the machine, if it says to run one.
 pub(crate) fn dispatch(
     cli: Cli,
     matches: &ArgMatches,
     invocation: &Invocation,
-    cpuid: CpuidQuery,
+    kvm: &EarlyKvm,
     output: Output,
 ) -> Result<Exit, Stop> {
     if cli.version {
@@ -29,7 +29,7 @@ pub(crate) fn dispatch(
     match cli.verb {
         Some(Verb::Run(args)) => {
             let matches = matches.subcommand_matches("run").unwrap_or(matches);
-            run::run(&args, matches, invocation, cpuid, output)
+            run::run(&args, matches, invocation, kvm, output)
         }
         Some(Verb::Image(args)) => image::dispatch(args.verb, output),
         Some(Verb::Doctor) => doctor::doctor(output),

@@ -7,7 +7,7 @@ mod report;
 use clap::ArgMatches;
 pub(crate) use plan::load as load_bundle;
 use vmm::config::{Problem, Resolved};
-use vmm::kvm::CpuidQuery;
+use vmm::kvm::EarlyKvm;
 
 use crate::args::RunArgs;
 use crate::diagnostic::Diagnostic;
@@ -20,7 +20,7 @@ pub(crate) fn run(
     args: &RunArgs,
     matches: &ArgMatches,
     invocation: &Invocation,
-    cpuid: CpuidQuery,
+    kvm: &EarlyKvm,
     output: Output,
 ) -> Result<Exit, Stop> {
     let plan = plan::plan(args, matches, output)?;
@@ -37,7 +37,7 @@ pub(crate) fn run(
         log::warn!("the process keeps its name: cannot run `/proc/self/exe`: {error}");
     }
     report::banner(&plan, output);
-    launch::launch(&plan, cpuid, output)
+    launch::launch(&plan, kvm, output)
 }
 
 /// All problems of a spec as one failure.

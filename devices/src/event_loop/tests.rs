@@ -62,6 +62,23 @@ fn a_ready_descriptor_reaches_its_owner_with_its_token() {
 }
 
 #[test]
+fn what_is_there_before_the_thread_is_served_once_it_begins() {
+    let events = EventLoop::spawn("test").unwrap();
+    let (sender, seen) = channel();
+    let fd = eventfd();
+    let probe = Probe {
+        fd: fd.try_clone().unwrap(),
+        events: sender,
+        action: None::<Action>,
+    };
+    fd.write(1).unwrap();
+    events.prepare(Box::new(probe)).unwrap();
+    assert!(seen.recv_timeout(Duration::from_millis(50)).is_err());
+    events.begin().unwrap();
+    assert_eq!(seen.recv_timeout(WAIT).unwrap(), 7);
+}
+
+#[test]
 fn an_owner_may_exchange_its_descriptors_while_it_handles_one() {
     let events = EventLoop::spawn("test").unwrap();
     let (sender, seen) = channel();

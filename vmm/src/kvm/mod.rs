@@ -10,16 +10,16 @@
 
 mod coalesced;
 mod cpuid;
+mod early;
 mod msi;
-mod query;
 mod registers;
 mod vcpu;
 mod vm;
 
 pub use coalesced::CoalescedRing;
 pub use cpuid::address_bits;
+pub use early::EarlyKvm;
 pub use msi::PinMsi;
-pub use query::CpuidQuery;
 pub use vcpu::{Exit, Failure, Kicker, Vcpu};
 pub use vm::Vm;
 

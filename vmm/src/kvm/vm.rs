@@ -18,6 +18,7 @@ use vmm_sys_util::eventfd::EventFd;
 
 use super::KvmError;
 use super::coalesced::CoalescedRing;
+use super::early::EarlyKvm;
 use super::msi::{PinMsi, Routes, SignalMsi};
 use super::vcpu::Vcpu;
 
@@ -26,7 +27,7 @@ pub(super) const IOAPIC_PINS: u8 = devices::legacy::ioapic::MAX_PINS;
 
 /// A virtual machine on KVM.
 pub struct Vm {
-    kvm: Kvm,
+    kvm: Arc<Kvm>,
     fd: Arc<VmFd>,
     routes: Arc<Routes>,
 }
@@ -40,15 +41,15 @@ impl fmt::Debug for Vm {
 }
 
 impl Vm {
-    /// Opens `/dev/kvm` and makes a machine with this RAM and a split interrupt controller: local
-    /// APICs in KVM, the I/O APIC ours.
+    /// Makes a machine with this RAM and a split interrupt controller, local APICs in KVM and the
+    /// I/O APIC ours, of the empty one that `early` has.
     ///
     /// # Errors
     /// See [`KvmError`].
-    pub fn new(ram: &GuestRam) -> Result<Self, KvmError> {
-        let kvm = open()?;
+    pub fn new(ram: &GuestRam, early: &EarlyKvm) -> Result<Self, KvmError> {
+        let (kvm, fd) = early.machine()?;
         check(&kvm)?;
-        let fd = Arc::new(kvm.create_vm().map_err(KvmError::call("KVM_CREATE_VM"))?);
+        let fd = Arc::new(fd);
         let vm = Self {
             kvm,
             routes: Arc::new(Routes::new(Arc::clone(&fd))),

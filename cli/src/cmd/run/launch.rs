@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde::Serialize;
 use vmm::boot::BootError;
 use vmm::config::{ConsoleSpec, DeviceSpec};
-use vmm::kvm::{CpuidQuery, Failure, KvmError};
+use vmm::kvm::{EarlyKvm, Failure, KvmError};
 use vmm::sandbox::Notice;
 use vmm::{Error, ExitReason, Landmark, Limits, Observer, Outcome};
 
@@ -25,7 +25,7 @@ const BUNDLE_BOOT_LIMIT: Duration = Duration::from_secs(900);
 const TAIL_LINES: usize = 20;
 
 /// Runs the VM to its end.
-pub(crate) fn launch(plan: &Plan, cpuid: CpuidQuery, output: Output) -> Result<Exit, Stop> {
+pub(crate) fn launch(plan: &Plan, kvm: &EarlyKvm, output: Output) -> Result<Exit, Stop> {
     let spec = &plan.resolved.spec;
     let limits = Limits {
         boot: match plan.boot_timeout {
@@ -40,7 +40,7 @@ pub(crate) fn launch(plan: &Plan, cpuid: CpuidQuery, output: Output) -> Result<E
     if uses_terminal(plan) && io::stdin().is_terminal() {
         output.note("this terminal is the guest's; Ctrl-] asks it to shut down, twice ends it");
     }
-    let outcome = vmm::run(spec, cpuid, limits, notice(plan, output), &mut watcher)
+    let outcome = vmm::run(spec, kvm, limits, notice(plan, output), &mut watcher)
         .map_err(|error| not_started(plan, &error))?;
     if output.is_json() {
         output.json(&Report::new(&outcome))?;

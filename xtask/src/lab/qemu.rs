@@ -27,6 +27,8 @@ const COMMAND_LINE: &str = "console=ttyS0 panic=-1 quiet mitigations=off nowatch
     raid=noautodetect random.trust_cpu=on rcupdate.rcu_expedited=1 8250.nr_uarts=1";
 /// A clock that QEMU cannot make stand still: an interrupt that is lost comes again.
 const PERIODIC_TICK: &str = "highres=off nohz=off";
+/// Precise where QEMU counts instructions, too: with the APIC's timer a guest's QEMU then waits for ever.
+const COUNTED_TICK: &str = "nolapic_timer";
 
 /// Boots L1, runs the job, and returns its exit status.
 pub(super) fn run(args: &LabArgs, parts: &Parts) -> Result<u8> {
@@ -106,11 +108,12 @@ fn machine(args: &LabArgs, parts: &Parts, job: &Job) -> Result<Command> {
         .arg(&parts.kernel)
         .arg("-initrd")
         .arg(&parts.initrd);
-    qemu.arg("-append").arg(if args.precise_timers {
-        COMMAND_LINE.to_owned()
-    } else {
-        format!("{COMMAND_LINE} {PERIODIC_TICK}")
-    });
+    let clock = match (args.precise_timers, args.icount) {
+        (false, _) => PERIODIC_TICK,
+        (true, false) => "",
+        (true, true) => COUNTED_TICK,
+    };
+    qemu.arg("-append").arg(format!("{COMMAND_LINE} {clock}"));
     // Files by 9p, where QEMU's own threads write what L1 reads. The pages that a vhost-user server writes change
     // behind TCG's back, and L1 would go on executing what it had translated from their old contents.
     share(&mut qemu, "host", Path::new("/"), ",readonly=on")?;

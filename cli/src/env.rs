@@ -30,12 +30,14 @@ variables! {
     SANDBOX = "PCP_VMM_SANDBOX", "The sandbox (as `--sandbox`).";
     PORT_OFFSET = "PCP_VMM_PORT_OFFSET", "What is added to the bundle's host ports (as `--port-offset`).";
     CACHE = "PCP_VMM_CACHE", "The folder of built images and unpacked kernels, in place of `$XDG_CACHE_HOME/pcp-vmm`.";
+    RUNTIME_DIR = "PCP_VMM_RUNTIME_DIR", "The folder of the running VMs (as `--runtime-dir`).";
     LOG = "PCP_VMM_LOG", "A log filter: a level, or `TARGET=LEVEL` with commas between.";
     NO_COLOR = "NO_COLOR", "Any value: no colours.";
     CLICOLOR_FORCE = "CLICOLOR_FORCE", "Any value: colours even where there is no terminal.";
     CI = "CI", "Any value: no progress bars.";
     XDG_CONFIG_HOME = "XDG_CONFIG_HOME", "The folder of `pcp-vmm/config.toml`; `~/.config` by default.";
     XDG_CACHE_HOME = "XDG_CACHE_HOME", "The folder of `pcp-vmm/`, the cache; `~/.cache` by default.";
+    XDG_RUNTIME_DIR = "XDG_RUNTIME_DIR", "The folder of `pcp-vmm/`, the running VMs; without it, `/tmp/pcp-vmm-UID`, and for root always `/run/pcp-vmm`.";
     HOME = "HOME", "The user's folder.";
 }
 
@@ -59,6 +61,19 @@ pub(crate) fn cache_dir() -> Option<PathBuf> {
     get(CACHE)
         .map(PathBuf::from)
         .or_else(|| in_home(XDG_CACHE_HOME, ".cache").map(|dir| dir.join("pcp-vmm")))
+}
+
+/// The folder of the running VMs, unless the user names one.
+pub(crate) fn runtime_dir() -> PathBuf {
+    let user = rustix::process::geteuid();
+    if user.is_root() {
+        return "/run/pcp-vmm".into();
+    }
+    let own = get(XDG_RUNTIME_DIR).map(PathBuf::from);
+    match own.filter(|dir| dir.is_absolute()) {
+        Some(dir) => dir.join("pcp-vmm"),
+        None => format!("/tmp/pcp-vmm-{user}").into(),
+    }
 }
 
 /// The folder that `variable` names, or `fallback` in the user's folder. A relative path is no

@@ -11,9 +11,13 @@ mod doctor;
 mod env;
 mod exit;
 mod identity;
+mod instances;
 mod logging;
 mod output;
+mod process;
 mod progress;
+mod table;
+mod vm_status;
 
 use std::process::ExitCode;
 

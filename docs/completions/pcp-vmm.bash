@@ -28,8 +28,17 @@ _pcp__vmm() {
             pcp__vmm,image)
                 cmd="pcp__vmm__subcmd__image"
                 ;;
+            pcp__vmm,kill)
+                cmd="pcp__vmm__subcmd__kill"
+                ;;
+            pcp__vmm,ls)
+                cmd="pcp__vmm__subcmd__ls"
+                ;;
             pcp__vmm,run)
                 cmd="pcp__vmm__subcmd__run"
+                ;;
+            pcp__vmm,stop)
+                cmd="pcp__vmm__subcmd__stop"
                 ;;
             pcp__vmm__subcmd__image,build)
                 cmd="pcp__vmm__subcmd__image__subcmd__build"
@@ -47,7 +56,7 @@ _pcp__vmm() {
 
     case "${cmd}" in
         pcp__vmm)
-            opts="-V -q -v -h --version --json --quiet --verbose --color --no-progress --log-file --log-format --help run image doctor completions docs"
+            opts="-V -q -v -h --version --json --quiet --verbose --color --no-progress --log-file --runtime-dir --log-format --help run ls stop kill image doctor completions docs"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -58,6 +67,10 @@ _pcp__vmm() {
                     return 0
                     ;;
                 --log-file)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --runtime-dir)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -73,7 +86,7 @@ _pcp__vmm() {
             return 0
             ;;
         pcp__subcmd__vmm__subcmd__completions)
-            opts="-q -v -h --json --quiet --verbose --color --no-progress --log-file --log-format --help bash elvish fish powershell zsh"
+            opts="-q -v -h --json --quiet --verbose --color --no-progress --log-file --runtime-dir --log-format --help bash elvish fish powershell zsh"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -84,6 +97,10 @@ _pcp__vmm() {
                     return 0
                     ;;
                 --log-file)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --runtime-dir)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -99,7 +116,7 @@ _pcp__vmm() {
             return 0
             ;;
         pcp__subcmd__vmm__subcmd__docs)
-            opts="-q -v -h --json --quiet --verbose --color --no-progress --log-file --log-format --help"
+            opts="-q -v -h --json --quiet --verbose --color --no-progress --log-file --runtime-dir --log-format --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -110,6 +127,10 @@ _pcp__vmm() {
                     return 0
                     ;;
                 --log-file)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --runtime-dir)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -125,7 +146,7 @@ _pcp__vmm() {
             return 0
             ;;
         pcp__subcmd__vmm__subcmd__doctor)
-            opts="-q -v -h --json --quiet --verbose --color --no-progress --log-file --log-format --help"
+            opts="-q -v -h --json --quiet --verbose --color --no-progress --log-file --runtime-dir --log-format --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -136,6 +157,10 @@ _pcp__vmm() {
                     return 0
                     ;;
                 --log-file)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --runtime-dir)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -151,7 +176,7 @@ _pcp__vmm() {
             return 0
             ;;
         pcp__subcmd__vmm__subcmd__image)
-            opts="-q -v -h --json --quiet --verbose --color --no-progress --log-file --log-format --help build ls rm"
+            opts="-q -v -h --json --quiet --verbose --color --no-progress --log-file --runtime-dir --log-format --help build ls rm"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -162,6 +187,10 @@ _pcp__vmm() {
                     return 0
                     ;;
                 --log-file)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --runtime-dir)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -177,7 +206,7 @@ _pcp__vmm() {
             return 0
             ;;
         pcp__subcmd__vmm__subcmd__image__subcmd__build)
-            opts="-o -q -v -h --variant --suite --output --kernel --root-disk --mirror --package --install-missing --force --json --quiet --verbose --color --no-progress --log-file --log-format --help"
+            opts="-o -q -v -h --variant --suite --output --kernel --root-disk --mirror --package --install-missing --force --json --quiet --verbose --color --no-progress --log-file --runtime-dir --log-format --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -223,6 +252,10 @@ _pcp__vmm() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --runtime-dir)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --log-format)
                     COMPREPLY=($(compgen -W "text json" -- "${cur}"))
                     return 0
@@ -235,7 +268,7 @@ _pcp__vmm() {
             return 0
             ;;
         pcp__subcmd__vmm__subcmd__image__subcmd__ls)
-            opts="-q -v -h --json --quiet --verbose --color --no-progress --log-file --log-format --help"
+            opts="-q -v -h --json --quiet --verbose --color --no-progress --log-file --runtime-dir --log-format --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -246,6 +279,10 @@ _pcp__vmm() {
                     return 0
                     ;;
                 --log-file)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --runtime-dir)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -261,7 +298,7 @@ _pcp__vmm() {
             return 0
             ;;
         pcp__subcmd__vmm__subcmd__image__subcmd__rm)
-            opts="-y -q -v -h --all --downloads --force --json --quiet --verbose --color --no-progress --log-file --log-format --help"
+            opts="-y -q -v -h --all --downloads --force --json --quiet --verbose --color --no-progress --log-file --runtime-dir --log-format --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -272,6 +309,70 @@ _pcp__vmm() {
                     return 0
                     ;;
                 --log-file)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --runtime-dir)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --log-format)
+                    COMPREPLY=($(compgen -W "text json" -- "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        pcp__subcmd__vmm__subcmd__kill)
+            opts="-q -v -a -h --json --quiet --verbose --color --no-progress --log-file --runtime-dir --log-format --all --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --color)
+                    COMPREPLY=($(compgen -W "auto always never" -- "${cur}"))
+                    return 0
+                    ;;
+                --log-file)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --runtime-dir)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --log-format)
+                    COMPREPLY=($(compgen -W "text json" -- "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        pcp__subcmd__vmm__subcmd__ls)
+            opts="-q -v -h --json --quiet --verbose --color --no-progress --log-file --runtime-dir --log-format --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --color)
+                    COMPREPLY=($(compgen -W "auto always never" -- "${cur}"))
+                    return 0
+                    ;;
+                --log-file)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --runtime-dir)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -287,7 +388,7 @@ _pcp__vmm() {
             return 0
             ;;
         pcp__subcmd__vmm__subcmd__run)
-            opts="-q -v -m -c -f -s -h --json --quiet --verbose --color --no-progress --log-file --log-format --variant --bundle --kernel --initrd --cmdline --append --name --memory --uuid --credential --cpus --transport --net --forward --port-offset --mac --mtu --share --disk --console --balloon --vsock --rng --control --sandbox --process-name --boot-timeout --dry-run --help"
+            opts="-q -v -m -c -f -s -h --json --quiet --verbose --color --no-progress --log-file --runtime-dir --log-format --variant --bundle --kernel --initrd --cmdline --append --name --memory --uuid --credential --cpus --transport --net --forward --port-offset --mac --mtu --share --disk --console --balloon --vsock --rng --control --sandbox --process-name --boot-timeout --dry-run --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -298,6 +399,10 @@ _pcp__vmm() {
                     return 0
                     ;;
                 --log-file)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --runtime-dir)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -426,6 +531,44 @@ _pcp__vmm() {
                     return 0
                     ;;
                 --boot-timeout)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        pcp__subcmd__vmm__subcmd__stop)
+            opts="-q -v -a -h --json --quiet --verbose --color --no-progress --log-file --runtime-dir --log-format --all --power-button --ctrl-alt-del --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --color)
+                    COMPREPLY=($(compgen -W "auto always never" -- "${cur}"))
+                    return 0
+                    ;;
+                --log-file)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --runtime-dir)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --log-format)
+                    COMPREPLY=($(compgen -W "text json" -- "${cur}"))
+                    return 0
+                    ;;
+                --power-button)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --ctrl-alt-del)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

@@ -1,6 +1,6 @@
 # Print an optspec for argparse to handle cmd's options that are independent of any subcommand.
 function __fish_pcp_vmm_global_optspecs
-    string join \n V/version json q/quiet v/verbose color= no-progress log-file= log-format= h/help
+    string join \n V/version json q/quiet v/verbose color= no-progress log-file= runtime-dir= log-format= h/help
 end
 
 function __fish_pcp_vmm_needs_command
@@ -28,6 +28,7 @@ complete -c pcp-vmm -n "__fish_pcp_vmm_needs_command" -l color -d 'Use colours' 
 always\t'Always'
 never\t'Never'"
 complete -c pcp-vmm -n "__fish_pcp_vmm_needs_command" -l log-file -d 'Append the log to this file instead of showing it' -r -F
+complete -c pcp-vmm -n "__fish_pcp_vmm_needs_command" -l runtime-dir -d 'The folder of the running VMs [default: $PCP_VMM_RUNTIME_DIR, else /run/pcp-vmm for root and $XDG_RUNTIME_DIR/pcp-vmm for others]' -r -F
 complete -c pcp-vmm -n "__fish_pcp_vmm_needs_command" -l log-format -d 'How log lines are written' -r -f -a "text\t'For people'
 json\t'One JSON object a line'"
 complete -c pcp-vmm -n "__fish_pcp_vmm_needs_command" -s V -l version -d 'Print the version; with --json, what it was built from too'
@@ -37,6 +38,9 @@ complete -c pcp-vmm -n "__fish_pcp_vmm_needs_command" -s v -l verbose -d 'Log mo
 complete -c pcp-vmm -n "__fish_pcp_vmm_needs_command" -l no-progress -d 'Show no progress bars'
 complete -c pcp-vmm -n "__fish_pcp_vmm_needs_command" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c pcp-vmm -n "__fish_pcp_vmm_needs_command" -f -a "run" -d 'Start a VM and stay with it until it ends'
+complete -c pcp-vmm -n "__fish_pcp_vmm_needs_command" -f -a "ls" -d 'List the VMs that run'
+complete -c pcp-vmm -n "__fish_pcp_vmm_needs_command" -f -a "stop" -d 'Ask VMs to shut down, and end those that do not'
+complete -c pcp-vmm -n "__fish_pcp_vmm_needs_command" -f -a "kill" -d 'End VMs at once, without asking their guests'
 complete -c pcp-vmm -n "__fish_pcp_vmm_needs_command" -f -a "image" -d 'Build, list and remove guest images'
 complete -c pcp-vmm -n "__fish_pcp_vmm_needs_command" -f -a "doctor" -d 'Check whether this machine can run VMs; say what is missing and how to get it'
 complete -c pcp-vmm -n "__fish_pcp_vmm_needs_command" -f -a "completions" -d 'Write the completion script of a shell to standard output'
@@ -45,6 +49,7 @@ complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand run" -l color -d 'Use co
 always\t'Always'
 never\t'Never'"
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand run" -l log-file -d 'Append the log to this file instead of showing it' -r -F
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand run" -l runtime-dir -d 'The folder of the running VMs [default: $PCP_VMM_RUNTIME_DIR, else /run/pcp-vmm for root and $XDG_RUNTIME_DIR/pcp-vmm for others]' -r -F
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand run" -l log-format -d 'How log lines are written' -r -f -a "text\t'For people'
 json\t'One JSON object a line'"
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand run" -l variant -d 'The guest: base, eval, grafana or bpf [default: base]' -r
@@ -71,7 +76,7 @@ complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand run" -l balloon -d 'Have
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand run" -l vsock -d 'Have a socket device (vsock). The Unix socket PATH leads into the guest: write `CONNECT PORT` and an end of line first. The guest reaches the Unix socket PATH_P as port P of context 2' -r
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand run" -l rng -d 'Have an entropy device [default: with a bundle]' -r -f -a "true\t''
 false\t''"
-complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand run" -l control -d 'Take requests at the Unix socket PATH while the VM runs: `docs/control.md` has them. Forwards are added and removed, and the balloon is resized' -r -F
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand run" -l control -d 'Have the control socket at PATH instead of in the VM\'s folder in the runtime directory. `docs/control.md` has its protocol' -r -F
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand run" -l sandbox -d 'What the process may do on the host: `on` ends it at a system call that its work does not need, `audit` only has the kernel log it, `off` allows all [default: on]' -r
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand run" -l process-name -d 'Call the process `microvm@NAME`, for scripts that look for it' -r
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand run" -l boot-timeout -d 'Give up if the guest has not reached user space after this many seconds; 0: never [default: 900 with a bundle, else 0]' -r
@@ -81,10 +86,51 @@ complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand run" -s v -l verbose -d 
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand run" -l no-progress -d 'Show no progress bars'
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand run" -l dry-run -d 'Show the machine and where each value comes from; start nothing'
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand run" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand ls" -l color -d 'Use colours' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t'Always'
+never\t'Never'"
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand ls" -l log-file -d 'Append the log to this file instead of showing it' -r -F
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand ls" -l runtime-dir -d 'The folder of the running VMs [default: $PCP_VMM_RUNTIME_DIR, else /run/pcp-vmm for root and $XDG_RUNTIME_DIR/pcp-vmm for others]' -r -F
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand ls" -l log-format -d 'How log lines are written' -r -f -a "text\t'For people'
+json\t'One JSON object a line'"
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand ls" -l json -d 'Write results and errors as JSON'
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand ls" -s q -l quiet -d 'Say nothing but results, warnings and errors'
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand ls" -s v -l verbose -d 'Log more: -v what happens, -vv details, -vvv everything'
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand ls" -l no-progress -d 'Show no progress bars'
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand ls" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand stop" -l color -d 'Use colours' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t'Always'
+never\t'Never'"
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand stop" -l log-file -d 'Append the log to this file instead of showing it' -r -F
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand stop" -l runtime-dir -d 'The folder of the running VMs [default: $PCP_VMM_RUNTIME_DIR, else /run/pcp-vmm for root and $XDG_RUNTIME_DIR/pcp-vmm for others]' -r -F
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand stop" -l log-format -d 'How log lines are written' -r -f -a "text\t'For people'
+json\t'One JSON object a line'"
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand stop" -l power-button -d 'How long the guest has to heed the power button; 0: it is not pressed' -r
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand stop" -l ctrl-alt-del -d 'How long it then has to heed Ctrl-Alt-Del; 0: it is not pressed' -r
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand stop" -l json -d 'Write results and errors as JSON'
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand stop" -s q -l quiet -d 'Say nothing but results, warnings and errors'
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand stop" -s v -l verbose -d 'Log more: -v what happens, -vv details, -vvv everything'
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand stop" -l no-progress -d 'Show no progress bars'
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand stop" -s a -l all -d 'All VMs that run'
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand stop" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand kill" -l color -d 'Use colours' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t'Always'
+never\t'Never'"
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand kill" -l log-file -d 'Append the log to this file instead of showing it' -r -F
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand kill" -l runtime-dir -d 'The folder of the running VMs [default: $PCP_VMM_RUNTIME_DIR, else /run/pcp-vmm for root and $XDG_RUNTIME_DIR/pcp-vmm for others]' -r -F
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand kill" -l log-format -d 'How log lines are written' -r -f -a "text\t'For people'
+json\t'One JSON object a line'"
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand kill" -l json -d 'Write results and errors as JSON'
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand kill" -s q -l quiet -d 'Say nothing but results, warnings and errors'
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand kill" -s v -l verbose -d 'Log more: -v what happens, -vv details, -vvv everything'
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand kill" -l no-progress -d 'Show no progress bars'
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand kill" -s a -l all -d 'All VMs that run'
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand kill" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand image; and not __fish_seen_subcommand_from build ls rm" -l color -d 'Use colours' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
 always\t'Always'
 never\t'Never'"
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand image; and not __fish_seen_subcommand_from build ls rm" -l log-file -d 'Append the log to this file instead of showing it' -r -F
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand image; and not __fish_seen_subcommand_from build ls rm" -l runtime-dir -d 'The folder of the running VMs [default: $PCP_VMM_RUNTIME_DIR, else /run/pcp-vmm for root and $XDG_RUNTIME_DIR/pcp-vmm for others]' -r -F
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand image; and not __fish_seen_subcommand_from build ls rm" -l log-format -d 'How log lines are written' -r -f -a "text\t'For people'
 json\t'One JSON object a line'"
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand image; and not __fish_seen_subcommand_from build ls rm" -l json -d 'Write results and errors as JSON'
@@ -108,6 +154,7 @@ complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand image; and __fish_seen_s
 always\t'Always'
 never\t'Never'"
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand image; and __fish_seen_subcommand_from build" -l log-file -d 'Append the log to this file instead of showing it' -r -F
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand image; and __fish_seen_subcommand_from build" -l runtime-dir -d 'The folder of the running VMs [default: $PCP_VMM_RUNTIME_DIR, else /run/pcp-vmm for root and $XDG_RUNTIME_DIR/pcp-vmm for others]' -r -F
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand image; and __fish_seen_subcommand_from build" -l log-format -d 'How log lines are written' -r -f -a "text\t'For people'
 json\t'One JSON object a line'"
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand image; and __fish_seen_subcommand_from build" -l install-missing -d 'Install missing tools of this machine with apt (as root)'
@@ -121,6 +168,7 @@ complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand image; and __fish_seen_s
 always\t'Always'
 never\t'Never'"
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand image; and __fish_seen_subcommand_from ls" -l log-file -d 'Append the log to this file instead of showing it' -r -F
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand image; and __fish_seen_subcommand_from ls" -l runtime-dir -d 'The folder of the running VMs [default: $PCP_VMM_RUNTIME_DIR, else /run/pcp-vmm for root and $XDG_RUNTIME_DIR/pcp-vmm for others]' -r -F
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand image; and __fish_seen_subcommand_from ls" -l log-format -d 'How log lines are written' -r -f -a "text\t'For people'
 json\t'One JSON object a line'"
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand image; and __fish_seen_subcommand_from ls" -l json -d 'Write results and errors as JSON'
@@ -132,6 +180,7 @@ complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand image; and __fish_seen_s
 always\t'Always'
 never\t'Never'"
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand image; and __fish_seen_subcommand_from rm" -l log-file -d 'Append the log to this file instead of showing it' -r -F
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand image; and __fish_seen_subcommand_from rm" -l runtime-dir -d 'The folder of the running VMs [default: $PCP_VMM_RUNTIME_DIR, else /run/pcp-vmm for root and $XDG_RUNTIME_DIR/pcp-vmm for others]' -r -F
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand image; and __fish_seen_subcommand_from rm" -l log-format -d 'How log lines are written' -r -f -a "text\t'For people'
 json\t'One JSON object a line'"
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand image; and __fish_seen_subcommand_from rm" -l all -d 'Remove all images'
@@ -146,6 +195,7 @@ complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand doctor" -l color -d 'Use
 always\t'Always'
 never\t'Never'"
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand doctor" -l log-file -d 'Append the log to this file instead of showing it' -r -F
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand doctor" -l runtime-dir -d 'The folder of the running VMs [default: $PCP_VMM_RUNTIME_DIR, else /run/pcp-vmm for root and $XDG_RUNTIME_DIR/pcp-vmm for others]' -r -F
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand doctor" -l log-format -d 'How log lines are written' -r -f -a "text\t'For people'
 json\t'One JSON object a line'"
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand doctor" -l json -d 'Write results and errors as JSON'
@@ -157,6 +207,7 @@ complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand completions" -l color -d
 always\t'Always'
 never\t'Never'"
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand completions" -l log-file -d 'Append the log to this file instead of showing it' -r -F
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand completions" -l runtime-dir -d 'The folder of the running VMs [default: $PCP_VMM_RUNTIME_DIR, else /run/pcp-vmm for root and $XDG_RUNTIME_DIR/pcp-vmm for others]' -r -F
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand completions" -l log-format -d 'How log lines are written' -r -f -a "text\t'For people'
 json\t'One JSON object a line'"
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand completions" -l json -d 'Write results and errors as JSON'
@@ -168,6 +219,7 @@ complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand docs" -l color -d 'Use c
 always\t'Always'
 never\t'Never'"
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand docs" -l log-file -d 'Append the log to this file instead of showing it' -r -F
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand docs" -l runtime-dir -d 'The folder of the running VMs [default: $PCP_VMM_RUNTIME_DIR, else /run/pcp-vmm for root and $XDG_RUNTIME_DIR/pcp-vmm for others]' -r -F
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand docs" -l log-format -d 'How log lines are written' -r -f -a "text\t'For people'
 json\t'One JSON object a line'"
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand docs" -l json -d 'Write results and errors as JSON'

@@ -87,6 +87,7 @@ impl TestVm {
         command
             .args(arguments)
             .env("PCP_VMM_TEST_RUN", &mark)
+            .env("PCP_VMM_RUNTIME_DIR", home.path().join(INSTANCES))
             .env_remove("PCP_VMM_CACHE");
         for (variable, name) in FOLDERS {
             let folder = home.path().join(name);
@@ -125,6 +126,12 @@ impl TestVm {
     #[must_use]
     pub fn folder(&self) -> &Path {
         self.home.path()
+    }
+
+    /// The program's runtime directory.
+    #[must_use]
+    pub fn instances(&self) -> PathBuf {
+        self.home.path().join(INSTANCES)
     }
 
     /// Keeps a folder of the test until the program has ended.
@@ -206,6 +213,9 @@ impl TestVm {
         Ok(ended)
     }
 }
+
+/// The program's runtime directory in its own folder.
+const INSTANCES: &str = "runtime/pcp-vmm";
 
 /// The folders that the program gets as its own.
 const FOLDERS: [(&str, &str); 5] = [

@@ -9,6 +9,7 @@
 mod bad_input;
 mod console;
 mod end;
+mod instances;
 mod sandbox;
 mod start;
 mod surroundings;

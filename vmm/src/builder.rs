@@ -31,7 +31,7 @@ use crate::boot::{BootSpec, EntryState, Images};
 use crate::config::ShareProtocol;
 use crate::config::Uuid;
 use crate::config::{ConsoleSpec, DeviceSpec, Transport, VmSpec};
-use crate::control::ControlSocket;
+use crate::control::{ControlSocket, Served, Status};
 use crate::credentials::Handout;
 use crate::error::Error;
 use crate::event::{self, EventSender};
@@ -39,7 +39,7 @@ use crate::generation::{self, Generation};
 use crate::kvm::{EarlyKvm, Vcpu, Vm, address_bits};
 use crate::landmark::LandmarkScanner;
 use crate::layout::{Layout, pio};
-use crate::machine::{Kept, Machine};
+use crate::machine::{Door, Kept, Machine};
 use crate::memory;
 use crate::platform::Platform;
 use crate::sandbox::{Confined, Notice, Sandbox};
@@ -112,10 +112,17 @@ pub(crate) fn build(
     let vcpus = VcpuThreads::start(vcpus, &context, &sandbox)
         .map_err(|source| Error::start("vCPU threads", source))?;
     sandbox.launch()?;
-    if let Some(control) = control {
-        let started = control.serve(kept.controls.clone(), &Confined(Arc::clone(&sandbox)));
-        started.map_err(|source| Error::start("control socket", source))?;
-    }
+    let status = Arc::new(Status::new(started, events));
+    let door = control.map(|socket| {
+        let controls = kept.controls.clone();
+        let served = Served::new(spec, &consoles.handles, controls, Arc::clone(&status));
+        let threads = Confined(Arc::clone(&sandbox));
+        Door {
+            socket,
+            served,
+            threads,
+        }
+    });
     // All threads put themselves under their filters at the same time.
     sandbox.close()?;
     vcpus.release();
@@ -128,6 +135,8 @@ pub(crate) fn build(
         kept,
         events: receiver,
         started,
+        status,
+        door,
         _transports: transports,
         _vm: vm,
         _ram: ram,

@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex};
 
 use devices::lock;
 use rustix::event::{EventfdFlags, eventfd};
+use serde::{Deserialize, Serialize};
 use std::os::fd::OwnedFd;
 
 use crate::kvm::Failure;
@@ -52,10 +53,13 @@ pub enum MachineEvent {
     Landmark(Landmark),
     /// The guest's kernel panicked and starts another, which takes the time that it needs.
     CrashKernel,
+    /// A client of the control socket asks for something.
+    Ordered,
 }
 
 /// A line of the console that tells how far the guest has come.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Landmark {
     /// The kernel's first line.
     Kernel,
@@ -67,6 +71,20 @@ pub enum Landmark {
     Login,
     /// The kernel panicked.
     Panic,
+}
+
+impl Landmark {
+    /// It in one word, as `--json` gives it.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Kernel => "kernel",
+            Self::Init => "init",
+            Self::Userspace => "userspace",
+            Self::Login => "login",
+            Self::Panic => "panic",
+        }
+    }
 }
 
 #[derive(Debug)]

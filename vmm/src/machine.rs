@@ -14,10 +14,12 @@ use devices::lock;
 use devices::virtio::balloon::BalloonHandle;
 use devices::virtio::net::LinkHandle;
 
+use crate::control::{ControlSocket, Served, Status};
 use crate::event::EventReceiver;
 use crate::generation::Generation;
 use crate::kvm::Vm;
 use crate::platform::Platform;
+use crate::sandbox::Confined;
 use crate::transports::Transports;
 use crate::vcpu::{VcpuContext, VcpuThreads};
 
@@ -56,6 +58,23 @@ impl Kept {
     }
 }
 
+/// The control socket, until somebody comes.
+#[derive(Debug)]
+pub(crate) struct Door {
+    pub(crate) socket: ControlSocket,
+    pub(crate) served: Served,
+    pub(crate) threads: Confined,
+}
+
+impl Door {
+    /// Has the thread started that serves clients.
+    pub(crate) fn open(self) {
+        if let Err(error) = self.socket.serve(self.served, &self.threads) {
+            log::error!("the control socket is not served: {error}");
+        }
+    }
+}
+
 /// A running machine. Dropping it stops the vCPUs, then the devices, then gives back the RAM.
 #[derive(Debug)]
 pub(crate) struct Machine {
@@ -67,6 +86,8 @@ pub(crate) struct Machine {
     pub(crate) kept: Kept,
     pub(crate) events: EventReceiver,
     pub(crate) started: Instant,
+    pub(crate) status: Arc<Status>,
+    pub(crate) door: Option<Door>,
     // Fields drop in this order: KVM's view of the RAM goes before the RAM itself.
     pub(crate) _transports: Transports,
     pub(crate) _vm: Vm,

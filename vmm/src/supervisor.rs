@@ -3,16 +3,19 @@
 
 use std::io;
 use std::mem;
+use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
+use crate::control::Order;
+use crate::control::protocol::{EventKind, State};
 use crate::error::Error;
 use crate::event::{Landmark, MachineEvent, ResetCause};
 use crate::kvm::Failure;
-use crate::machine::{Controls, Machine};
+use crate::machine::{Controls, Door, Machine};
 
 /// How long a guest that panicked may still print and reset itself.
 const PANIC_GRACE: Duration = Duration::from_secs(3);
@@ -129,6 +132,10 @@ pub struct Limits {
 /// A run in progress.
 struct Run<'a> {
     machine: &'a Machine,
+    /// The control socket, until somebody comes.
+    door: Option<Door>,
+    /// Since when the vCPUs are stopped.
+    paused: Option<Instant>,
     observer: &'a mut dyn Observer,
     started: Instant,
     phases: Vec<(Landmark, Duration)>,
@@ -147,14 +154,17 @@ struct Run<'a> {
 /// # Errors
 /// The supervisor itself cannot wait for events.
 pub(crate) fn supervise(
-    machine: Machine,
+    mut machine: Machine,
     signals: &Signals,
     limits: Limits,
     observer: &mut dyn Observer,
 ) -> Result<Outcome, Error> {
     let started = machine.started;
+    let door = machine.door.take();
     let mut run = Run {
         machine: &machine,
+        door,
+        paused: None,
         observer,
         started,
         phases: Vec::new(),
@@ -166,6 +176,7 @@ pub(crate) fn supervise(
     };
     run.observer.started(&machine.kept.controls);
     let reason = run.wait(signals)?;
+    machine.status.end(reason.word());
     let (phases, instruction_pointer) = (run.phases, run.instruction_pointer);
     let duration = started.elapsed();
     let console_tail = machine.console_tail(TAIL);
@@ -182,7 +193,7 @@ pub(crate) fn supervise(
 impl Run<'_> {
     fn wait(&mut self, signals: &Signals) -> Result<ExitReason, Error> {
         loop {
-            let (events, signalled) = self.poll(signals)?;
+            let (events, signalled, called) = self.poll(signals)?;
             self.machine.context.apply_kept_writes();
             if events {
                 while let Some(event) = self.machine.events.take() {
@@ -198,36 +209,42 @@ impl Run<'_> {
                     }
                 }
             }
+            if called && let Some(door) = self.door.take() {
+                door.open();
+            }
             let now = Instant::now();
             if self.ask_again.take_if(|at| now >= *at).is_some() {
-                self.machine.press_ctrl_alt_del();
+                self.press(Button::CtrlAltDel);
             }
             if let Some((at, reason)) = &self.deadline
                 && now >= *at
+                && self.paused.is_none()
             {
                 return Ok(reason.clone());
             }
         }
     }
 
-    /// Waits; whether the machine or a signal has something to tell.
-    fn poll(&self, signals: &Signals) -> Result<(bool, bool), Error> {
+    /// Waits; whether the machine, a signal or somebody at the door has something to tell.
+    fn poll(&self, signals: &Signals) -> Result<(bool, bool, bool), Error> {
         let look = self.machine.context.keeps_writes();
         let look = look.then(|| Instant::now() + KEPT_WRITES_LIMIT);
-        let end = self.deadline.iter().map(|(at, _)| *at);
+        let end = self.deadline.iter().filter(|_| self.paused.is_none());
+        let end = end.map(|(at, _)| *at);
         let next = end.chain(self.ask_again).chain(look).min();
         let left = next.map(|at| at.saturating_duration_since(Instant::now()));
         let timeout = left.and_then(|left| Timespec::try_from(left).ok());
-        let mut fds = [
-            PollFd::new(&self.machine.events, PollFlags::IN),
-            PollFd::new(&signals.0, PollFlags::IN),
-        ];
+        let wanted = |fd| PollFd::from_borrowed_fd(fd, PollFlags::IN);
+        let machine = self.machine.events.as_fd();
+        // Without a door, the last one is the first again.
+        let door = self.door.as_ref().map(|door| door.socket.as_fd());
+        let mut fds = [machine, signals.0.as_fd(), door.unwrap_or(machine)].map(wanted);
         match poll(&mut fds, timeout.as_ref()) {
             Ok(_) | Err(rustix::io::Errno::INTR) => {}
             Err(error) => return Err(Error::Supervisor(error.into())),
         }
-        let [events, signals] = fds.map(|fd| !fd.revents().is_empty());
-        Ok((events, signals))
+        let [events, signals, called] = fds.map(|fd| !fd.revents().is_empty());
+        Ok((events, signals, called))
     }
 
     fn event(&mut self, event: MachineEvent) -> Option<ExitReason> {
@@ -236,6 +253,7 @@ impl Run<'_> {
             MachineEvent::Landmark(landmark) => {
                 let after = self.started.elapsed();
                 self.phases.push((landmark, after));
+                self.machine.status.passed(landmark, after);
                 self.observer.landmark(landmark, after);
                 match landmark {
                     Landmark::Panic if self.crashed => {}
@@ -251,6 +269,7 @@ impl Run<'_> {
                 self.crash_kernel();
                 None
             }
+            MachineEvent::Ordered => self.orders(),
             MachineEvent::Shutdown if self.crashed => Some(ExitReason::Panic),
             MachineEvent::Shutdown => Some(ExitReason::Poweroff),
             MachineEvent::Reset(_) if self.crashed || self.passed(Landmark::Panic) => {
@@ -291,9 +310,80 @@ impl Run<'_> {
         if signal != libc::SIGINT || mem::replace(&mut self.interrupted, true) {
             return Some(ExitReason::Killed(signal));
         }
-        self.machine.press_power_button();
+        self.press(Button::Power);
         self.ask_again = Some(Instant::now() + POWER_BUTTON_GRACE);
         self.observer.shutdown_requested();
         None
     }
+
+    /// Does what clients of the control socket ask.
+    fn orders(&mut self) -> Option<ExitReason> {
+        while let Some(ordered) = self.machine.status.next_order() {
+            let outcome = match ordered.order {
+                Order::PowerButton => self.ask_to_stop(Button::Power),
+                Order::CtrlAltDel => self.ask_to_stop(Button::CtrlAltDel),
+                Order::Pause => self.pause(),
+                Order::Resume => {
+                    self.resume();
+                    Ok(())
+                }
+                Order::Quit => {
+                    ordered.answer(Ok(()));
+                    return Some(ExitReason::Killed(libc::SIGTERM));
+                }
+            };
+            ordered.answer(outcome);
+        }
+        None
+    }
+
+    fn ask_to_stop(&mut self, button: Button) -> Result<(), String> {
+        if self.paused.is_some() {
+            return Err("the machine is paused".to_owned());
+        }
+        self.press(button);
+        Ok(())
+    }
+
+    fn press(&self, button: Button) {
+        match button {
+            Button::Power => {
+                self.machine.press_power_button();
+                self.machine.status.asked_to_stop(EventKind::PowerButton {});
+            }
+            Button::CtrlAltDel => {
+                self.machine.press_ctrl_alt_del();
+                self.machine.status.asked_to_stop(EventKind::CtrlAltDel {});
+            }
+        }
+    }
+
+    fn pause(&mut self) -> Result<(), String> {
+        if !self.machine.vcpus.pause() {
+            self.machine.vcpus.resume();
+            return Err("a device holds a vCPU up".to_owned());
+        }
+        self.paused.get_or_insert_with(Instant::now);
+        self.machine.status.enter(State::Paused);
+        Ok(())
+    }
+
+    fn resume(&mut self) {
+        let Some(since) = self.paused.take() else {
+            return;
+        };
+        // The guest has had none of that time.
+        if let Some((at, _)) = &mut self.deadline {
+            *at += since.elapsed();
+        }
+        self.machine.status.enter(State::Running);
+        self.machine.vcpus.resume();
+    }
+}
+
+/// What asks a guest to shut down.
+#[derive(Debug, Clone, Copy)]
+enum Button {
+    Power,
+    CtrlAltDel,
 }

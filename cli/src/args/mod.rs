@@ -1,6 +1,7 @@
 //! The command line as types. Doc comments here are the help, the manual and the reference.
 
 mod image;
+mod instance;
 mod run;
 
 use std::path::PathBuf;
@@ -8,6 +9,7 @@ use std::path::PathBuf;
 use clap::error::ErrorKind;
 use clap::{ArgMatches, Args, Command, FromArgMatches, Parser, Subcommand, ValueEnum};
 pub(crate) use image::{BuildArgs, ImageArgs, ImageVerb, KernelArg, RemoveArgs, RootDiskArg};
+pub(crate) use instance::{KillArgs, LsArgs, StopArgs, TargetArgs};
 pub(crate) use run::RunArgs;
 
 use crate::exit::Exit;
@@ -84,6 +86,17 @@ pub(crate) struct CommonArgs {
     #[arg(long, global = true, value_name = "FILE", hide_short_help = true)]
     pub(crate) log_file: Option<PathBuf>,
 
+    /// The folder of the running VMs [default: $PCP_VMM_RUNTIME_DIR, else /run/pcp-vmm for root and
+    /// $XDG_RUNTIME_DIR/pcp-vmm for others].
+    #[arg(
+        long,
+        global = true,
+        value_name = "DIR",
+        hide_short_help = true,
+        help_heading = "Folders"
+    )]
+    pub(crate) runtime_dir: Option<PathBuf>,
+
     /// How log lines are written.
     #[arg(
         long,
@@ -121,6 +134,12 @@ pub(crate) enum LogFormat {
 pub(crate) enum Verb {
     /// `pcp-vmm run`.
     Run(Box<RunArgs>),
+    /// `pcp-vmm ls`.
+    Ls(LsArgs),
+    /// `pcp-vmm stop`.
+    Stop(StopArgs),
+    /// `pcp-vmm kill`.
+    Kill(KillArgs),
     /// `pcp-vmm image`.
     Image(ImageArgs),
     /// `pcp-vmm doctor`.
@@ -164,11 +183,22 @@ pub(crate) struct DocsArgs {
 type Definition = (&'static str, &'static str, fn(Command) -> Command);
 
 /// The visible verbs in the order of the help.
-const VERBS: [Definition; 4] = [
+const VERBS: [Definition; 7] = [
     (
         "run",
         "Start a VM and stay with it until it ends",
         RunArgs::augment_args,
+    ),
+    ("ls", "List the VMs that run", LsArgs::augment_args),
+    (
+        "stop",
+        "Ask VMs to shut down, and end those that do not",
+        StopArgs::augment_args,
+    ),
+    (
+        "kill",
+        "End VMs at once, without asking their guests",
+        KillArgs::augment_args,
     ),
     (
         "image",
@@ -210,6 +240,9 @@ impl FromArgMatches for Verb {
     fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
         match matches.subcommand() {
             Some(("run", verb)) => RunArgs::from_arg_matches(verb).map(Box::new).map(Self::Run),
+            Some(("ls", verb)) => LsArgs::from_arg_matches(verb).map(Self::Ls),
+            Some(("stop", verb)) => StopArgs::from_arg_matches(verb).map(Self::Stop),
+            Some(("kill", verb)) => KillArgs::from_arg_matches(verb).map(Self::Kill),
             Some(("image", verb)) => ImageArgs::from_arg_matches(verb).map(Self::Image),
             Some(("doctor", _)) => Ok(Self::Doctor),
             Some(("completions", verb)) => {

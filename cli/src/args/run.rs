@@ -229,8 +229,8 @@ pub(crate) struct RunArgs {
     )]
     pub(crate) rng: Option<bool>,
 
-    /// Take requests at the Unix socket PATH while the VM runs: `docs/control.md` has them. Forwards
-    /// are added and removed, and the balloon is resized.
+    /// Have the control socket at PATH instead of in the VM's folder in the runtime directory.
+    /// `docs/control.md` has its protocol.
     #[arg(long, value_name = "PATH", help_heading = "Running")]
     pub(crate) control: Option<PathBuf>,
 

@@ -4,7 +4,10 @@ mod completions;
 mod docs;
 mod doctor;
 mod image;
+mod kill;
+mod ls;
 mod run;
+mod stop;
 mod version;
 
 use clap::{ArgMatches, CommandFactory};
@@ -13,6 +16,7 @@ use vmm::kvm::EarlyKvm;
 use crate::args::{Cli, Verb};
 use crate::exit::Exit;
 use crate::identity::Invocation;
+use crate::instances::RuntimeDir;
 use crate::output::{Output, Stop};
 
 /// Does what `cli` says; `kvm` is for the machine, if it says to run one.
@@ -26,11 +30,20 @@ pub(crate) fn dispatch(
     if cli.version {
         return version::print(output);
     }
+    let runtime = RuntimeDir::of(&cli.common)?;
     match cli.verb {
         Some(Verb::Run(args)) => {
             let matches = matches.subcommand_matches("run").unwrap_or(matches);
-            run::run(&args, matches, invocation, kvm, output)
+            let surroundings = run::Surroundings {
+                invocation,
+                kvm,
+                runtime: &runtime,
+            };
+            run::run(&args, matches, &surroundings, output)
         }
+        Some(Verb::Ls(args)) => ls::list(&args, &runtime, output),
+        Some(Verb::Stop(args)) => stop::stop(&args, &runtime, output),
+        Some(Verb::Kill(args)) => kill::kill(&args, &runtime, output),
         Some(Verb::Image(args)) => image::dispatch(args.verb, output),
         Some(Verb::Doctor) => doctor::doctor(output),
         Some(Verb::Completions(args)) => completions::print(args.shell, output),

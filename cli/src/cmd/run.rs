@@ -1,5 +1,6 @@
 //! `pcp-vmm run`: from flags, files and a bundle to a VM, and from its end to an exit status.
 
+mod instance;
 mod launch;
 mod plan;
 mod report;
@@ -13,17 +14,28 @@ use crate::args::RunArgs;
 use crate::diagnostic::Diagnostic;
 use crate::exit::Exit;
 use crate::identity::Invocation;
+use crate::instances::RuntimeDir;
 use crate::output::{Output, Stop};
+
+/// What a run finds in place.
+#[derive(Debug)]
+pub(crate) struct Surroundings<'a> {
+    /// The command line.
+    pub(crate) invocation: &'a Invocation,
+    /// KVM, with the machine perhaps begun.
+    pub(crate) kvm: &'a EarlyKvm,
+    /// The folder of the running VMs.
+    pub(crate) runtime: &'a RuntimeDir,
+}
 
 /// Runs a VM until it ends.
 pub(crate) fn run(
     args: &RunArgs,
     matches: &ArgMatches,
-    invocation: &Invocation,
-    kvm: &EarlyKvm,
+    surroundings: &Surroundings<'_>,
     output: Output,
 ) -> Result<Exit, Stop> {
-    let plan = plan::plan(args, matches, output)?;
+    let mut plan = plan::plan(args, matches, output)?;
     let verdict = plan.resolved.validate();
     if args.dry_run {
         report::dry_run(&plan, output)?;
@@ -32,12 +44,13 @@ pub(crate) fn run(
     }
     verdict.map_err(|problems| refused(&plan.resolved, &problems))?;
     if let Some(name) = &plan.process_name
-        && let Err(error) = invocation.become_named(name)
+        && let Err(error) = surroundings.invocation.become_named(name)
     {
         log::warn!("the process keeps its name: cannot run `/proc/self/exe`: {error}");
     }
+    let _instance = instance::claim(&mut plan, surroundings.runtime)?;
     report::banner(&plan, output);
-    launch::launch(&plan, kvm, output)
+    launch::launch(&plan, surroundings.kvm, output)
 }
 
 /// All problems of a spec as one failure.

@@ -80,6 +80,9 @@ pub struct VmSpec {
     /// Where the control socket is, if there is one.
     #[serde(default)]
     pub control: Option<PathBuf>,
+    /// The machine's folder in the runtime directory, which goes at its end.
+    #[serde(default)]
+    pub instance: Option<PathBuf>,
 }
 
 impl VmSpec {

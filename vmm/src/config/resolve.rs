@@ -116,6 +116,7 @@ impl<'a> Merge<'a> {
             uuid: self.uuid(),
             credentials: self.credentials(),
             control: self.path(Field::Control, |l| l.control.clone()),
+            instance: None,
         }
     }
 

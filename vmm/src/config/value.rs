@@ -6,7 +6,7 @@ use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 pub use self::tap::TapChoice;
 use super::{BlkSpec, ConsoleSpec, FsSpec, Transport, VsockSpec};
@@ -62,8 +62,8 @@ fn pieces(text: &str) -> Vec<String> {
 
 /// An amount of memory: a number with `B`, `K`, `M`, `G`, `T` or `P`, in powers of 1024; without a
 /// unit, mebibytes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(try_from = "String")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
 pub struct MemorySize(
     /// The bytes.
     pub u64,
@@ -106,6 +106,13 @@ impl fmt::Display for MemorySize {
             None if self.0 == 1 => f.write_str("1 byte"),
             None => write!(f, "{} bytes", self.0),
         }
+    }
+}
+
+/// As it was, to the byte.
+impl From<MemorySize> for String {
+    fn from(size: MemorySize) -> Self {
+        format!("{}B", size.0)
     }
 }
 

@@ -25,6 +25,8 @@ pub(super) enum Use {
     Change,
     /// Files are removed from the folder.
     Remove,
+    /// Empty folders are removed from the folder.
+    RemoveFolder,
 }
 
 impl Use {
@@ -34,6 +36,7 @@ impl Use {
             Self::Read => AccessFs::ReadFile | AccessFs::ReadDir,
             Self::Change => AccessFs::from_all(KNOWN) & !(AccessFs::Execute | AccessFs::IoctlDev),
             Self::Remove => AccessFs::RemoveFile.into(),
+            Self::RemoveFolder => AccessFs::RemoveDir.into(),
         }
     }
 }
@@ -51,7 +54,8 @@ impl fmt::Display for Rule {
             Use::ReadFile => "read",
             Use::Read => "read beneath",
             Use::Change => "change files beneath",
-            Use::Remove => "remove a socket from",
+            Use::Remove => "remove a file from",
+            Use::RemoveFolder => "remove an empty folder from",
         };
         write!(f, "{verb} `{}`", self.path.display())
     }
@@ -84,6 +88,12 @@ impl Rules {
         this.console(&spec.serial);
         if let Some(control) = &spec.control {
             this.socket(control);
+        }
+        if let Some(folder) = &spec.instance {
+            if spec.control.as_ref().and_then(|path| path.parent()) != Some(folder) {
+                this.allow(folder, Use::Remove);
+            }
+            this.allow(folder.parent().unwrap_or(folder), Use::RemoveFolder);
         }
         for device in &spec.devices {
             match device {

@@ -5,6 +5,8 @@ pub(super) const KVM_GET_REGS: u32 = 0x8090_ae81;
 pub(super) const KVM_REGISTER_COALESCED_MMIO: u32 = 0x4010_ae67;
 pub(super) const KVM_SET_GSI_ROUTING: u32 = 0x4008_ae6a;
 pub(super) const KVM_IOEVENTFD: u32 = 0x4040_ae79;
+/// Linux include/uapi/linux/kvm.h: `_IO(KVMIO, 0xad)`.
+pub(super) const KVM_KVMCLOCK_CTRL: u32 = 0xaead;
 pub(super) const KVM_SIGNAL_MSI: u32 = 0x4020_aea5;
 pub(super) const TUNSETOFFLOAD: u32 = 0x4004_54d0;
 pub(super) const TUNSETQUEUE: u32 = 0x4004_54d9;

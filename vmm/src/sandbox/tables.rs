@@ -82,6 +82,7 @@ pub(super) const SUPERVISOR: &[Call] = &[
     // The names of sockets go at the end.
     any(libc::SYS_lstat),
     any(libc::SYS_unlink),
+    any(libc::SYS_rmdir),
     any(libc::SYS_getpid),
     when(libc::SYS_fcntl, &[Test::Is(1, F_GETFL as u32)]),
 ];
@@ -118,6 +119,7 @@ pub(super) const VCPU: &[Call] = &[
     ioctl!(request::KVM_RUN),
     ioctl!(request::KVM_GET_REGS),
     ioctl!(request::KVM_IOEVENTFD),
+    ioctl!(request::KVM_KVMCLOCK_CTRL),
     ioctl!(request::KVM_SET_GSI_ROUTING),
     ioctl!(request::KVM_REGISTER_COALESCED_MMIO),
     any(libc::SYS_epoll_create1),
@@ -236,8 +238,9 @@ pub(super) const PEER: &[Call] = &[
     any(libc::SYS_recvfrom),
 ];
 
-/// Clients of the control socket.
+/// Clients of the control socket, whom events wake it for.
 pub(super) const CONTROL: &[Call] = &[
+    any(libc::SYS_eventfd2),
     any(libc::SYS_accept4),
     any(libc::SYS_ppoll),
     any(libc::SYS_poll),

@@ -50,6 +50,7 @@ fn spec(folder: &Path, mode: SandboxMode) -> VmSpec {
         uuid: None,
         credentials: Vec::new(),
         control: None,
+        instance: None,
         transport: Default::default(),
     }
 }

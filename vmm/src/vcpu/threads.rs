@@ -21,6 +21,12 @@ const STOP_LIMIT: Duration = Duration::from_millis(500);
 struct Shared {
     released: OnceLock<()>,
     stop: AtomicBool,
+    /// Whether the threads are to stay out of the guest for a while.
+    pause: AtomicBool,
+    /// How many of them do.
+    parked: Mutex<usize>,
+    /// Changes of these two.
+    changed: Condvar,
     /// How many threads may still run the guest or touch a device.
     busy: Mutex<usize>,
     left: Condvar,
@@ -98,11 +104,36 @@ impl VcpuThreads {
         self.shared.released.get_or_init(|| ());
     }
 
+    /// Makes every vCPU leave the guest and stay out of it; whether all have within
+    /// [`STOP_LIMIT`].
+    pub(crate) fn pause(&self) -> bool {
+        let shared = &self.shared;
+        shared.pause.store(true, Ordering::SeqCst);
+        for thread in &self.threads {
+            self.kicker.kick(thread);
+        }
+        let outside = |parked: &mut usize| *parked < self.threads.len();
+        let parked = lock(&shared.parked);
+        let waited = shared
+            .changed
+            .wait_timeout_while(parked, STOP_LIMIT, outside);
+        let (parked, _) = waited.unwrap_or_else(PoisonError::into_inner);
+        *parked >= self.threads.len()
+    }
+
+    /// Lets every vCPU go on.
+    pub(crate) fn resume(&self) {
+        let _parked = lock(&self.shared.parked);
+        self.shared.pause.store(false, Ordering::SeqCst);
+        self.shared.changed.notify_all();
+    }
+
     /// Makes every vCPU leave the guest and waits until it has; not for one that a device holds up
     /// for longer than [`STOP_LIMIT`].
     pub(crate) fn stop(&self) {
         self.shared.stop.store(true, Ordering::SeqCst);
         self.release();
+        self.resume();
         let busy = lock(&self.shared.busy);
         if *busy == 0 {
             return;
@@ -134,9 +165,24 @@ fn run(vcpu: &mut Vcpu, context: &VcpuContext, shared: &Shared) {
     vcpu.accept_kicks();
     shared.released.wait();
     while !shared.stop.load(Ordering::SeqCst) {
+        if shared.pause.load(Ordering::Relaxed) {
+            park(vcpu, shared);
+            continue;
+        }
         if let Some(event) = step(vcpu, context) {
             context.events.send(event);
             return;
         }
     }
+}
+
+/// Waits out a pause.
+fn park(vcpu: &Vcpu, shared: &Shared) {
+    let mut parked = lock(&shared.parked);
+    *parked += 1;
+    shared.changed.notify_all();
+    let pauses = |_: &mut usize| shared.pause.load(Ordering::SeqCst);
+    let waited = shared.changed.wait_while(parked, pauses);
+    *waited.unwrap_or_else(PoisonError::into_inner) -= 1;
+    vcpu.tell_of_pause();
 }

@@ -99,16 +99,6 @@ fn landmark_words(landmark: Landmark) -> &'static str {
     }
 }
 
-fn landmark_name(landmark: Landmark) -> &'static str {
-    match landmark {
-        Landmark::Kernel => "kernel",
-        Landmark::Init => "init",
-        Landmark::Userspace => "userspace",
-        Landmark::Login => "login",
-        Landmark::Panic => "panic",
-    }
-}
-
 /// The outcome in JSON.
 #[derive(Serialize)]
 struct Report {
@@ -131,7 +121,7 @@ struct Phase {
 impl Report {
     fn new(outcome: &Outcome) -> Self {
         let phase = |(landmark, after): &(Landmark, Duration)| Phase {
-            name: landmark_name(*landmark),
+            name: landmark.word(),
             ms: milliseconds(*after),
         };
         Self {

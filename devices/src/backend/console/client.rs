@@ -70,6 +70,12 @@ impl Client {
         }
     }
 
+    /// With the output from position `cursor` on.
+    pub(super) fn starting_at(mut self, cursor: u64) -> Self {
+        self.cursor = cursor;
+        self
+    }
+
     pub(super) fn raw_fd(&self) -> RawFd {
         self.fd.as_raw_fd()
     }

@@ -27,6 +27,7 @@ struct State {
     /// The pump found no room for input and waits to be told of some.
     input_stalled: bool,
     new_watchers: Vec<OutputWatcher>,
+    new_clients: Vec<(OwnedFd, u64)>,
 }
 
 struct Shared {
@@ -57,6 +58,7 @@ impl ConsoleHandle {
             input: VecDeque::new(),
             input_stalled: false,
             new_watchers: Vec::new(),
+            new_clients: Vec::new(),
         };
         Ok(Self(Arc::new(Shared {
             name: name.to_owned(),
@@ -145,6 +147,22 @@ impl ConsoleHandle {
         self.wake();
     }
 
+    /// Where the last `last` bytes of output begin, and how many there are.
+    #[must_use]
+    pub fn replay(&self, last: u64) -> (u64, u64) {
+        let state = lock(&self.0.state);
+        let end = state.ring.end();
+        let from = end.saturating_sub(last).max(state.ring.start());
+        (from, end - from)
+    }
+
+    /// Makes the stream socket `client` a client of this console, which is sent the output from
+    /// position `from` on and may type.
+    pub fn attach(&self, client: OwnedFd, from: u64) {
+        lock(&self.0.state).new_clients.push((client, from));
+        self.wake();
+    }
+
     /// Wakes the pump.
     pub(super) fn wake(&self) {
         // The counter cannot overflow within a machine's life; a full one wakes as well.
@@ -157,6 +175,10 @@ impl ConsoleHandle {
 
     pub(super) fn take_watchers(&self) -> Vec<OutputWatcher> {
         std::mem::take(&mut lock(&self.0.state).new_watchers)
+    }
+
+    pub(super) fn take_clients(&self) -> Vec<(OwnedFd, u64)> {
+        std::mem::take(&mut lock(&self.0.state).new_clients)
     }
 
     pub(super) fn copy_output(&self, from: u64, out: &mut [u8]) -> Copied {

@@ -148,7 +148,7 @@ impl ConsolePump {
                 return;
             };
             match listener.accept() {
-                Ok(fd) => self.admit(events, fd),
+                Ok(fd) => self.admit(events, Client::new(fd, Kind::Socket)),
                 Err(Errno::AGAIN) => return,
                 // accept(2): what was wrong with one connection says nothing of the next.
                 Err(Errno::INTR | Errno::CONNABORTED | Errno::PROTO | Errno::PERM) => {}
@@ -176,11 +176,10 @@ impl ConsolePump {
         }
     }
 
-    fn admit(&mut self, events: &mut dyn Registry, fd: OwnedFd) {
+    fn admit(&mut self, events: &mut dyn Registry, client: Client) {
         if self.clients.iter().flatten().count() >= MAX_CLIENTS {
             self.evict(events);
         }
-        let client = Client::new(fd, Kind::Socket);
         if self.clients.iter().flatten().count() >= MAX_CLIENTS {
             client.refuse();
             return;
@@ -318,6 +317,9 @@ impl Pollable for ConsolePump {
         match token {
             WAKE => {
                 let _ = rustix::io::read(self.console.wake_fd(), &mut count);
+                for (fd, from) in self.console.take_clients() {
+                    self.admit(events, Client::new(fd, Kind::Socket).starting_at(from));
+                }
                 self.serve();
             }
             TIMER => {

@@ -24,6 +24,11 @@ pub(super) struct ReplayRing {
 }
 
 impl ReplayRing {
+    /// The position of the oldest byte that is still there.
+    pub(super) fn start(&self) -> u64 {
+        self.start
+    }
+
     /// The number of bytes ever written: the position of the next one.
     pub(super) fn end(&self) -> u64 {
         self.end

@@ -1,0 +1,101 @@
+//! The VM's name in the runtime directory: taken before the machine is built, given back at its end.
+
+use std::path::PathBuf;
+use std::time::{SystemTime, UNIX_EPOCH};
+use std::{env, process};
+
+use serde_json::Value;
+use vmm::config::Field;
+use vmm::instance::{Instance, InstanceError, Record};
+
+use super::plan::Plan;
+use crate::diagnostic::Diagnostic;
+use crate::instances::RuntimeDir;
+
+/// The most VMs that share a name that nobody chose.
+const NUMBERS: u32 = 4096;
+
+/// Takes the name that `plan` gives the VM. A kernel that is run by itself without a name is
+/// given a free one.
+pub(super) fn claim(plan: &mut Plan, runtime: &RuntimeDir) -> Result<Instance, Diagnostic> {
+    let dir = runtime.for_a_start()?;
+    let wanted = plan.resolved.spec.name.clone();
+    let chosen = plan.resolved.origins(Field::Name) != ["default"];
+    let mut number = 1;
+    let mut instance = loop {
+        let name = match number {
+            1 => wanted.clone(),
+            number => format!("{wanted}-{number}"),
+        };
+        match Instance::claim(dir, &name) {
+            Ok(instance) => {
+                plan.resolved.spec.name = name;
+                break instance;
+            }
+            Err(InstanceError::InUse { .. }) if !chosen && number < NUMBERS => number += 1,
+            Err(error) => return Err(refused(plan, &error)),
+        }
+    };
+    let spec = &mut plan.resolved.spec;
+    spec.instance = Some(instance.folder().to_owned());
+    let control = spec.control.get_or_insert_with(|| instance.control());
+    let directory = env::current_dir().ok();
+    let record = Record {
+        version: Record::VERSION,
+        name: spec.name.clone(),
+        pid: process::id(),
+        program: env!("CARGO_PKG_VERSION").to_owned(),
+        started: now(),
+        variant: plan.bundle.as_ref().map(|bundle| bundle.variant.clone()),
+        bundle: plan.bundle.as_ref().map(|bundle| absolute(&bundle.dir)),
+        process: plan.process_name.clone(),
+        directory,
+        control: absolute(control),
+        settings: Value::Null,
+        spec: Value::Null,
+    };
+    let record = record.with_config(&plan.resolved);
+    let described = instance.describe(&record);
+    described.map_err(|error| refused(plan, &error))?;
+    Ok(instance)
+}
+
+fn absolute(path: &std::path::Path) -> PathBuf {
+    std::path::absolute(path).unwrap_or_else(|_| path.to_owned())
+}
+
+fn now() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    since.map_or(0, |since| {
+        u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+    })
+}
+
+fn refused(plan: &Plan, error: &InstanceError) -> Diagnostic {
+    let name = &plan.resolved.spec.name;
+    match error {
+        InstanceError::InUse { .. } => {
+            let diagnostic =
+                Diagnostic::failure("name-in-use", format!("the name `{name}` is in use"))
+                    .because(error);
+            let another = match &plan.bundle {
+                Some(_) => format!(
+                    "`--name {name}-2 --port-offset 1000` runs another one beside it, with ports of \
+                     its own"
+                ),
+                None => "`--name` gives this one another name".to_owned(),
+            };
+            diagnostic
+                .hint(another)
+                .hint(format!("`pcp-vmm stop {name}` ends the one that runs"))
+        }
+        InstanceError::Folder { .. } | InstanceError::TooLong { .. } => Diagnostic::failure(
+            "runtime-dir",
+            format!("cannot run `{name}`"),
+        )
+        .because(error)
+        .hint(
+            "`--runtime-dir DIR` or `PCP_VMM_RUNTIME_DIR` names a folder of yours for running VMs",
+        ),
+    }
+}

@@ -1,0 +1,194 @@
+//! `pcp-vmm stop`: from the power button to SIGKILL, each step when the one before did not help.
+
+use std::thread;
+use std::time::{Duration, Instant};
+
+use rustix::process::Signal;
+use serde::Serialize;
+use vmm::control::protocol::{Request, State};
+use vmm::control::{ControlClient, ControlError};
+use vmm::instance::{self, Entry};
+
+use crate::args::StopArgs;
+use crate::diagnostic::Diagnostic;
+use crate::exit::Exit;
+use crate::instances::RuntimeDir;
+use crate::output::{Output, Stop};
+use crate::process::Process;
+use crate::vm_status::PATIENCE;
+
+/// How long the VMM may take to end by itself.
+const QUIT_LIMIT: Duration = Duration::from_secs(5);
+/// How long the kernel may take to end a process that is killed.
+const KILL_LIMIT: Duration = Duration::from_secs(10);
+
+/// What makes a VM end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub(super) enum Step {
+    /// The guest heeds its power button.
+    PowerButton,
+    /// The guest heeds Ctrl-Alt-Del.
+    CtrlAltDel,
+    /// The VMM ends.
+    Quit,
+    /// The kernel ends it.
+    Kill,
+    /// Nothing: it had ended already.
+    Nothing,
+}
+
+impl Step {
+    fn words(self) -> &'static str {
+        match self {
+            Self::PowerButton => "the guest heeded its power button",
+            Self::CtrlAltDel => "the guest heeded Ctrl-Alt-Del, but not its power button",
+            Self::Quit => "the VM was ended without its guest's consent",
+            Self::Kill => "the process was killed",
+            Self::Nothing => "it had ended by itself",
+        }
+    }
+
+    fn noun(self) -> &'static str {
+        match self {
+            Self::PowerButton => "the power button",
+            Self::CtrlAltDel => "Ctrl-Alt-Del",
+            Self::Quit => "SIGTERM",
+            Self::Kill => "SIGKILL",
+            Self::Nothing => "nothing",
+        }
+    }
+}
+
+/// How a VM was ended.
+#[derive(Debug, Serialize)]
+pub(super) struct Stopped {
+    name: String,
+    by: Step,
+    seconds: f64,
+}
+
+/// Stops VMs.
+pub(crate) fn stop(args: &StopArgs, runtime: &RuntimeDir, output: Output) -> Result<Exit, Stop> {
+    let limits = [
+        (Step::PowerButton, args.power_button),
+        (Step::CtrlAltDel, args.ctrl_alt_del),
+        (Step::Quit, QUIT_LIMIT),
+        (Step::Kill, KILL_LIMIT),
+    ];
+    let entries = runtime.select(&args.target)?;
+    end_all(&entries, &limits, output)
+}
+
+/// Ends the VMs of `entries` by these steps, all at once, and tells what it took.
+pub(super) fn end_all(
+    entries: &[Entry],
+    steps: &[(Step, Duration)],
+    output: Output,
+) -> Result<Exit, Stop> {
+    let outcomes: Vec<Result<Stopped, Diagnostic>> = thread::scope(|scope| {
+        let ends: Vec<_> = entries
+            .iter()
+            .map(|entry| scope.spawn(|| end(entry, steps, output)))
+            .collect();
+        let joined = ends.into_iter().filter_map(|end| end.join().ok());
+        joined.collect()
+    });
+    let (done, failed): (Vec<_>, Vec<_>) = outcomes.into_iter().partition(Result::is_ok);
+    let done: Vec<Stopped> = done.into_iter().filter_map(Result::ok).collect();
+    if output.is_json() {
+        output.json(&done)?;
+    } else if entries.is_empty() {
+        output.note("no VM runs");
+    } else {
+        for Stopped { name, by, seconds } in &done {
+            output.data(format!("{name}: {} ({seconds:.1} s)\n", by.words()))?;
+        }
+    }
+    let mut failed = failed.into_iter().filter_map(Result::err);
+    let Some(last) = failed.next_back() else {
+        return Ok(Exit::Success);
+    };
+    for diagnostic in failed {
+        output.error(&diagnostic);
+    }
+    Err(last.into())
+}
+
+/// Ends one VM.
+fn end(entry: &Entry, steps: &[(Step, Duration)], output: Output) -> Result<Stopped, Diagnostic> {
+    let name = entry.name();
+    let begin = Instant::now();
+    let stopped = |by| Stopped {
+        name: name.clone(),
+        by,
+        seconds: (begin.elapsed().as_secs_f64() * 1000.0).round() / 1000.0,
+    };
+    let Some(process) = process_of(entry)? else {
+        return Ok(stopped(Step::Nothing));
+    };
+    for &(step, limit) in steps {
+        let asked = match step {
+            Step::PowerButton | Step::CtrlAltDel if limit.is_zero() => continue,
+            Step::PowerButton => press(entry, &Request::PowerButton {}),
+            Step::CtrlAltDel => press(entry, &Request::CtrlAltDel {}),
+            Step::Quit => signal(&process, Signal::TERM),
+            Step::Kill => signal(&process, Signal::KILL),
+            Step::Nothing => continue,
+        };
+        // One that cannot be asked may just be ending.
+        let limit = asked
+            .as_ref()
+            .map_or(Duration::from_millis(100), |()| limit);
+        if process.wait(limit) {
+            instance::clear(&entry.folder);
+            return Ok(stopped(if asked.is_ok() { step } else { Step::Nothing }));
+        }
+        match asked {
+            Ok(()) if step == Step::Kill => {}
+            Ok(()) => output.note(format!(
+                "{name}: {} did not end it within {:.0} s",
+                step.noun(),
+                limit.as_secs_f64()
+            )),
+            Err(why) => output.note(format!("{name}: {} is of no use: {why}", step.noun())),
+        }
+    }
+    Err(Diagnostic::failure("stop", format!("cannot end `{name}`"))
+        .cause("its process does not end though it was killed")
+        .hint("a device or file system of the host holds it up: `dmesg` may tell"))
+}
+
+/// The process of a VM; `None` if it has ended.
+fn process_of(entry: &Entry) -> Result<Option<Process>, Diagnostic> {
+    let name = entry.name();
+    let failed = || Diagnostic::failure("stop", format!("cannot end `{name}`"));
+    let Some(record) = &entry.record else {
+        return Err(failed()
+            .cause("it is just starting and has not told its process yet")
+            .hint("try again in a moment"));
+    };
+    let process = Process::open(record.pid).map_err(|error| failed().because(&error))?;
+    // The number could have become another's before the process was opened.
+    let runs = instance::is_running(&entry.folder);
+    Ok(process.filter(|_| runs))
+}
+
+/// Has the VMM press a button of the guest's.
+fn press(entry: &Entry, button: &Request) -> Result<(), String> {
+    let ask = || -> Result<(), ControlError> {
+        let mut client = ControlClient::connect(&entry.control(), PATIENCE)?;
+        if client.info()?.state == State::Paused {
+            client.ask(&Request::Resume {})?;
+        }
+        client.ask(button).map(drop)
+    };
+    match ask() {
+        Err(error) if error.is_end() => Err("the VM does not answer".to_owned()),
+        other => other.map_err(|error| error.to_string()),
+    }
+}
+
+fn signal(process: &Process, signal: Signal) -> Result<(), String> {
+    process.signal(signal).map_err(|error| error.to_string())
+}

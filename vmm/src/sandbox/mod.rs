@@ -151,13 +151,12 @@ impl Sandbox {
         }
     }
 
-    /// From now on threads are started by a thread for that.
+    /// From now on threads are started by a thread for that, where devices need some.
     ///
     /// # Errors
     /// It cannot be started.
     pub(crate) fn launch(self: &Arc<Self>) -> Result<(), SandboxError> {
-        let has_devices = !self.spec.devices.is_empty();
-        if self.is_off() || !(has_devices || self.spec.control.is_some()) {
+        if self.is_off() || !roles::has_launcher(&self.spec) {
             return Ok(());
         }
         let launcher = Launcher::start(self).map_err(SandboxError::Launch)?;

@@ -87,6 +87,13 @@ impl Role {
                 if spec.devices.iter().any(is_disk) {
                     lists.push(DISK);
                 }
+                // Without devices there is no thread that starts others; the control thread, if a
+                // client comes, is the supervisor's to start.
+                if spec.control.is_some() && !has_launcher(spec) {
+                    let control = Self::Control.calls(spec);
+                    lists.extend([LAUNCH, START_THREADS]);
+                    return [lists.concat(), control].concat();
+                }
             }
             Self::Launch => {
                 let all = Self::ALL
@@ -129,6 +136,12 @@ impl Role {
         }
         lists.concat()
     }
+}
+
+/// Whether a machine like `spec` has a thread that starts others: its devices' loops are started
+/// while the guest runs.
+pub(super) fn has_launcher(spec: &VmSpec) -> bool {
+    !spec.devices.is_empty()
 }
 
 /// What a device adds to the calls of the loop that it shares with others.

@@ -20,6 +20,25 @@ pub trait Msi: Send + Sync + Debug {
     /// # Errors
     /// The hypervisor refused the injection.
     fn trigger(&self) -> io::Result<()>;
+
+    /// Sends the message whenever `event` is written, until [`Msi::unbind`], without a return to this
+    /// process; called by any thread, for a vector that has a message.
+    ///
+    /// # Errors
+    /// The hypervisor cannot, or not now.
+    fn bind(&self, event: &EventFd) -> io::Result<()> {
+        let _ = event;
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
+    /// Undoes [`Msi::bind`]: from now on who watches `event` hears of it.
+    ///
+    /// # Errors
+    /// The two are not bound.
+    fn unbind(&self, event: &EventFd) -> io::Result<()> {
+        let _ = event;
+        Err(io::ErrorKind::Unsupported.into())
+    }
 }
 
 /// A wired interrupt into the interrupt controller.

@@ -6,12 +6,15 @@
 
 use std::fmt;
 use std::io;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use std::sync::{Arc, Mutex};
 
 use serde::{Deserialize, Serialize};
 
+use vmm_sys_util::eventfd::EventFd;
+
 use super::config::PciConfig;
+use crate::lock;
 use crate::persist::PersistError;
 use crate::platform::{Msi, Platform};
 
@@ -31,10 +34,18 @@ const BLOCKED: u8 = 1;
 /// A signal waits.
 const PENDING: u8 = 2;
 
+/// An eventfd whose writes are to send a vector, and whether they do so by themselves now.
+#[derive(Debug)]
+struct Bound {
+    event: Arc<EventFd>,
+    direct: bool,
+}
+
 #[derive(Debug)]
 struct Vector {
     msi: Box<dyn Msi>,
     state: AtomicU8,
+    bound: Mutex<Vec<Bound>>,
 }
 
 impl Vector {
@@ -61,11 +72,59 @@ impl Vector {
 
     fn block(&self) {
         self.state.fetch_or(BLOCKED, Ordering::AcqRel);
+        self.sync(&mut lock(&self.bound));
     }
 
     fn unblock(&self) {
         if self.state.fetch_and(!BLOCKED, Ordering::AcqRel) & PENDING != 0 {
             self.deliver();
+        }
+        self.sync(&mut lock(&self.bound));
+    }
+
+    /// Forgets what waits; nothing is sent until it is unblocked.
+    fn turn_off(&self) {
+        self.state.store(BLOCKED, Ordering::Release);
+        self.sync(&mut lock(&self.bound));
+    }
+
+    fn bind(&self, event: Arc<EventFd>) {
+        let mut bound = lock(&self.bound);
+        bound.push(Bound {
+            event,
+            direct: false,
+        });
+        self.sync(&mut bound);
+    }
+
+    fn unbind(&self, event: &Arc<EventFd>) {
+        let mut bound = lock(&self.bound);
+        let place = bound.iter().position(|it| Arc::ptr_eq(&it.event, event));
+        if let Some(old) = place.map(|place| bound.swap_remove(place))
+            && old.direct
+        {
+            self.release(&old.event);
+        }
+    }
+
+    /// Has bound events go past this process while nothing blocks the vector. Every change of the state
+    /// is followed by this, so that the last one counts.
+    fn sync(&self, bound: &mut [Bound]) {
+        let free = self.state.load(Ordering::Acquire) & BLOCKED == 0;
+        for it in bound.iter_mut().filter(|it| it.direct != free) {
+            if free {
+                // Where it cannot be, whoever watches the event signals.
+                it.direct = self.msi.bind(&it.event).is_ok();
+            } else {
+                self.release(&it.event);
+                it.direct = false;
+            }
+        }
+    }
+
+    fn release(&self, event: &EventFd) {
+        if let Err(error) = self.msi.unbind(event) {
+            log::debug!("event stays bound to its interrupt: {error}");
         }
     }
 
@@ -100,6 +159,20 @@ impl Vectors {
             && let Some(vector) = self.vectors.get(usize::from(index))
         {
             vector.signal();
+        }
+    }
+
+    /// Has writes to `event` send vector `index`, past this process where and when that can be.
+    pub(crate) fn bind(&self, index: u16, event: &Arc<EventFd>) {
+        if let Some(vector) = self.vectors.get(usize::from(index)) {
+            vector.bind(Arc::clone(event));
+        }
+    }
+
+    /// Undoes [`Vectors::bind`].
+    pub(crate) fn unbind(&self, index: u16, event: &Arc<EventFd>) {
+        if let Some(vector) = self.vectors.get(usize::from(index)) {
+            vector.unbind(event);
         }
     }
 }
@@ -164,6 +237,7 @@ impl Msix {
             Ok(Vector {
                 msi: platform.allocate_msi()?,
                 state: AtomicU8::new(BLOCKED),
+                bound: Mutex::default(),
             })
         };
         let vectors: io::Result<Vec<_>> = (0..count).map(vector).collect();
@@ -216,7 +290,7 @@ impl Msix {
             return;
         };
         if self.control & CONTROL_ENABLE == 0 {
-            vector.state.store(BLOCKED, Ordering::Release);
+            vector.turn_off();
             return;
         }
         if self.control & CONTROL_MASK != 0 || entry.control & ENTRY_MASKED != 0 {

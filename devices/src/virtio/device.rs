@@ -116,6 +116,17 @@ pub trait Interrupt: Send + Sync + Debug {
 
     /// Sends a configuration change notification.
     fn config(&self);
+
+    /// Lets a write to `call` do what [`Interrupt::queue`] does for queue `index`, without this process,
+    /// whenever that can be. When it cannot, `call` stays readable: its owner watches it all the same.
+    fn bind(&self, index: u16, call: &Arc<EventFd>) {
+        let _ = (index, call);
+    }
+
+    /// Undoes [`Interrupt::bind`].
+    fn unbind(&self, index: u16) {
+        let _ = index;
+    }
 }
 
 /// What the framework lends an active device for the length of one call.

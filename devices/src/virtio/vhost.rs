@@ -1,10 +1,12 @@
 //! Queues whose rings somebody else works on: the kernel's vhost, or a process by vhost-user.
 //!
-//! The driver's doorbells go straight to them. Their calls come to the device's loop, which
-//! interrupts the driver as the transport wants it.
+//! The driver's doorbells go straight to them, and their calls to the driver where the transport can
+//! have it so. Else these come to the device's loop, which interrupts the driver as the transport
+//! wants it.
 
 use std::io;
 use std::os::fd::AsRawFd;
+use std::sync::Arc;
 
 use vhost::{VhostBackend, VhostUserMemoryRegionInfo, VringConfigData};
 use virtio_queue::QueueT;
@@ -28,7 +30,7 @@ pub(crate) enum Addresses {
 pub(crate) struct Lent {
     queue: u16,
     ring: usize,
-    call: EventFd,
+    call: Arc<EventFd>,
 }
 
 /// What the system said, or the protocol's fault.
@@ -91,7 +93,7 @@ impl Lent {
             avail_ring_addr: place(regs.avail_ring())?,
             log_addr: None,
         };
-        let call = EventFd::new(EFD_NONBLOCK)?;
+        let call = Arc::new(EventFd::new(EFD_NONBLOCK)?);
         to.set_vring_num(ring, regs.size()).map_err(error)?;
         to.set_vring_base(ring, regs.next_avail()).map_err(error)?;
         to.set_vring_addr(ring, &config).map_err(error)?;
@@ -100,6 +102,7 @@ impl Lent {
         // The doorbell is the other side's alone: it would wake us in vain.
         let _ = io.events.remove(doorbell.as_raw_fd());
         io.events.add(call.as_raw_fd(), token, Interest::Read)?;
+        io.interrupt.bind(queue, &call);
         Ok(Self { queue, ring, call })
     }
 
@@ -129,6 +132,7 @@ impl Lent {
 
     /// Takes a queue back from a side that has stopped at `base`, if it tells.
     pub(crate) fn take_back(self, base: Option<u32>, io: &mut ActiveIo<'_>) {
+        io.interrupt.unbind(self.queue);
         // What was called for and not yet passed on.
         self.called(io);
         let _ = io.events.remove(self.call.as_raw_fd());

@@ -1,8 +1,11 @@
 //! Interrupts into KVM's local APICs: messages of devices, and the pins of the I/O APIC.
 //!
 //! A device's message goes by `KVM_SIGNAL_MSI` (KVM api.rst 4.71): one system call, as an irqfd
-//! write would be, but with no GSI route to set up while the guest boots and no descriptor held.
+//! write would be, but with no GSI route to set up while the guest boots and no descriptor held. A
+//! message that the kernel's vhost or another process sends has a route and an irqfd (KVM api.rst
+//! 4.52, 4.75), and so goes past this process.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::io;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
@@ -15,6 +18,7 @@ use kvm_bindings::{
     kvm_irq_routing_msi, kvm_irq_routing_msi__bindgen_ty_1, kvm_msi,
 };
 use kvm_ioctls::VmFd;
+use vmm_sys_util::eventfd::EventFd;
 
 use super::vm::IOAPIC_PINS;
 
@@ -39,15 +43,22 @@ impl Message {
         self.masked.store(masked, Ordering::Release);
     }
 
+    /// Address and data.
+    fn get(&self) -> (u64, u32) {
+        let low_and_data = self.low_and_data.load(Ordering::Acquire);
+        let high = u64::from(self.high.load(Ordering::Acquire)) << 32;
+        (high | low_and_data >> 32, low_and_data as u32)
+    }
+
     fn send(&self, vm: &VmFd) -> io::Result<()> {
         if self.masked.load(Ordering::Acquire) {
             return Ok(());
         }
-        let low_and_data = self.low_and_data.load(Ordering::Acquire);
+        let (address, data) = self.get();
         let msi = kvm_msi {
-            address_lo: (low_and_data >> 32) as u32,
-            address_hi: self.high.load(Ordering::Acquire),
-            data: (low_and_data & 0xffff_ffff) as u32,
+            address_lo: address as u32,
+            address_hi: (address >> 32) as u32,
+            data,
             ..Default::default()
         };
         // A message that no APIC accepts is lost, as on hardware; that is not an error.
@@ -57,17 +68,23 @@ impl Message {
 
 /// A device's message.
 pub(super) struct SignalMsi {
-    vm: Arc<VmFd>,
+    routes: Arc<Routes>,
     message: Message,
+    /// The GSI of the message's route, once an event was bound to it.
+    gsi: Mutex<Option<u32>>,
 }
 
 impl SignalMsi {
-    pub(super) fn new(vm: Arc<VmFd>) -> Self {
+    pub(super) fn new(routes: Arc<Routes>) -> Self {
         let message = Message {
             masked: AtomicBool::new(true),
             ..Default::default()
         };
-        Self { vm, message }
+        Self {
+            routes,
+            message,
+            gsi: Mutex::new(None),
+        }
     }
 }
 
@@ -80,41 +97,86 @@ impl fmt::Debug for SignalMsi {
 impl Msi for SignalMsi {
     fn configure(&self, address: u64, data: u32, masked: bool) -> io::Result<()> {
         self.message.set(address, data, masked);
-        Ok(())
+        match *lock(&self.gsi) {
+            Some(gsi) => self.routes.set_message(gsi, (address, data)),
+            None => Ok(()),
+        }
     }
 
     fn trigger(&self) -> io::Result<()> {
-        self.message.send(&self.vm)
+        self.message.send(&self.routes.vm)
+    }
+
+    fn bind(&self, event: &EventFd) -> io::Result<()> {
+        let mut gsi = lock(&self.gsi);
+        let gsi = match *gsi {
+            Some(gsi) => gsi,
+            None => *gsi.insert(self.routes.add_message(self.message.get())?),
+        };
+        let bound = self.routes.vm.register_irqfd(event, gsi);
+        bound.map_err(io::Error::from)
+    }
+
+    fn unbind(&self, event: &EventFd) -> io::Result<()> {
+        let gsi = lock(&self.gsi).ok_or(io::ErrorKind::NotFound)?;
+        let unbound = self.routes.vm.unregister_irqfd(event, gsi);
+        unbound.map_err(io::Error::from)
     }
 }
 
-/// The routes of I/O APIC pins. KVM delivers through the message, and looks at the routes of
-/// level-triggered pins to know which end-of-interrupts it must report (KVM api.rst 7.5).
+/// The routes of I/O APIC pins, and behind them those of messages that irqfds send. KVM delivers a
+/// pin's interrupt through its message, and looks at the routes of level-triggered pins to know which
+/// end-of-interrupts it must report (KVM api.rst 7.5).
 pub(super) struct Routes {
     vm: Arc<VmFd>,
-    pins: Mutex<[Option<(u64, u32)>; IOAPIC_PINS as usize]>,
+    /// Address and data, by GSI.
+    messages: Mutex<BTreeMap<u32, (u64, u32)>>,
 }
 
 impl Routes {
     pub(super) fn new(vm: Arc<VmFd>) -> Self {
         Self {
             vm,
-            pins: Mutex::default(),
+            messages: Mutex::default(),
         }
     }
 
-    fn set(&self, pin: u8, message: Option<(u64, u32)>) -> io::Result<()> {
-        let mut pins = lock(&self.pins);
-        let Some(slot) = pins.get_mut(usize::from(pin)) else {
-            return Ok(());
+    fn set_pin(&self, pin: u8, message: Option<(u64, u32)>) -> io::Result<()> {
+        let mut messages = lock(&self.messages);
+        let pin = u32::from(pin);
+        let before = match message {
+            Some(message) => messages.insert(pin, message),
+            None => messages.remove(&pin),
         };
-        if *slot == message {
+        if before == message {
             return Ok(());
         }
-        *slot = message;
-        let entries: Vec<_> = (0..)
-            .zip(pins.iter())
-            .filter_map(|(gsi, message)| message.map(|(address, data)| entry(gsi, address, data)))
+        self.give(&messages)
+    }
+
+    fn set_message(&self, gsi: u32, message: (u64, u32)) -> io::Result<()> {
+        let mut messages = lock(&self.messages);
+        messages.insert(gsi, message);
+        self.give(&messages)
+    }
+
+    /// Makes a route; its GSI.
+    fn add_message(&self, message: (u64, u32)) -> io::Result<u32> {
+        let mut messages = lock(&self.messages);
+        let last = messages.last_key_value().map_or(0, |(&gsi, _)| gsi + 1);
+        let gsi = last.max(IOAPIC_PINS.into());
+        messages.insert(gsi, message);
+        let given = self.give(&messages);
+        if given.is_err() {
+            messages.remove(&gsi);
+        }
+        given.map(|()| gsi)
+    }
+
+    fn give(&self, messages: &BTreeMap<u32, (u64, u32)>) -> io::Result<()> {
+        let entries: Vec<_> = messages
+            .iter()
+            .map(|(&gsi, &(address, data))| entry(gsi, address, data))
             .collect();
         let routing = KvmIrqRouting::from_entries(&entries)
             .map_err(|_| io::Error::from(io::ErrorKind::InvalidInput))?;
@@ -173,7 +235,8 @@ impl Msi for PinMsi {
     fn configure(&self, address: u64, data: u32, masked: bool) -> io::Result<()> {
         self.message.set(address, data, masked);
         let level = !masked && data & LEVEL != 0;
-        self.routes.set(self.pin, level.then_some((address, data)))
+        self.routes
+            .set_pin(self.pin, level.then_some((address, data)))
     }
 
     fn trigger(&self) -> io::Result<()> {

@@ -140,6 +140,7 @@ impl Vm {
     pub fn platform(&self) -> Arc<dyn Platform> {
         Arc::new(KvmPlatform {
             fd: Arc::clone(&self.fd),
+            routes: Arc::clone(&self.routes),
         })
     }
 }
@@ -181,6 +182,7 @@ fn check(kvm: &Kvm) -> Result<(), KvmError> {
 
 struct KvmPlatform {
     fd: Arc<VmFd>,
+    routes: Arc<Routes>,
 }
 
 impl fmt::Debug for KvmPlatform {
@@ -193,7 +195,7 @@ impl fmt::Debug for KvmPlatform {
 
 impl Platform for KvmPlatform {
     fn allocate_msi(&self) -> io::Result<Box<dyn Msi>> {
-        Ok(Box::new(SignalMsi::new(Arc::clone(&self.fd))))
+        Ok(Box::new(SignalMsi::new(Arc::clone(&self.routes))))
     }
 
     fn add_doorbell(&self, at: DoorbellPlace, doorbell: &EventFd) -> io::Result<()> {

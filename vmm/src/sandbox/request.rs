@@ -4,6 +4,7 @@ pub(super) const KVM_RUN: u32 = 0xae80;
 pub(super) const KVM_GET_REGS: u32 = 0x8090_ae81;
 pub(super) const KVM_REGISTER_COALESCED_MMIO: u32 = 0x4010_ae67;
 pub(super) const KVM_SET_GSI_ROUTING: u32 = 0x4008_ae6a;
+pub(super) const KVM_IRQFD: u32 = 0x4020_ae76;
 pub(super) const KVM_IOEVENTFD: u32 = 0x4040_ae79;
 /// Linux include/uapi/linux/kvm.h: `_IO(KVMIO, 0xad)`.
 pub(super) const KVM_KVMCLOCK_CTRL: u32 = 0xaead;

@@ -119,6 +119,7 @@ pub(super) const VCPU: &[Call] = &[
     ioctl!(request::KVM_RUN),
     ioctl!(request::KVM_GET_REGS),
     ioctl!(request::KVM_IOEVENTFD),
+    ioctl!(request::KVM_IRQFD),
     ioctl!(request::KVM_KVMCLOCK_CTRL),
     ioctl!(request::KVM_SET_GSI_ROUTING),
     ioctl!(request::KVM_REGISTER_COALESCED_MMIO),
@@ -219,6 +220,8 @@ pub(super) const TAP: &[Call] = &[
 /// Hands queues to the kernel's vhost-net, and takes them back.
 pub(super) const VHOST: &[Call] = &[
     any(libc::SYS_eventfd2),
+    ioctl!(request::KVM_IRQFD),
+    ioctl!(request::KVM_SET_GSI_ROUTING),
     ioctl!(request::VHOST_SET_FEATURES),
     ioctl!(request::VHOST_SET_MEM_TABLE),
     ioctl!(request::VHOST_SET_VRING_NUM),
@@ -233,6 +236,8 @@ pub(super) const VHOST: &[Call] = &[
 /// Hands queues to another process over the connection to it, and takes them back.
 pub(super) const PEER: &[Call] = &[
     any(libc::SYS_eventfd2),
+    ioctl!(request::KVM_IRQFD),
+    ioctl!(request::KVM_SET_GSI_ROUTING),
     any(libc::SYS_sendmsg),
     any(libc::SYS_recvmsg),
     any(libc::SYS_recvfrom),

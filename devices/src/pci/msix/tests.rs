@@ -72,6 +72,51 @@ fn the_capability_names_the_table_and_the_pending_bits() {
 }
 
 #[test]
+fn a_bound_event_goes_past_us_only_while_its_vector_may_be_sent() {
+    let mut f = fixture(2);
+    let vectors = Arc::clone(f.msix.vectors());
+    let event = Arc::new(EventFd::new(0).unwrap());
+    vectors.bind(1, &event);
+    f.program(1, 0x31);
+    assert!(f.platform.bound().is_empty());
+    f.control(ON);
+    assert!(f.platform.bound().is_empty());
+    f.mask(1, false);
+    assert_eq!(f.platform.bound(), [0x31]);
+    f.control(ON | MASK_ALL);
+    assert!(f.platform.bound().is_empty());
+    f.control(ON);
+    f.program(1, 0x32);
+    assert_eq!(f.platform.bound(), [0x32]);
+    f.control(0);
+    assert!(f.platform.bound().is_empty());
+    f.control(ON);
+    vectors.unbind(0, &event);
+    assert_eq!(f.platform.bound(), [0x32]);
+    vectors.unbind(1, &event);
+    assert!(f.platform.bound().is_empty());
+    vectors.bind(7, &event);
+    f.mask(1, true);
+    f.mask(1, false);
+    assert!(f.platform.bound().is_empty());
+}
+
+#[test]
+fn several_events_may_be_bound_to_a_vector() {
+    let mut f = fixture(1);
+    f.program(0, 0x31);
+    f.mask(0, false);
+    f.control(ON);
+    let events = [(); 2].map(|()| Arc::new(EventFd::new(0).unwrap()));
+    for event in &events {
+        f.msix.vectors().bind(0, event);
+    }
+    assert_eq!(f.platform.bound(), [0x31, 0x31]);
+    f.msix.vectors().unbind(0, &events[0]);
+    assert_eq!(f.platform.bound(), [0x31]);
+}
+
+#[test]
 fn an_unmasked_vector_sends_its_message() {
     let mut f = fixture(2);
     f.program(1, 0x31);

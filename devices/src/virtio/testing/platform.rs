@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io;
+use std::os::fd::{AsRawFd, RawFd};
 use std::sync::{Arc, Mutex};
 
 use vmm_sys_util::eventfd::EventFd;
@@ -9,17 +10,24 @@ use vmm_sys_util::eventfd::EventFd;
 use crate::lock;
 use crate::platform::{DoorbellPlace, Msi, Platform};
 
+/// Address and data, where there is a message.
+type Message = Arc<Mutex<Option<(u64, u32)>>>;
+/// Events that send messages.
+type Bound = Arc<Mutex<Vec<(RawFd, Message)>>>;
+
 /// A hypervisor without a guest.
 #[derive(Debug, Default)]
 pub struct FakePlatform {
     doorbells: Mutex<BTreeMap<DoorbellPlace, EventFd>>,
     messages: Arc<Mutex<BTreeMap<(u64, u32), usize>>>,
+    bound: Bound,
 }
 
 #[derive(Debug)]
 struct FakeMsi {
-    message: Mutex<Option<(u64, u32)>>,
+    message: Message,
     messages: Arc<Mutex<BTreeMap<(u64, u32), usize>>>,
+    bound: Bound,
 }
 
 impl Msi for FakeMsi {
@@ -34,13 +42,33 @@ impl Msi for FakeMsi {
         *lock(&self.messages).entry(message).or_default() += 1;
         Ok(())
     }
+
+    fn bind(&self, event: &EventFd) -> io::Result<()> {
+        let mut bound = lock(&self.bound);
+        if bound.iter().any(|&(fd, _)| fd == event.as_raw_fd()) {
+            return Err(io::ErrorKind::ResourceBusy.into());
+        }
+        bound.push((event.as_raw_fd(), Arc::clone(&self.message)));
+        Ok(())
+    }
+
+    fn unbind(&self, event: &EventFd) -> io::Result<()> {
+        let mut bound = lock(&self.bound);
+        let mine = |(fd, message): &(_, _)| {
+            *fd == event.as_raw_fd() && Arc::ptr_eq(message, &self.message)
+        };
+        let place = bound.iter().position(mine).ok_or(io::ErrorKind::NotFound)?;
+        bound.remove(place);
+        Ok(())
+    }
 }
 
 impl Platform for FakePlatform {
     fn allocate_msi(&self) -> io::Result<Box<dyn Msi>> {
         Ok(Box::new(FakeMsi {
-            message: Mutex::new(None),
+            message: Arc::default(),
             messages: Arc::clone(&self.messages),
+            bound: Arc::clone(&self.bound),
         }))
     }
 
@@ -71,6 +99,17 @@ impl FakePlatform {
     #[must_use]
     pub fn all_messages(&self) -> usize {
         lock(&self.messages).values().sum()
+    }
+
+    /// The data of the messages that events send by themselves, one for each event.
+    #[must_use]
+    pub fn bound(&self) -> Vec<u32> {
+        let bound = lock(&self.bound);
+        let data = |message: &Message| lock(message).map(|(_, data)| data);
+        bound
+            .iter()
+            .filter_map(|(_, message)| data(message))
+            .collect()
     }
 
     /// The addresses that have a doorbell.

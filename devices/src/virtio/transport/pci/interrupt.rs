@@ -1,10 +1,12 @@
 //! From a device's notifications to MSI-X vectors and the ISR status.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicU16, Ordering};
+use std::sync::{Arc, Mutex};
 
 use serde::{Deserialize, Serialize};
+use vmm_sys_util::eventfd::EventFd;
 
+use crate::lock;
 use crate::pci::msix::Vectors;
 use crate::persist::PersistError;
 use crate::virtio::device::Interrupt;
@@ -22,6 +24,8 @@ pub(super) struct PciInterrupt {
     vectors: Arc<Vectors>,
     config: AtomicU16,
     queues: Box<[AtomicU16]>,
+    /// The events that interrupt for a queue; held while its vector changes.
+    calls: Box<[Mutex<Option<Arc<EventFd>>>]>,
     isr: AtomicU8,
 }
 
@@ -31,6 +35,7 @@ impl PciInterrupt {
             vectors,
             config: AtomicU16::new(NO_VECTOR),
             queues: (0..queues).map(|_| AtomicU16::new(NO_VECTOR)).collect(),
+            calls: (0..queues).map(|_| Mutex::default()).collect(),
             isr: AtomicU8::new(0),
         }
     }
@@ -43,8 +48,8 @@ impl PciInterrupt {
     /// Unassigns every vector.
     pub(super) fn reset(&self) {
         self.config.store(NO_VECTOR, Ordering::Release);
-        for queue in &self.queues {
-            queue.store(NO_VECTOR, Ordering::Release);
+        for index in 0..self.queues.len() {
+            self.set_queue_vector(u16::try_from(index).unwrap_or(u16::MAX), NO_VECTOR);
         }
         self.take_isr();
     }
@@ -68,8 +73,33 @@ impl PciInterrupt {
     }
 
     pub(super) fn set_queue_vector(&self, index: u16, vector: u16) {
-        if let Some(queue) = self.queues.get(usize::from(index)) {
-            self.assign(queue, vector);
+        let at = usize::from(index);
+        let (Some(queue), Some(call)) = (self.queues.get(at), self.calls.get(at)) else {
+            return;
+        };
+        let call = lock(call);
+        if let Some(call) = &*call {
+            self.vectors.unbind(self.queue_vector(index), call);
+        }
+        self.assign(queue, vector);
+        if let Some(call) = &*call {
+            self.vectors.bind(self.queue_vector(index), call);
+        }
+    }
+
+    /// Has `call` interrupt for queue `index`, or nothing any more.
+    fn set_call(&self, index: u16, call: Option<Arc<EventFd>>) {
+        let Some(slot) = self.calls.get(usize::from(index)) else {
+            return;
+        };
+        let mut slot = lock(slot);
+        let vector = self.queue_vector(index);
+        if let Some(old) = slot.take() {
+            self.vectors.unbind(vector, &old);
+        }
+        if let Some(call) = call {
+            self.vectors.bind(vector, &call);
+            *slot = Some(call);
         }
     }
 
@@ -93,8 +123,8 @@ impl PciInterrupt {
             return Err(PersistError::Invalid("number of queue vectors".to_owned()));
         }
         self.set_config_vector(state.config);
-        for (queue, &vector) in self.queues.iter().zip(&state.queues) {
-            self.assign(queue, vector);
+        for (index, &vector) in (0..).zip(&state.queues) {
+            self.set_queue_vector(index, vector);
         }
         self.isr.store(state.isr, Ordering::Release);
         Ok(())
@@ -115,6 +145,14 @@ impl Interrupt for PciInterrupt {
         self.isr.fetch_or(ISR_CONFIG, Ordering::AcqRel);
         self.signal(self.config_vector());
     }
+
+    fn bind(&self, index: u16, call: &Arc<EventFd>) {
+        self.set_call(index, Some(Arc::clone(call)));
+    }
+
+    fn unbind(&self, index: u16) {
+        self.set_call(index, None);
+    }
 }
 
 /// The saved vector assignment.
@@ -123,4 +161,54 @@ pub(super) struct InterruptStateV1 {
     config: u16,
     queues: Vec<u16>,
     isr: u8,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::pci::config::{BarKind, PciConfig, PciIds};
+    use crate::pci::msix::Msix;
+    use crate::virtio::testing::FakePlatform;
+
+    #[test]
+    fn a_call_goes_to_the_vector_that_its_queue_has() {
+        let platform = FakePlatform::default();
+        let mut config = PciConfig::new(&PciIds {
+            id: (1, 2),
+            subsystem: (3, 4),
+            class: 0,
+            revision: 0,
+        });
+        config.add_bar(0, 0x8000, BarKind::Memory32);
+        let mut msix = Msix::new(&mut config, 2, 0, (0x4000, 0x5000), &platform).unwrap();
+        for vector in 0..2 {
+            let data = 0x30 + vector as u32;
+            msix.write_table(16 * vector, &0xfee0_0000_u64.to_le_bytes());
+            msix.write_table(16 * vector + 8, &data.to_le_bytes());
+            msix.write_table(16 * vector + 12, &[0; 4]);
+        }
+        // The MSI-X control register (PCI 3.0 §6.8.2.3) is the capability's second word.
+        let mut first = [0];
+        config.read(0x34, &mut first);
+        config.write(usize::from(first[0]) + 2, &0x8000_u16.to_le_bytes());
+        msix.config_written(&config);
+
+        let interrupt = PciInterrupt::new(Arc::clone(msix.vectors()), 2);
+        let call = Arc::new(EventFd::new(0).unwrap());
+        interrupt.bind(0, &call);
+        assert!(platform.bound().is_empty());
+        interrupt.set_queue_vector(0, 1);
+        assert_eq!(platform.bound(), [0x31]);
+        interrupt.set_queue_vector(0, 0);
+        assert_eq!(platform.bound(), [0x30]);
+        interrupt.set_queue_vector(1, 1);
+        interrupt.set_queue_vector(0, 9);
+        assert!(platform.bound().is_empty());
+        interrupt.set_queue_vector(0, 0);
+        interrupt.unbind(0);
+        assert!(platform.bound().is_empty());
+        interrupt.bind(0, &call);
+        interrupt.reset();
+        assert!(platform.bound().is_empty());
+    }
 }

@@ -26,6 +26,34 @@ impl<'m> Buffers<'m> {
         }
     }
 
+    /// Forgets all buffers.
+    pub(super) fn clear(&mut self) {
+        self.slices.clear();
+        (self.first, self.left, self.done) = (0, 0, 0);
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.slices.is_empty()
+    }
+
+    pub(super) fn last(&self) -> Option<&VolatileSlice<'m>> {
+        self.slices.last()
+    }
+
+    /// Adds a buffer, before anything was read or written.
+    pub(super) fn push(&mut self, slice: VolatileSlice<'m>) {
+        self.left += slice.len();
+        self.slices.push(slice);
+    }
+
+    /// Makes the last buffer `slice`, which is longer.
+    pub(super) fn replace_last(&mut self, slice: VolatileSlice<'m>) {
+        if let Some(last) = self.slices.last_mut() {
+            self.left += slice.len() - last.len();
+            *last = slice;
+        }
+    }
+
     fn remaining(&self) -> &[VolatileSlice<'m>] {
         self.slices.get(self.first..).unwrap_or_default()
     }
@@ -43,6 +71,19 @@ impl<'m> Buffers<'m> {
             }
             n -= slice.len();
             self.first += 1;
+        }
+    }
+
+    /// Makes `to` the next `n` bytes, which stay here too.
+    fn head_into(&self, mut n: usize, to: &mut Buffers<'m>) {
+        to.clear();
+        for slice in self.remaining() {
+            let part = slice.subslice(0, n.min(slice.len()));
+            let Some(part) = part.ok().filter(|part| !part.is_empty()) else {
+                break;
+            };
+            n -= part.len();
+            to.push(part);
         }
     }
 
@@ -222,6 +263,12 @@ impl<'m> Writer<'m> {
     #[must_use]
     pub fn write_obj<T: ByteValued>(&mut self, value: T) -> bool {
         self.write_all(value.as_slice())
+    }
+
+    /// Makes `to` the next `n` bytes of room, which this writer then skips, counted as written.
+    pub(crate) fn reserve_into(&mut self, n: usize, to: &mut Writer<'m>) {
+        self.0.head_into(n, &mut to.0);
+        self.0.advance(n);
     }
 
     /// Cuts the writer at `at` bytes from its position and returns what follows (with its own

@@ -65,7 +65,7 @@ pub(super) type Slices<'m> = SmallVec<[VolatileSlice<'m>; 18]>;
 const AVAIL_NO_INTERRUPT: u16 = 1;
 
 /// One request: a descriptor chain taken from the available ring.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Chain<'m> {
     /// The first descriptor's index, to give back to [`VirtQueue::add_used`].
     pub head: u16,
@@ -168,12 +168,28 @@ impl VirtQueue {
     /// # Errors
     /// The ring or the chain breaks a rule; the chain's buffers are then never touched.
     pub fn pop<'m>(&mut self, mem: &'m GuestRam) -> Result<Option<Chain<'m>>, QueueError> {
+        let mut chain = Chain::default();
+        Ok(self.pop_into(mem, &mut chain)?.then_some(chain))
+    }
+
+    /// As [`VirtQueue::pop`], into `chain`, whose content before is lost; `false` if there is none. A
+    /// chain takes up a kilobyte, which a device that takes many of them need not move about.
+    ///
+    /// # Errors
+    /// The ring or the chain breaks a rule; the chain's buffers are then never touched.
+    pub fn pop_into<'m>(
+        &mut self,
+        mem: &'m GuestRam,
+        chain: &mut Chain<'m>,
+    ) -> Result<bool, QueueError> {
         if !self.ring.ready() {
-            return Ok(None);
+            return Ok(false);
         }
         let next = self.ring.iter(mem).map_err(QueueError::Ring)?.next();
-        next.map(|chain| self.walk(mem, chain.head_index()))
-            .transpose()
+        let Some(next) = next.map(|chain| chain.head_index()) else {
+            return Ok(false);
+        };
+        self.walk(mem, next, chain).map(|()| true)
     }
 
     /// The chain `head` once more, which was popped before and not given back: for a request that
@@ -182,7 +198,9 @@ impl VirtQueue {
     /// # Errors
     /// The chain breaks a rule; its buffers are then never touched.
     pub fn resume<'m>(&self, mem: &'m GuestRam, head: u16) -> Result<Chain<'m>, QueueError> {
-        self.walk(mem, head)
+        let mut chain = Chain::default();
+        self.walk(mem, head, &mut chain)?;
+        Ok(chain)
     }
 
     /// Puts the last popped chain back: the next [`VirtQueue::pop`] yields it again.
@@ -308,14 +326,36 @@ impl VirtQueue {
             .map_err(|e| QueueError::Ring(virtio_queue::Error::GuestMemory(e)))
     }
 
-    fn walk<'m>(&self, mem: &'m GuestRam, head: u16) -> Result<Chain<'m>, QueueError> {
+    fn walk<'m>(
+        &self,
+        mem: &'m GuestRam,
+        head: u16,
+        chain: &mut Chain<'m>,
+    ) -> Result<(), QueueError> {
+        chain.head = head;
+        chain.reader.0.clear();
+        chain.writer.0.clear();
+        let walked = self.follow(mem, head, chain);
+        if walked.is_err() {
+            chain.reader.0.clear();
+            chain.writer.0.clear();
+        }
+        walked
+    }
+
+    fn follow<'m>(
+        &self,
+        mem: &'m GuestRam,
+        head: u16,
+        chain: &mut Chain<'m>,
+    ) -> Result<(), QueueError> {
         let mut walk = Walk {
             mem,
             table: GuestAddress(self.ring.desc_table()),
             size: u32::from(self.ring.size()),
             indirect: false,
-            readable: Slices::new(),
-            writable: Slices::new(),
+            readable: &mut chain.reader.0,
+            writable: &mut chain.writer.0,
             bytes: 0,
             stretch: GuestAddress(0),
         };
@@ -336,13 +376,7 @@ impl VirtQueue {
             }
             walk.take(&descriptor)?;
             if !descriptor.has_next() {
-                let reader = Reader(Buffers::new(walk.readable));
-                let writer = Writer(Buffers::new(walk.writable));
-                return Ok(Chain {
-                    head,
-                    reader,
-                    writer,
-                });
+                return Ok(());
             }
             index = descriptor.next();
         }
@@ -350,19 +384,19 @@ impl VirtQueue {
     }
 }
 
-struct Walk<'m> {
+struct Walk<'a, 'm> {
     mem: &'m GuestRam,
     table: GuestAddress,
     size: u32,
     indirect: bool,
-    readable: Slices<'m>,
-    writable: Slices<'m>,
+    readable: &'a mut Buffers<'m>,
+    writable: &'a mut Buffers<'m>,
     bytes: u32,
     /// Where the last slice begins.
     stretch: GuestAddress,
 }
 
-impl Walk<'_> {
+impl Walk<'_, '_> {
     fn descriptor(&self, index: u16) -> Result<Descriptor, QueueError> {
         if u32::from(index) >= self.size {
             return Err(QueueError::Index {
@@ -401,20 +435,20 @@ impl Walk<'_> {
         if len == 0 {
             return Ok(());
         }
-        let slices = if descriptor.is_write_only() {
-            &mut self.writable
+        let buffers = if descriptor.is_write_only() {
+            &mut *self.writable
         } else {
-            &mut self.readable
+            &mut *self.readable
         };
         // A guest's pages often lie side by side: then they are one buffer.
-        if let Some(last) = slices.last_mut() {
+        if let Some(last) = buffers.last() {
             let whole = last.len() + len as usize;
             let joins = self.stretch.checked_add(last.len() as u64) == Some(address);
             if let Some(joined) = joins
                 .then(|| self.mem.get_slice(self.stretch, whole).ok())
                 .flatten()
             {
-                *last = joined;
+                buffers.replace_last(joined);
                 return Ok(());
             }
         }
@@ -426,7 +460,7 @@ impl Walk<'_> {
                 len,
             })?;
         self.stretch = address;
-        slices.push(slice);
+        buffers.push(slice);
         Ok(())
     }
 }

@@ -7,6 +7,7 @@ use super::filter::Filter;
 use super::rx::RxQueue;
 use crate::backend::net::{HEADER_LEN, NetBackend, PacketHeader};
 use crate::virtio::device::{ActiveIo, DeviceError, Interest, Registry, Token};
+use crate::virtio::queue::Chain;
 
 /// Packets taken from the driver before others on the event loop get their turn.
 pub(super) const TX_BURST: usize = 256;
@@ -161,11 +162,12 @@ impl Pair {
         queue.disable_notification(io.mem)?;
         let mut taken = 0;
         let mut more = true;
+        let mut chain = Chain::default();
         while more {
-            let Some(mut chain) = queue.pop(io.mem)? else {
+            if !queue.pop_into(io.mem, &mut chain)? {
                 more = queue.enable_notification(io.mem)?;
                 continue;
-            };
+            }
             let mut header = [0; HEADER_LEN];
             if !chain.reader.read_exact(&mut header) {
                 return Err(DeviceError::Request("packet without a header"));

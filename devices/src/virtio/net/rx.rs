@@ -3,7 +3,7 @@
 use crate::GuestRam;
 use crate::backend::net::{HEADER_LEN, NetBackend, Packet};
 use crate::virtio::device::{DeviceError, Registry};
-use crate::virtio::queue::{Chain, VirtQueue};
+use crate::virtio::queue::{Chain, VirtQueue, Writer};
 
 /// What became of a packet.
 #[derive(Debug, PartialEq, Eq)]
@@ -57,8 +57,9 @@ impl RxQueue {
         accepts: impl Fn(&[u8]) -> bool,
     ) -> Result<Filled, DeviceError> {
         let mut filled = Filled::default();
+        let mut chain = Chain::default();
         for _ in 0..BURST {
-            if !queue.has_available(mem)? {
+            if !queue.pop_into(mem, &mut chain)? {
                 // Notifications are asked for only when they are waited for.
                 if queue.enable_notification(mem)? {
                     continue;
@@ -67,14 +68,16 @@ impl RxQueue {
                 return Ok(filled);
             }
             let Some(packet) = backend.receive(events) else {
+                queue.unpop();
                 queue.disable_notification(mem)?;
                 return Ok(filled);
             };
             if !accepts(packet.frame) {
+                queue.unpop();
                 backend.received();
                 continue;
             }
-            match self.deliver(queue, mem, packet)? {
+            match self.deliver(queue, mem, &mut chain, packet)? {
                 Outcome::Delivered => {
                     filled.delivered = true;
                     backend.received();
@@ -96,74 +99,74 @@ impl RxQueue {
         Ok(filled)
     }
 
-    /// Copies one packet into the next buffers and gives them back.
-    fn deliver(
+    /// Copies one packet into `chain` and as many more buffers as it takes, and gives them back.
+    fn deliver<'m>(
         &mut self,
         queue: &mut VirtQueue,
-        mem: &GuestRam,
+        mem: &'m GuestRam,
+        chain: &mut Chain<'m>,
         packet: Packet<'_>,
     ) -> Result<Outcome, DeviceError> {
-        self.used.clear();
-        let Some(first) = queue.pop(mem)? else {
-            return Ok(Outcome::NoRoom);
-        };
-        let mut header = first.writer;
-        let mut body = header.split_off(HEADER_LEN);
-        if header.available() < HEADER_LEN {
+        let room = chain.writer.available();
+        if room < HEADER_LEN {
             return Err(DeviceError::Request(
                 "receive buffer without room for a header",
             ));
         }
-        if !self.merge && body.available() < packet.size() {
+        let [second, third] = packet.body;
+        let mut rest = [packet.frame, second, third];
+        if room >= HEADER_LEN + packet.size() {
+            chain.writer.write(&packet.header.to_bytes(1));
+            for part in rest {
+                chain.writer.write(part);
+            }
+            queue.add_used(mem, chain.head, chain.writer.written())?;
+            return Ok(Outcome::Delivered);
+        }
+        if !self.merge {
             queue.unpop();
             return Ok(Outcome::TooLong);
         }
-        let [second, third] = packet.body;
-        let mut rest = [packet.frame, second, third];
-        let mut head = first.head;
+        self.used.clear();
+        // The number of buffers is known only at the end.
+        let mut header = Writer::default();
+        chain.writer.reserve_into(HEADER_LEN, &mut header);
         loop {
             for part in &mut rest {
-                let n = body.write(part);
+                let n = chain.writer.write(part);
                 *part = part.get(n..).unwrap_or_default();
             }
-            let len = body.written()
-                + if self.used.is_empty() {
-                    HEADER_LEN as u32
-                } else {
-                    0
-                };
-            self.used.push((head, len));
+            self.used.push((chain.head, chain.writer.written()));
             if rest.iter().all(|part| part.is_empty()) {
                 break;
             }
-            let Some(next) = self.next(queue, mem)? else {
+            if !self.next(queue, mem, chain)? {
                 return Ok(Outcome::NoRoom);
-            };
-            head = next.head;
-            body = next.writer;
+            }
         }
         let buffers = u16::try_from(self.used.len()).unwrap_or(u16::MAX);
-        let _ = header.write_all(&packet.header.to_bytes(buffers));
+        header.write(&packet.header.to_bytes(buffers));
         queue.add_used_batch(mem, &self.used)?;
         Ok(Outcome::Delivered)
     }
 
-    /// The next buffer for the packet at hand. If there is none, puts those that it has back and
-    /// asks to be told of more: before putting back, as the driver looks at where we stopped.
+    /// Makes `chain` the next buffer for the packet at hand. If there is none, puts those that it has
+    /// back and asks to be told of more: before putting back, as the driver looks at where we stopped.
     fn next<'m>(
         &self,
         queue: &mut VirtQueue,
         mem: &'m GuestRam,
-    ) -> Result<Option<Chain<'m>>, DeviceError> {
+        chain: &mut Chain<'m>,
+    ) -> Result<bool, DeviceError> {
         loop {
-            if let Some(next) = queue.pop(mem)? {
-                return Ok(Some(next));
+            if queue.pop_into(mem, chain)? {
+                return Ok(true);
             }
             if !queue.enable_notification(mem)? {
                 for _ in &self.used {
                     queue.unpop();
                 }
-                return Ok(None);
+                return Ok(false);
             }
         }
     }

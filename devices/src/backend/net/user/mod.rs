@@ -84,6 +84,8 @@ const ADVERTISE_EVERY: Duration = Duration::from_secs(1800);
 const SWEEP_EVERY: Duration = Duration::from_secs(5);
 /// Clients accepted before others get their turn.
 const ACCEPT_BURST: usize = 32;
+/// Packets that are made one after the other within one look at the clock.
+const TICK: u8 = 32;
 
 /// The user-mode network.
 pub struct UserNet {
@@ -109,6 +111,8 @@ pub struct UserNet {
     ask_at: Option<Instant>,
     advertise_at: Option<Instant>,
     sweep_at: Option<Instant>,
+    /// When the burst of packets at hand began, and for how many more of them that will do as the time.
+    clock: (Instant, u8),
 }
 
 impl std::fmt::Debug for UserNet {
@@ -178,6 +182,7 @@ impl UserNet {
             ask_at: None,
             advertise_at: None,
             sweep_at: None,
+            clock: (Instant::now(), 0),
         })
     }
 
@@ -204,6 +209,14 @@ impl UserNet {
         &'a mut self,
         events: &'a mut dyn Registry,
     ) -> (Env<'a>, &'a mut TcpFlows, &'a mut UdpFlows) {
+        self.parts_at(Instant::now(), events)
+    }
+
+    fn parts_at<'a>(
+        &'a mut self,
+        now: Instant,
+        events: &'a mut dyn Registry,
+    ) -> (Env<'a>, &'a mut TcpFlows, &'a mut UdpFlows) {
         let env = Env {
             out: &mut self.out,
             events,
@@ -211,9 +224,19 @@ impl UserNet {
             policy: self.policy,
             forwards: &mut self.forwards,
             guest: self.guest,
-            now: Instant::now(),
+            now,
         };
         (env, &mut self.tcp, &mut self.udp)
+    }
+
+    /// The time, to within what a burst of packets takes.
+    fn burst_time(&mut self) -> Instant {
+        let (_, left) = self.clock;
+        match left.checked_sub(1) {
+            Some(left) => self.clock.1 = left,
+            None => self.clock = (Instant::now(), TICK),
+        }
+        self.clock.0
     }
 
     /// Does what the time asks for and sets the timer for what comes next.
@@ -251,12 +274,15 @@ impl UserNet {
     fn make(&mut self, events: &mut dyn Registry) {
         let udp_first = self.udp_first;
         self.udp_first = !udp_first;
-        let (mut env, tcp, udp) = self.parts(events);
+        let now = self.burst_time();
+        let (mut env, tcp, udp) = self.parts_at(now, events);
         let made = udp_first && udp.emit(&mut env) || tcp.emit(&mut env);
         if !made && !udp_first {
             udp.emit(&mut env);
         }
         if self.out.is_empty() {
+            // The burst is over.
+            self.clock.1 = 0;
             self.tick(events);
         }
     }
@@ -384,6 +410,10 @@ impl NetBackend for UserNet {
 
     fn received(&mut self) {
         self.out.pop();
+    }
+
+    fn hold(&mut self, _events: &mut dyn Registry) {
+        self.clock.1 = 0;
     }
 }
 

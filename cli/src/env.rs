@@ -31,6 +31,7 @@ variables! {
     PORT_OFFSET = "PCP_VMM_PORT_OFFSET", "What is added to the bundle's host ports (as `--port-offset`).";
     CACHE = "PCP_VMM_CACHE", "The folder of built images and unpacked kernels, in place of `$XDG_CACHE_HOME/pcp-vmm`.";
     RUNTIME_DIR = "PCP_VMM_RUNTIME_DIR", "The folder of the running VMs (as `--runtime-dir`).";
+    ASKPASS = "PCP_VMM_ASKPASS", "Set by `ssh` for itself: the program prints it, as the answer to a question for a password.";
     LOG = "PCP_VMM_LOG", "A log filter: a level, or `TARGET=LEVEL` with commas between.";
     NO_COLOR = "NO_COLOR", "Any value: no colours.";
     CLICOLOR_FORCE = "CLICOLOR_FORCE", "Any value: colours even where there is no terminal.";

@@ -5,11 +5,14 @@ use std::io::ErrorKind;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
+use vmm::control::protocol::{Answer, Request};
+use vmm::control::{ControlClient, ControlError};
 use vmm::instance::{self, Entry};
 
 use crate::args::{CommonArgs, TargetArgs};
 use crate::diagnostic::Diagnostic;
 use crate::env;
+use crate::vm_status::PATIENCE;
 
 /// How alike two names are at least if one may have been meant by the other.
 const ALIKE: f64 = 0.7;
@@ -132,5 +135,55 @@ fn unknown(all: &[Entry], name: &str) -> Diagnostic {
     match nearest {
         Some(nearest) => diagnostic.hint(format!("did you mean `{nearest}`?")),
         None => diagnostic.hint("`pcp-vmm ls` lists the VMs that run"),
+    }
+}
+
+impl RuntimeDir {
+    /// The one VM called `name`.
+    pub(crate) fn one(&self, name: &str) -> Result<Entry, Diagnostic> {
+        let mut found = named(&self.all()?, &[name.to_owned()])?;
+        match (found.pop(), found.len()) {
+            (Some(entry), 0) => Ok(entry),
+            (last, _) => {
+                let names: Vec<String> = found.iter().chain(&last).map(Entry::name).collect();
+                let name = name.escape_debug();
+                Err(
+                    Diagnostic::failure("several-vms", format!("`{name}` is more than one VM"))
+                        .cause(format!("these run: {}", names.join(", ")))
+                        .hint("name one of them"),
+                )
+            }
+        }
+    }
+}
+
+/// A connection to the control socket of a VM.
+pub(crate) fn connect(entry: &Entry) -> Result<ControlClient, Diagnostic> {
+    let connected = ControlClient::connect(&entry.control(), PATIENCE);
+    connected.map_err(|error| silent(entry, &error))
+}
+
+/// Has a VM do something; its answer.
+pub(crate) fn ask(entry: &Entry, request: &Request) -> Result<Answer, Diagnostic> {
+    let answer = connect(entry)?.ask(request);
+    answer.map_err(|error| silent(entry, &error))
+}
+
+/// What is said when a VM does not do what it is asked.
+pub(crate) fn silent(entry: &Entry, error: &ControlError) -> Diagnostic {
+    let name = entry.name();
+    match error {
+        ControlError::Refused { .. } => {
+            Diagnostic::failure("refused", format!("`{name}` does not do that"))
+                .because(error)
+                .hint(format!("`pcp-vmm status {name}` tells what it has"))
+        }
+        ControlError::Silent { .. } | ControlError::Garbled { .. } => {
+            Diagnostic::failure("no-answer", format!("`{name}` does not answer"))
+                .because(error)
+                .hint(format!(
+                    "`pcp-vmm ls` tells whether it still runs; `pcp-vmm kill {name}` ends it"
+                ))
+        }
     }
 }

@@ -14,10 +14,13 @@ mod identity;
 mod instances;
 mod logging;
 mod output;
+mod printable;
 mod process;
 mod progress;
+mod ssh;
 mod table;
 mod vm_status;
+mod wanted;
 
 use std::process::ExitCode;
 
@@ -38,6 +41,9 @@ static ALLOCATOR: dlmalloc::GlobalDlmalloc = dlmalloc::GlobalDlmalloc;
 
 fn main() -> ExitCode {
     let invocation = Invocation::current();
+    if let Some(password) = env::get(ssh::ANSWER) {
+        return answer(&password);
+    }
     let parse = || Cli::command().try_get_matches_from(&invocation.args);
     // KVM takes longer than the parser.
     let (kvm, matches) = if invocation.is_about_to_run() {
@@ -61,6 +67,13 @@ fn main() -> ExitCode {
         }
     }
     .into()
+}
+
+/// Gives the password that `ssh` asks for.
+fn answer(password: &std::ffi::OsStr) -> ExitCode {
+    let output = Output::for_usage_errors(false);
+    let line = [password.as_encoded_bytes(), b"\n"].concat();
+    end(output.data(line).map(|()| Exit::Success), output).into()
 }
 
 /// The exit status of a command, after its failure has been reported.

@@ -14,56 +14,67 @@ use serde_json::Value;
 use super::Guest;
 
 /// A runtime directory that several VMs share.
-struct Runtime(tempfile::TempDir);
+pub(crate) struct Runtime(tempfile::TempDir);
 
 impl Runtime {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self(tempfile::tempdir().unwrap())
     }
 
-    fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         self.0.path()
     }
 
     /// Starts `code` with `more` arguments.
-    fn start(&self, code: &Code, more: &[&str]) -> TestVm {
+    pub(crate) fn start(&self, code: &Code, more: &[&str]) -> TestVm {
+        self.start_bare(code, &[&["--net", "none"], more].concat())
+    }
+
+    /// Starts `code` with `more` arguments, which name a network if there is to be one.
+    pub(crate) fn start_bare(&self, code: &Code, more: &[&str]) -> TestVm {
         let guest = Guest::new(code);
         let words = guest.arguments(&[&["--console", "stdio"], more].concat());
+        // That of `arguments` itself.
+        let at = words.iter().position(|word| word == "--net").unwrap();
+        let words = [&words[..at], &words[at + 2..]].concat();
+        self.start_words(&words).keep(guest.folder)
+    }
+
+    /// Starts the program with these words.
+    pub(crate) fn start_words(&self, words: &[String]) -> TestVm {
         let adapt = |command: &mut Command| {
             command.env("PCP_VMM_RUNTIME_DIR", self.path());
         };
-        TestVm::start_with(&words, adapt)
-            .unwrap()
-            .keep(guest.folder)
+        TestVm::start_with(words, adapt).unwrap()
     }
 
     /// Starts a guest that goes on, and waits until it does.
-    fn halted(&self, name: &str) -> TestVm {
+    pub(crate) fn halted(&self, name: &str) -> TestVm {
         let vm = self.start(&one_byte(Stop::Halt), &["--name", name]);
         vm.out.wait_for("!", 20).unwrap();
         vm
     }
 
-    fn command(&self, words: &[&str]) -> Command {
+    pub(crate) fn command(&self, words: &[&str]) -> Command {
         let mut command = Command::new(program().unwrap());
         command.args(words).env("PCP_VMM_RUNTIME_DIR", self.path());
         command
     }
 
     /// Runs a verb.
-    fn run(&self, words: &[&str]) -> Output {
+    pub(crate) fn run(&self, words: &[&str]) -> Output {
         self.command(words).output().unwrap()
     }
 
     /// Runs a verb that must succeed; what it prints as JSON.
-    fn json(&self, words: &[&str]) -> Value {
+    pub(crate) fn json(&self, words: &[&str]) -> Value {
         let output = self.run(&[words, &["--json"]].concat());
         assert!(output.status.success(), "{words:?}: {output:?}");
         serde_json::from_slice(&output.stdout).unwrap()
     }
 
     /// The names in `ls`, with their states.
-    fn listed(&self) -> Vec<(String, String)> {
+    pub(crate) fn listed(&self) -> Vec<(String, String)> {
         let listed = self.json(&["ls"]);
         let text = |row: &Value, field: &str| row[field].as_str().unwrap().to_owned();
         let rows = listed.as_array().unwrap().iter();
@@ -76,7 +87,7 @@ impl Runtime {
     }
 }
 
-fn errors(output: &Output) -> String {
+pub(crate) fn errors(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
 }
 

@@ -13,6 +13,7 @@ mod instances;
 mod sandbox;
 mod start;
 mod surroundings;
+mod verbs;
 
 use std::path::PathBuf;
 

@@ -2,6 +2,7 @@
 
 mod image;
 mod instance;
+mod manage;
 mod run;
 
 use std::path::PathBuf;
@@ -10,6 +11,10 @@ use clap::error::ErrorKind;
 use clap::{ArgMatches, Args, Command, FromArgMatches, Parser, Subcommand, ValueEnum};
 pub(crate) use image::{BuildArgs, ImageArgs, ImageVerb, KernelArg, RemoveArgs, RootDiskArg};
 pub(crate) use instance::{KillArgs, LsArgs, StopArgs, TargetArgs};
+pub(crate) use manage::{
+    BalloonArgs, ConsoleArg, ConsoleArgs, EventsArgs, ForwardArgs, ForwardVerb, InspectArgs,
+    LinkArgs, LogsArgs, PauseArgs, ResumeArgs, SshArgs, StatusArgs, WaitArgs,
+};
 pub(crate) use run::RunArgs;
 
 use crate::exit::Exit;
@@ -136,6 +141,30 @@ pub(crate) enum Verb {
     Run(Box<RunArgs>),
     /// `pcp-vmm ls`.
     Ls(LsArgs),
+    /// `pcp-vmm status`.
+    Status(StatusArgs),
+    /// `pcp-vmm inspect`.
+    Inspect(InspectArgs),
+    /// `pcp-vmm wait`.
+    Wait(WaitArgs),
+    /// `pcp-vmm console`.
+    Console(ConsoleArgs),
+    /// `pcp-vmm logs`.
+    Logs(LogsArgs),
+    /// `pcp-vmm ssh`.
+    Ssh(SshArgs),
+    /// `pcp-vmm events`.
+    Events(EventsArgs),
+    /// `pcp-vmm pause`.
+    Pause(PauseArgs),
+    /// `pcp-vmm resume`.
+    Resume(ResumeArgs),
+    /// `pcp-vmm forward`.
+    Forward(ForwardArgs),
+    /// `pcp-vmm balloon`.
+    Balloon(BalloonArgs),
+    /// `pcp-vmm link`.
+    Link(LinkArgs),
     /// `pcp-vmm stop`.
     Stop(StopArgs),
     /// `pcp-vmm kill`.
@@ -183,13 +212,65 @@ pub(crate) struct DocsArgs {
 type Definition = (&'static str, &'static str, fn(Command) -> Command);
 
 /// The visible verbs in the order of the help.
-const VERBS: [Definition; 7] = [
+const VERBS: [Definition; 19] = [
     (
         "run",
         "Start a VM and stay with it until it ends",
         RunArgs::augment_args,
     ),
     ("ls", "List the VMs that run", LsArgs::augment_args),
+    ("status", "Tell how VMs are", StatusArgs::augment_args),
+    (
+        "inspect",
+        "Show what a VM was started with",
+        InspectArgs::augment_args,
+    ),
+    (
+        "wait",
+        "Wait until VMs are as wanted",
+        WaitArgs::augment_args,
+    ),
+    (
+        "console",
+        "Use a console of a VM on this terminal",
+        ConsoleArgs::augment_args,
+    ),
+    (
+        "logs",
+        "Show what a VM's console has printed, as far as it is still known (1 MiB)",
+        LogsArgs::augment_args,
+    ),
+    (
+        "ssh",
+        "Log in to a VM's guest, or run a command there",
+        SshArgs::augment_args,
+    ),
+    (
+        "events",
+        "Tell what happened to VMs: phases of the boot, changes, their end",
+        EventsArgs::augment_args,
+    ),
+    (
+        "pause",
+        "Stop the vCPUs of VMs where they are",
+        PauseArgs::augment_args,
+    ),
+    ("resume", "Let paused VMs go on", ResumeArgs::augment_args),
+    (
+        "forward",
+        "Add, remove and list the host ports that lead into a VM",
+        ForwardArgs::augment_args,
+    ),
+    (
+        "balloon",
+        "Show the size of a VM's balloon, or ask its guest for another one",
+        BalloonArgs::augment_args,
+    ),
+    (
+        "link",
+        "Show whether a VM's network cards have a link, or take it down and up",
+        LinkArgs::augment_args,
+    ),
     (
         "stop",
         "Ask VMs to shut down, and end those that do not",
@@ -241,6 +322,18 @@ impl FromArgMatches for Verb {
         match matches.subcommand() {
             Some(("run", verb)) => RunArgs::from_arg_matches(verb).map(Box::new).map(Self::Run),
             Some(("ls", verb)) => LsArgs::from_arg_matches(verb).map(Self::Ls),
+            Some(("status", verb)) => StatusArgs::from_arg_matches(verb).map(Self::Status),
+            Some(("inspect", verb)) => InspectArgs::from_arg_matches(verb).map(Self::Inspect),
+            Some(("wait", verb)) => WaitArgs::from_arg_matches(verb).map(Self::Wait),
+            Some(("console", verb)) => ConsoleArgs::from_arg_matches(verb).map(Self::Console),
+            Some(("logs", verb)) => LogsArgs::from_arg_matches(verb).map(Self::Logs),
+            Some(("ssh", verb)) => SshArgs::from_arg_matches(verb).map(Self::Ssh),
+            Some(("events", verb)) => EventsArgs::from_arg_matches(verb).map(Self::Events),
+            Some(("pause", verb)) => PauseArgs::from_arg_matches(verb).map(Self::Pause),
+            Some(("resume", verb)) => ResumeArgs::from_arg_matches(verb).map(Self::Resume),
+            Some(("forward", verb)) => ForwardArgs::from_arg_matches(verb).map(Self::Forward),
+            Some(("balloon", verb)) => BalloonArgs::from_arg_matches(verb).map(Self::Balloon),
+            Some(("link", verb)) => LinkArgs::from_arg_matches(verb).map(Self::Link),
             Some(("stop", verb)) => StopArgs::from_arg_matches(verb).map(Self::Stop),
             Some(("kill", verb)) => KillArgs::from_arg_matches(verb).map(Self::Kill),
             Some(("image", verb)) => ImageArgs::from_arg_matches(verb).map(Self::Image),

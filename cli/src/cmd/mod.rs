@@ -1,14 +1,24 @@
 //! The verbs, one file each.
 
+mod adjust;
 mod completions;
+mod console;
 mod docs;
 mod doctor;
+mod events;
+mod forward;
 mod image;
+mod inspect;
 mod kill;
+mod logs;
 mod ls;
+mod pause;
 mod run;
+mod ssh;
+mod status;
 mod stop;
 mod version;
+mod wait;
 
 use clap::{ArgMatches, CommandFactory};
 use vmm::kvm::EarlyKvm;
@@ -42,6 +52,18 @@ pub(crate) fn dispatch(
             run::run(&args, matches, &surroundings, output)
         }
         Some(Verb::Ls(args)) => ls::list(&args, &runtime, output),
+        Some(Verb::Status(args)) => status::tell(&args, &runtime, output),
+        Some(Verb::Inspect(args)) => inspect::inspect(&args, &runtime, output),
+        Some(Verb::Wait(args)) => wait::wait(&args, &runtime, output),
+        Some(Verb::Console(args)) => console::attach(&args, &runtime, output),
+        Some(Verb::Logs(args)) => logs::show(&args, &runtime, output),
+        Some(Verb::Ssh(args)) => ssh::log_in(&args, &runtime),
+        Some(Verb::Events(args)) => events::tell(&args, &runtime, output),
+        Some(Verb::Pause(args)) => pause::pause(&args.target, &runtime, output),
+        Some(Verb::Resume(args)) => pause::resume(&args.target, &runtime, output),
+        Some(Verb::Forward(args)) => forward::dispatch(&args.verb, &runtime, output),
+        Some(Verb::Balloon(args)) => adjust::balloon(&args, &runtime, output),
+        Some(Verb::Link(args)) => adjust::link(&args, &runtime, output),
         Some(Verb::Stop(args)) => stop::stop(&args, &runtime, output),
         Some(Verb::Kill(args)) => kill::kill(&args, &runtime, output),
         Some(Verb::Image(args)) => image::dispatch(args.verb, output),

@@ -60,6 +60,8 @@ impl ControlError {
 pub struct ControlClient {
     path: PathBuf,
     stream: BufReader<UnixStream>,
+    /// What has come of a line.
+    partial: Vec<u8>,
 }
 
 impl ControlClient {
@@ -81,6 +83,7 @@ impl ControlClient {
         Ok(Self {
             path: path.to_owned(),
             stream: BufReader::new(open().map_err(silent)?),
+            partial: Vec::new(),
         })
     }
 
@@ -109,18 +112,19 @@ impl ControlClient {
         Err(ControlError::Refused { why })
     }
 
-    fn line(&mut self) -> Result<String, ControlError> {
-        let mut text = String::new();
-        let read = self.stream.by_ref().take(ANSWER_MAX).read_line(&mut text);
-        match read {
-            Ok(_) if text.ends_with('\n') => Ok(text),
+    /// The next line; what came of it stays for later if time runs out.
+    fn line(&mut self) -> Result<Vec<u8>, ControlError> {
+        let room = ANSWER_MAX.saturating_sub(self.partial.len() as u64);
+        let mut limited = self.stream.by_ref().take(room);
+        match limited.read_until(b'\n', &mut self.partial) {
+            Ok(_) if self.partial.ends_with(b"\n") => Ok(std::mem::take(&mut self.partial)),
             Ok(_) => Err(self.silent(ErrorKind::UnexpectedEof.into())),
             Err(error) => Err(self.silent(error)),
         }
     }
 
-    fn parse<T: serde::de::DeserializeOwned>(&self, text: &str) -> Result<T, ControlError> {
-        serde_json::from_str(text).map_err(|source| ControlError::Garbled {
+    fn parse<T: serde::de::DeserializeOwned>(&self, text: &[u8]) -> Result<T, ControlError> {
+        serde_json::from_slice(text).map_err(|source| ControlError::Garbled {
             path: self.path.clone(),
             source,
         })
@@ -142,10 +146,27 @@ impl ControlClient {
     /// # Errors
     /// See [`ControlError`]; at the end of the run the connection ends too.
     pub fn next_event(&mut self) -> Result<Event, ControlError> {
-        let forever = self.stream.get_ref().set_read_timeout(None);
-        forever.map_err(|error| self.silent(error))?;
+        self.listen_for(None)?;
         let text = self.line()?;
         self.parse(&text)
+    }
+
+    /// The same, if it comes within `limit`.
+    ///
+    /// # Errors
+    /// See [`ControlError`].
+    pub fn next_event_within(&mut self, limit: Duration) -> Result<Option<Event>, ControlError> {
+        self.listen_for(Some(limit))?;
+        match self.line() {
+            Ok(text) => self.parse(&text).map(Some),
+            Err(ControlError::Silent { source, .. }) if is_timeout(&source) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn listen_for(&self, limit: Option<Duration>) -> Result<(), ControlError> {
+        let set = self.stream.get_ref().set_read_timeout(limit);
+        set.map_err(|error| self.silent(error))
     }
 
     /// Makes the connection a console, with `last` bytes of its past; the stream, what of it was
@@ -168,4 +189,11 @@ impl ControlClient {
         free.map_err(|source| ControlError::Silent { path, source })?;
         Ok((stream, read, answer.replay.unwrap_or(0)))
     }
+}
+
+fn is_timeout(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        ErrorKind::WouldBlock | ErrorKind::TimedOut | ErrorKind::Interrupted
+    )
 }

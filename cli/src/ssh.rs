@@ -1,0 +1,160 @@
+//! The way into a guest by the machine's own `ssh`, without a question: the password is given by
+//! this program itself, which `ssh` runs to ask for it.
+
+use std::env;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::PathBuf;
+use std::process::Command;
+
+use guest::bundle::{Bundle, SshLogin};
+use vmm::config::{Forward, Protocol};
+use vmm::instance::Entry;
+
+use crate::diagnostic::Diagnostic;
+use crate::vm_status::VmStatus;
+
+/// The guest's port of SSH.
+const PORT: u16 = 22;
+/// Tells the program to print this and nothing else: the password that `ssh` asks for.
+pub(crate) const ANSWER: &str = crate::env::ASKPASS;
+
+/// How to log in to a guest.
+#[derive(Debug)]
+pub(crate) struct Login {
+    address: SocketAddr,
+    user: String,
+    password: Option<String>,
+    key: Option<PathBuf>,
+}
+
+impl Login {
+    /// How to log in to the guest of `entry`, which is in state `status`; as `user`, if that is said.
+    pub(crate) fn of(
+        entry: &Entry,
+        status: &VmStatus,
+        user: Option<&str>,
+    ) -> Result<Self, Diagnostic> {
+        let name = &status.name;
+        let address = address(&status.forwards).ok_or_else(|| {
+            Diagnostic::failure("ssh", format!("cannot log in to `{name}`"))
+                .cause(format!("no host port leads to its port {PORT}"))
+                .hint(format!(
+                    "`pcp-vmm forward add {name} 2222:22` opens one, if it has `--net user`"
+                ))
+        })?;
+        let dir = entry.record.as_ref().and_then(|it| it.bundle.as_ref());
+        let bundle = dir.and_then(|dir| Bundle::load(dir).ok());
+        let known = bundle.as_ref().and_then(|it| it.logins.ssh.clone());
+        let known = known.unwrap_or(SshLogin {
+            user: "root".to_owned(),
+            password: None,
+            key: None,
+        });
+        // A bundle knows of one user alone.
+        let same = user.is_none_or(|user| user == known.user);
+        let key = known.key.filter(|_| same);
+        Ok(Self {
+            address,
+            user: user.map_or(known.user, str::to_owned),
+            password: known.password.filter(|_| same),
+            key: key.and_then(|key| Some(bundle.as_ref()?.resolve(&key))),
+        })
+    }
+
+    /// Where the guest's server is reached.
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// `ssh` with all that it needs, and `words` for the guest's shell.
+    pub(crate) fn command(&self, words: &[String]) -> Command {
+        let mut ssh = Command::new("ssh");
+        ssh.args(["-F", "none", "-p", &self.address.port().to_string()]);
+        let mut option = |text: &str| {
+            ssh.args(["-o", text]);
+        };
+        option("StrictHostKeyChecking=no");
+        option("UserKnownHostsFile=/dev/null");
+        option("GlobalKnownHostsFile=/dev/null");
+        option("LogLevel=ERROR");
+        option("ConnectTimeout=30");
+        match (&self.key, &self.password) {
+            (Some(_), _) => option("IdentitiesOnly=yes"),
+            (None, Some(_)) => option("PubkeyAuthentication=no"),
+            (None, None) => {}
+        }
+        match &self.password {
+            Some(_) => option("NumberOfPasswordPrompts=1"),
+            None => option("BatchMode=yes"),
+        }
+        if let Some(key) = &self.key {
+            ssh.arg("-i").arg(key);
+        }
+        if let (Some(password), Ok(program)) = (&self.password, env::current_exe()) {
+            // `ssh` asks no program without a display unless it is told to (OpenSSH 8.4).
+            ssh.env("SSH_ASKPASS", program)
+                .env("SSH_ASKPASS_REQUIRE", "force")
+                .env(ANSWER, password);
+        }
+        ssh.arg(format!("{}@{}", self.user, self.address.ip()));
+        if !words.is_empty() {
+            ssh.arg("--").args(words);
+        }
+        ssh
+    }
+}
+
+/// The host's address that leads to the guest's SSH server.
+fn address(forwards: &[String]) -> Option<SocketAddr> {
+    let forwards = forwards.iter().filter_map(|text| text.parse().ok());
+    let mut ssh = forwards.filter(|forward: &Forward| {
+        forward.guest_port == PORT && forward.protocol == Protocol::Tcp
+    });
+    let host = ssh.next()?.host;
+    // All addresses are no address to connect to.
+    let ip = match host.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+        ip => ip,
+    };
+    Some(SocketAddr::new(ip, host.port()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_forward_to_port_22_is_the_way_in() {
+        let way = |forwards: &[&str]| {
+            let forwards: Vec<String> = forwards.iter().map(|&it| it.to_owned()).collect();
+            address(&forwards).map(|address| address.to_string())
+        };
+        let all = [
+            "tcp:0.0.0.0:44321:44321",
+            "udp:0.0.0.0:1:22",
+            "tcp:0.0.0.0:22022:22",
+        ];
+        assert_eq!(way(&all).as_deref(), Some("127.0.0.1:22022"));
+        assert_eq!(way(&["tcp:[::]:22022:22"]).as_deref(), Some("[::1]:22022"));
+        assert_eq!(way(&["tcp:10.0.0.1:5:22"]).as_deref(), Some("10.0.0.1:5"));
+        assert_eq!(way(&["tcp:0.0.0.0:22:23"]), None);
+    }
+
+    #[test]
+    fn a_password_is_never_an_argument() {
+        let login = Login {
+            address: "127.0.0.1:22022".parse().unwrap(),
+            user: "root".into(),
+            password: Some("SECRET".into()),
+            key: None,
+        };
+        let command = login.command(&["true".into()]);
+        let words: Vec<String> = command
+            .get_args()
+            .map(|word| word.to_string_lossy().into_owned())
+            .collect();
+        assert!(!words.join(" ").contains("SECRET"), "{words:?}");
+        assert!(words.ends_with(&["root@127.0.0.1".into(), "--".into(), "true".into()]));
+    }
+}

@@ -188,7 +188,11 @@ impl Share {
     pub(super) fn open_dir(&mut self, id: NodeId) -> Result<OwnedFd, Errno> {
         let fd = self.dir_fd(id)?;
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        openat(&fd, c".", flags, Mode::empty())
+        match openat(&fd, c".", flags, Mode::empty()) {
+            // The way by a name in the directory needs the right to search it, reading does not.
+            Err(Errno::ACCESS) if self.proc_fds.is_some() => self.reopen(&fd, flags),
+            opened => opened,
+        }
     }
 
     /// Opens anew what `fd` refers to, by way of `/proc/self/fd`.

@@ -22,9 +22,13 @@ mod tree;
 
 use std::io::{Write, stderr};
 use std::path::Path;
+use std::thread;
 use std::time::{Duration, Instant};
 
+use rustix::fs::{Gid, Uid};
 use rustix::io::Errno;
+use rustix::process::geteuid;
+use rustix::thread::{set_thread_groups, set_thread_res_gid, set_thread_res_uid};
 
 use super::fs::tests::side::FuseSide;
 use super::p9::tests::side::P9Side;
@@ -43,6 +47,7 @@ pub(in crate::virtio) struct Meta {
     pub(in crate::virtio) mode: u32,
     pub(in crate::virtio) nlink: u64,
     pub(in crate::virtio) uid: u32,
+    pub(in crate::virtio) gid: u32,
     pub(in crate::virtio) size: u64,
     pub(in crate::virtio) mtime: i64,
 }
@@ -80,7 +85,8 @@ pub(in crate::virtio) trait Side {
 
     fn stat(&mut self, at: (Self::Node, &str)) -> Result<Meta, Errno>;
     fn chmod(&mut self, at: (Self::Node, &str), mode: u32) -> Result<(), Errno>;
-    fn chown(&mut self, at: (Self::Node, &str), uid: u32) -> Result<(), Errno>;
+    /// Gives the file to a user and to a group.
+    fn chown(&mut self, at: (Self::Node, &str), uid: u32, gid: u32) -> Result<(), Errno>;
     fn truncate(&mut self, at: (Self::Node, &str), size: u64) -> Result<(), Errno>;
     fn set_times(&mut self, at: (Self::Node, &str), seconds: i64) -> Result<(), Errno>;
     fn mkdir(&mut self, at: (Self::Node, &str), mode: u32) -> Result<(), Errno>;
@@ -134,7 +140,8 @@ fn compare(base: &Path, seed: u64, sides: &mut (Native, FuseSide, P9Side)) -> (u
     let native = outcomes(&mut sides.0, &folder, &ops);
     let fuse = outcomes(&mut sides.1, &folder, &ops);
     let p9 = outcomes(&mut sides.2, &folder, &ops);
-    let tree = tree::describe(&at("native"));
+    // What the user may not read is compared too.
+    let tree = as_root(|| tree::describe(&at("native")));
     for (name, results) in [("fuse", fuse), ("p9", p9)] {
         for (index, result) in results.iter().enumerate() {
             assert_eq!(
@@ -144,14 +151,25 @@ fn compare(base: &Path, seed: u64, sides: &mut (Native, FuseSide, P9Side)) -> (u
                 &ops[..=index]
             );
         }
-        let other = tree::describe(&at(name));
+        let other = as_root(|| tree::describe(&at(name)));
         assert_eq!(other, tree, "tree of sequence {seed} by {name}: {ops:#?}");
     }
     for side in ["native", "fuse", "p9"] {
-        std::fs::remove_dir_all(at(side)).unwrap();
+        as_root(|| std::fs::remove_dir_all(at(side)).unwrap());
     }
     let succeeded = native.iter().filter(|result| result.is_ok()).count();
     (ops.len(), succeeded)
+}
+
+/// Does `work` as root, where this thread was root.
+fn as_root<T>(work: impl FnOnce() -> T) -> T {
+    let user = geteuid();
+    let is_root = set_thread_res_uid(None, Uid::ROOT, None).is_ok();
+    let done = work();
+    if is_root {
+        set_thread_res_uid(None, user, None).unwrap();
+    }
+    done
 }
 
 fn number(name: &str) -> Option<u64> {
@@ -160,23 +178,52 @@ fn number(name: &str) -> Option<u64> {
 
 #[test]
 fn random_sequences_come_to_the_same_natively_and_through_both_servers() {
+    let dir = tempfile::tempdir().unwrap();
+    run_in(dir.path());
+}
+
+/// Who gives a file to a group, keeps its set-group-id bit or works in a folder of the group's, is the
+/// group's member or not, and no more than a user. Begun by root alone can a thread become one; a user's
+/// own run above has at least the user's first group.
+#[test]
+fn so_do_those_of_a_user_with_groups() {
+    if !geteuid().is_root() {
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let (uid, gid) = (Uid::from_raw(ops::USER), Gid::from_raw(ops::GROUP));
+    rustix::fs::chown(dir.path(), Some(uid), Some(gid)).unwrap();
+    // Credentials are the thread's own.
+    let run = thread::scope(|scope| {
+        let user = scope.spawn(|| {
+            set_thread_groups(&[Gid::from_raw(ops::OTHER_GROUP)]).unwrap();
+            set_thread_res_gid(gid, gid, gid).unwrap();
+            // Root stays behind, for what is not compared.
+            set_thread_res_uid(uid, uid, Uid::ROOT).unwrap();
+            run_in(dir.path());
+        });
+        user.join()
+    });
+    run.unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+}
+
+fn run_in(dir: &Path) {
     let count = number("SEQUENCES").unwrap_or(USUAL);
     let first = number("SEED").unwrap_or(1);
-    let dir = tempfile::tempdir().unwrap();
     for side in ["native", "fuse", "p9"] {
-        std::fs::create_dir(dir.path().join(side)).unwrap();
+        std::fs::create_dir(dir.join(side)).unwrap();
     }
     let (begin, mut told) = (Instant::now(), Instant::now());
     let (mut operations, mut successes) = (0, 0);
     let mut seed = first;
     while seed < first + count {
         let mut sides = (
-            Native::new(&dir.path().join("native")),
-            FuseSide::new(&dir.path().join("fuse")),
-            P9Side::new(&dir.path().join("p9")),
+            Native::new(&dir.join("native")),
+            FuseSide::new(&dir.join("fuse")),
+            P9Side::new(&dir.join("p9")),
         );
         for _ in 0..DEVICES_LAST.min(first + count - seed) {
-            let (made, succeeded) = compare(dir.path(), seed, &mut sides);
+            let (made, succeeded) = compare(dir, seed, &mut sides);
             operations += made;
             successes += succeeded;
             seed += 1;

@@ -5,7 +5,7 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{
-    AtFlags, CWD, Dir, FileType, Mode, OFlags, Stat, Timespec, Timestamps, Uid, XattrFlags,
+    AtFlags, CWD, Dir, FileType, Gid, Mode, OFlags, Stat, Timespec, Timestamps, Uid, XattrFlags,
     chmodat, chownat, fdatasync, fstat, fsync, ftruncate, lgetxattr, linkat, llistxattr,
     lremovexattr, lsetxattr, mkdirat, mknodat, openat, readlinkat, renameat, statat, symlinkat,
     unlinkat, utimensat,
@@ -29,6 +29,7 @@ fn meta(stat: &Stat) -> Meta {
         mode: stat.st_mode,
         nlink: stat.st_nlink,
         uid: stat.st_uid,
+        gid: stat.st_gid,
         size: stat.st_size as u64,
         mtime: stat.st_mtime,
     }
@@ -102,13 +103,13 @@ impl Side for Native {
         chmodat(&self.nodes[at.0], at.1, mode, AtFlags::empty())
     }
 
-    fn chown(&mut self, at: At<'_>, uid: u32) -> Result<(), Errno> {
-        let uid = Some(Uid::from_raw(uid));
+    fn chown(&mut self, at: At<'_>, uid: u32, gid: u32) -> Result<(), Errno> {
+        let (uid, gid) = (Uid::from_raw(uid), Gid::from_raw(gid));
         chownat(
             &self.nodes[at.0],
             at.1,
-            uid,
-            None,
+            Some(uid),
+            Some(gid),
             AtFlags::SYMLINK_NOFOLLOW,
         )
     }

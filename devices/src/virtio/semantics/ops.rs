@@ -8,11 +8,28 @@ const TARGETS: [&str; 4] = ["a", "../b", "/nowhere", "c/d"];
 const XATTRS: [&str; 2] = ["user.x", "user.yy"];
 /// Modes that no usual umask changes.
 const MODES: [u32; 4] = [0o600, 0o644, 0o700, 0o755];
-const CHMODS: [u32; 6] = [0o600, 0o644, 0o777, 0o700, 0o4755, 0o2755];
+/// The last on a directory: what is made in it belongs to its group.
+const CHMODS: [u32; 7] = [0o600, 0o644, 0o777, 0o700, 0o4755, 0o2755, 0o2775];
+/// The user who runs some of the sequences, and the groups: the user's own, another of the user's, and
+/// one that is not.
+pub(super) const USER: u32 = 1000;
+pub(super) const GROUP: u32 = 1000;
+pub(super) const OTHER_GROUP: u32 = 2000;
+const FOREIGN_GROUP: u32 = 3000;
+const OWNERS: [Owner; 5] = [
+    (0, 0),
+    (USER, GROUP),
+    (USER, OTHER_GROUP),
+    (USER, OTHER_GROUP),
+    (USER, FOREIGN_GROUP),
+];
 /// Times that are set explicitly lie below this.
 pub(super) const TIMES: i64 = 100_000;
 /// How many files a sequence has open at once.
 pub(super) const SLOTS: usize = 3;
+
+/// A user and a group.
+type Owner = (u32, u32);
 
 /// Names from the sequence's folder on.
 pub(super) type Path = Vec<&'static str>;
@@ -37,7 +54,7 @@ pub(super) enum Op {
     Rmdir(Path),
     Stat(Path),
     Chmod(Path, u32),
-    Chown(Path, u32),
+    Chown(Path, Owner),
     Truncate(Path, u64),
     SetTimes(Path, i64),
     List(Path),
@@ -176,7 +193,7 @@ fn attributes(random: &mut Random) -> Op {
     let path = random.path();
     match random.below(10) {
         0..2 => Op::Chmod(path, random.pick(&CHMODS)),
-        2 => Op::Chown(path, random.pick(&[0, 1000])),
+        2 => Op::Chown(path, random.pick(&OWNERS)),
         3 => Op::Truncate(path, random.offset()),
         4 => Op::SetTimes(path, random.below(TIMES as u64) as i64),
         5..7 => {

@@ -1,9 +1,10 @@
 //! An operation on one side, with what a guest's kernel does by itself.
 
 use rustix::io::Errno;
+use rustix::process::geteuid;
 
-use super::Side;
-use super::ops::{Op, SLOTS};
+use super::ops::{GROUP, OTHER_GROUP, Op, SLOTS};
+use super::{Meta, Side};
 
 /// An open file and how it was opened.
 type Slot = Option<(u64, i32)>;
@@ -14,17 +15,36 @@ pub(super) struct Runner<'a, S: Side> {
     slots: [Slot; SLOTS],
 }
 
-/// Walks to the directory of the last of `path`.
+/// Walks to the directory of the last of `path`, as far as the user may search what is on the way: so
+/// does a guest's kernel before it asks for anything there.
 fn parent<'p, S: Side>(
     side: &mut S,
     top: S::Node,
     path: &'p [&str],
 ) -> Result<(S::Node, &'p str), Errno> {
     let (name, above) = path.split_last().unwrap();
-    let node = above
-        .iter()
-        .try_fold(top, |node, name| side.child(node, name))?;
+    let user = geteuid();
+    let mut node = top;
+    for name in above {
+        let child = side.child(node, name)?;
+        if !user.is_root() && !may_search(&side.stat((node, name))?, user.as_raw()) {
+            return Err(Errno::ACCESS);
+        }
+        node = child;
+    }
     Ok((node, name))
+}
+
+/// Whether the sequences' user may look for names in what `meta` tells of.
+fn may_search(meta: &Meta, user: u32) -> bool {
+    let bit = if meta.uid == user {
+        0o100
+    } else if [GROUP, OTHER_GROUP].contains(&meta.gid) {
+        0o010
+    } else {
+        0o001
+    };
+    kind(meta.mode) != libc::S_IFDIR || meta.mode & bit != 0
 }
 
 fn kind(mode: u32) -> u32 {
@@ -136,9 +156,9 @@ impl<'a, S: Side> Runner<'a, S> {
                 }
                 done(side.chmod(at, *mode))
             }
-            Op::Chown(path, uid) => {
+            Op::Chown(path, (uid, gid)) => {
                 let at = at(path)?;
-                done(side.chown(at, *uid))
+                done(side.chown(at, *uid, *gid))
             }
             Op::Truncate(path, size) => {
                 let at = at(path)?;

@@ -21,6 +21,7 @@ fn describe_into(top: &Path, at: &Path, text: &mut String) {
         mode: meta.mode(),
         nlink: meta.nlink(),
         uid: meta.uid(),
+        gid: meta.gid(),
         size: meta.size(),
         mtime: meta.mtime(),
     };

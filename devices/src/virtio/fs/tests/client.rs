@@ -299,14 +299,28 @@ impl Client {
 
     /// Every entry of a directory but `.` and `..`, read in pieces of `size` bytes.
     pub(in crate::virtio) fn list(&mut self, node: u64, size: u32, plus: bool) -> Vec<Listed> {
+        self.try_list(node, size, plus).unwrap()
+    }
+
+    pub(in crate::virtio) fn try_list(
+        &mut self,
+        node: u64,
+        size: u32,
+        plus: bool,
+    ) -> Result<Vec<Listed>, Errno> {
         let fh = self.opendir(node).unwrap_or(0);
         let (mut all, mut offset) = (Vec::new(), 0);
-        loop {
-            let some = self.readdir_at(node, fh, offset, size, plus).unwrap();
-            let Some(last) = some.last() else { break };
+        let read = loop {
+            let some = match self.readdir_at(node, fh, offset, size, plus) {
+                Ok(some) => some,
+                Err(errno) => break Err(errno),
+            };
+            let Some(last) = some.last() else {
+                break Ok(());
+            };
             offset = last.dirent.off;
             all.extend(some);
-        }
+        };
         if fh != 0 {
             let args = ReleaseIn {
                 fh,
@@ -316,7 +330,7 @@ impl Client {
                 .unwrap();
         }
         all.retain(|entry| entry.name != "." && entry.name != "..");
-        all
+        read.map(|()| all)
     }
 
     pub(in crate::virtio) fn mkdir(&mut self, parent: u64, name: &str) -> Result<EntryOut, Errno> {

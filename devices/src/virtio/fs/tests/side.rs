@@ -29,6 +29,7 @@ fn meta(attr: &Attr) -> Meta {
         mode: attr.mode,
         nlink: u64::from(attr.nlink),
         uid: attr.uid,
+        gid: attr.gid,
         size: attr.size,
         mtime: attr.mtime.cast_signed(),
     }
@@ -120,10 +121,11 @@ impl Side for FuseSide {
         self.set(at, args)
     }
 
-    fn chown(&mut self, at: At<'_>, uid: u32) -> Result<(), Errno> {
+    fn chown(&mut self, at: At<'_>, uid: u32, gid: u32) -> Result<(), Errno> {
         let args = SetattrIn {
-            valid: SetattrValid::UID.bits(),
+            valid: (SetattrValid::UID | SetattrValid::GID).bits(),
             uid,
+            gid,
             ..SetattrIn::default()
         };
         self.set(at, args)
@@ -204,7 +206,7 @@ impl Side for FuseSide {
             [300, 4096][self.lists as usize / 2 % 2],
         );
         let mut names = Vec::new();
-        for listed in self.client.list(node, size, plus) {
+        for listed in self.client.try_list(node, size, plus)? {
             if let Some(entry) = listed.entry {
                 self.known.push(entry.nodeid);
             }

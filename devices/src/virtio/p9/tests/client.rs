@@ -354,7 +354,16 @@ impl Client {
 
     /// Every entry of a directory but `.` and `..`, read in pieces of `count` bytes.
     pub(in crate::virtio) fn list(&mut self, fid: u32, count: u32) -> Vec<Entry> {
-        let fid = self.open_at(fid, &[], RDONLY).unwrap();
+        self.try_list(fid, count).unwrap()
+    }
+
+    /// The same of a directory that may not be opened for reading.
+    pub(in crate::virtio) fn try_list(
+        &mut self,
+        fid: u32,
+        count: u32,
+    ) -> Result<Vec<Entry>, Errno> {
+        let fid = self.open_at(fid, &[], RDONLY)?;
         let (mut all, mut offset) = (Vec::new(), 0);
         loop {
             let some = self.readdir_at(fid, offset, count).unwrap();
@@ -364,7 +373,7 @@ impl Client {
         }
         self.clunk(fid).unwrap();
         all.retain(|entry| entry.name != "." && entry.name != "..");
-        all
+        Ok(all)
     }
 
     pub(in crate::virtio) fn mkdir(&mut self, parent: u32, name: &str) -> Result<Qid, Errno> {
@@ -471,6 +480,22 @@ impl Client {
         args.u32(value).u32(value).u32(value).u64(u64::from(value));
         for _ in 0..4 {
             args.u64(u64::from(value));
+        }
+        self.order(kind::SETATTR, &args)
+    }
+
+    /// Gives a file to a user and to a group.
+    pub(in crate::virtio) fn set_owners(
+        &mut self,
+        fid: u32,
+        uid: u32,
+        gid: u32,
+    ) -> Result<(), Errno> {
+        let mut args = Reply::default();
+        args.u32(fid).u32(2 | 4);
+        args.u32(0).u32(uid).u32(gid).u64(0);
+        for _ in 0..4 {
+            args.u64(0);
         }
         self.order(kind::SETATTR, &args)
     }

@@ -12,7 +12,6 @@ use crate::virtio::semantics::{Meta, Side};
 type At<'a> = (u32, &'a str);
 
 const MODE: u32 = 1;
-const UID: u32 = 2;
 const SIZE: u32 = 8;
 const TIMES: u32 = 0x10 | 0x20 | 0x80 | 0x100;
 /// `XATTR_REPLACE`.
@@ -31,6 +30,7 @@ fn meta(attr: &Attr) -> Meta {
         mode: attr.mode,
         nlink: attr.nlink,
         uid: attr.uid,
+        gid: attr.gid,
         size: attr.size,
         mtime: attr.mtime.0.cast_signed(),
     }
@@ -110,8 +110,8 @@ impl Side for P9Side {
         self.with(at, |client, fid| client.setattr(fid, MODE, mode))
     }
 
-    fn chown(&mut self, at: At<'_>, uid: u32) -> Result<(), Errno> {
-        self.with(at, |client, fid| client.setattr(fid, UID, uid))
+    fn chown(&mut self, at: At<'_>, uid: u32, gid: u32) -> Result<(), Errno> {
+        self.with(at, |client, fid| client.set_owners(fid, uid, gid))
     }
 
     fn truncate(&mut self, at: At<'_>, size: u64) -> Result<(), Errno> {
@@ -164,7 +164,7 @@ impl Side for P9Side {
                     .open_at(fid, &[], libc::O_DIRECTORY as u32)
                     .unwrap_err());
             }
-            let entries = client.list(fid, count);
+            let entries = client.try_list(fid, count)?;
             Ok(entries.into_iter().map(|e| (e.name, e.kind)).collect())
         })
     }

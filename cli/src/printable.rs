@@ -1,6 +1,6 @@
 //! Text of a guest's without what could command a terminal, byte by byte as it comes.
 
-/// Where in a control sequence the text is (ECMA-48 §5.4, §5.6).
+/// Where in a control sequence the text is (ECMA-48, control sequences and control strings).
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 enum At {
     /// In none.

@@ -273,9 +273,12 @@ fn nothing_is_left_whenever_a_vm_is_ended() {
         vm.signal(signal).unwrap();
         if signal == Signal::INT {
             // Two that come before the first is looked at are one (signal(7)).
-            std::thread::sleep(Duration::from_millis(200));
-            // It may have ended at the first.
-            let _ = vm.signal(Signal::INT);
+            let status = format!("/proc/{}/stat", vm.pid());
+            let is_gone = || fs::read_to_string(&status).is_ok_and(|stat| stat.contains(") Z "));
+            while !is_gone() {
+                vm.signal(Signal::INT).unwrap();
+                std::thread::sleep(Duration::from_millis(20));
+            }
         }
         vm.wait(20).unwrap();
         if signal == Signal::KILL {

@@ -41,10 +41,10 @@ pub(super) enum Step {
 impl Step {
     fn words(self) -> &'static str {
         match self {
-            Self::PowerButton => "the guest heeded its power button",
-            Self::CtrlAltDel => "the guest heeded Ctrl-Alt-Del, but not its power button",
-            Self::Quit => "the VM was ended without its guest's consent",
-            Self::Kill => "the process was killed",
+            Self::PowerButton => "its guest shut down at the power button",
+            Self::CtrlAltDel => "its guest shut down only after Ctrl-Alt-Del",
+            Self::Quit => "ended without its guest's consent",
+            Self::Kill => "its process was killed",
             Self::Nothing => "it had ended by itself",
         }
     }

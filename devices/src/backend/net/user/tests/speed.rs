@@ -94,7 +94,7 @@ impl Cost {
         let (median, low, high) = (at(5), at(1), at(9));
         let _ = writeln!(
             std::io::stderr(),
-            "speed: {what}: {median:.0} ns (10 %: {low:.0}, 90 %: {high:.0}, mean {mean:.0})"
+            "speed: {what}: {median:.0} ns (10 % {low:.0}, 90 % {high:.0}, mean {mean:.0})"
         );
         assert_eq!((self.allocations, self.bytes), (0, 0));
     }

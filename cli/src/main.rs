@@ -22,6 +22,7 @@ mod table;
 mod vm_status;
 mod wanted;
 
+use std::hint::black_box;
 use std::process::ExitCode;
 
 use clap::error::ErrorKind;
@@ -39,11 +40,16 @@ use crate::output::{Output, Stop};
 #[global_allocator]
 static ALLOCATOR: dlmalloc::GlobalDlmalloc = dlmalloc::GlobalDlmalloc;
 
+/// Bytes that the parser and the start of a machine need, taken in one piece.
+const HEAP: usize = 256 << 10;
+
 fn main() -> ExitCode {
     let invocation = Invocation::current();
     if let Some(password) = env::get(ssh::ANSWER) {
         return answer(&password);
     }
+    // A heap that grows while KVM makes a machine waits for that.
+    drop(black_box(Vec::<u8>::with_capacity(HEAP)));
     let parse = || Cli::command().try_get_matches_from(&invocation.args);
     // KVM takes longer than the parser.
     let (kvm, matches) = if invocation.is_about_to_run() {

@@ -239,27 +239,39 @@ fn a_runtime_directory_that_cannot_be_written_is_an_error_with_a_remedy() {
         "{}",
         ended.err
     );
-    // A file system that is read-only, where even root may not write.
-    let script = format!(
-        "mount --bind {dir} {dir} && mount -o remount,ro,bind {dir} && exec \"$@\"",
-        dir = runtime.path().display()
-    );
-    let mut command = Command::new("unshare");
-    if !rustix::process::geteuid().is_root() {
-        command.args(["--user", "--map-root-user"]);
+    let dir = runtime.path().display();
+    // There even root may not write.
+    let read_only = format!("mount --bind {dir} {dir} && mount -o remount,ro,bind {dir}");
+    let full =
+        format!("mount -t tmpfs -o size=8k,mode=700 tmpfs {dir} && ! cp /bin/sh {dir} 2>/dev/null");
+    for (script, why) in [
+        (read_only, "Read-only file system"),
+        (full, "No space left on device"),
+    ] {
+        let mut command = Command::new("unshare");
+        if !rustix::process::geteuid().is_root() {
+            command.args(["--user", "--map-root-user"]);
+        }
+        let output = command
+            .args([
+                "--mount",
+                "sh",
+                "-c",
+                &format!("{script} && exec \"$@\""),
+                "sh",
+            ])
+            .arg(program().unwrap())
+            .args(guest.arguments(&["--console", "none"]))
+            .env("PCP_VMM_RUNTIME_DIR", runtime.path())
+            .output()
+            .unwrap();
+        assert_eq!(output.status.code(), Some(1), "{output:?}");
+        let said = errors(&output);
+        assert!(
+            said.contains(why) && said.contains("hint: `--runtime-dir"),
+            "{said}"
+        );
     }
-    let output = command
-        .args(["--mount", "sh", "-c", &script, "sh"])
-        .arg(program().unwrap())
-        .args(guest.arguments(&["--console", "none"]))
-        .env("PCP_VMM_RUNTIME_DIR", runtime.path())
-        .output()
-        .unwrap();
-    assert_eq!(output.status.code(), Some(1), "{output:?}");
-    assert!(
-        errors(&output).contains("Read-only file system"),
-        "{output:?}"
-    );
 }
 
 #[test]

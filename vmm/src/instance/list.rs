@@ -75,8 +75,15 @@ fn look(folder: &Path) -> io::Result<Option<Entry>> {
             let _ = fs::remove_dir(folder);
             Ok(None)
         }
-        // No machine's.
-        Err(error) if error.kind() == ErrorKind::NotADirectory => Ok(None),
+        // No machine's, or not one of this user's.
+        Err(error)
+            if matches!(
+                error.kind(),
+                ErrorKind::NotADirectory | ErrorKind::PermissionDenied
+            ) =>
+        {
+            Ok(None)
+        }
         Err(error) => Err(error),
     }
 }

@@ -12,7 +12,7 @@ use pcp_vmm_fuzz::seeds;
 use pcp_vmm_fuzz::subject::{
     Ballooning, Card, Echoing, Entropy, Fuse, Image, NineP, Sockets, Storage, Terminal,
 };
-use pcp_vmm_fuzz::{files, ground, legacy, machine, transport};
+use pcp_vmm_fuzz::{files, ground, legacy, machine, peer, transport};
 
 fn taken(taken: bool) -> Tally {
     Tally {
@@ -41,6 +41,7 @@ fn run(target: &str, data: &[u8]) -> Option<Tally> {
         "bundle" => taken(files::bundle(data)),
         "kernel" => taken(files::kernel(data)),
         "qcow2" => taken(Image::new(data).run()),
+        "vhost_user" => taken(peer::run(data)),
         "pci" => done(|| transport::run::<PciDriver>(data)),
         "mmio" => done(|| transport::run::<MmioDriver>(data)),
         "pci_config" => done(|| machine::configure(data)),

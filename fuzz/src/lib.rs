@@ -11,6 +11,7 @@ pub mod ground;
 pub mod input;
 pub mod legacy;
 pub mod machine;
+pub mod peer;
 pub mod room;
 pub mod script;
 pub mod seeds;

@@ -119,5 +119,20 @@ pub(super) fn seeds() -> Vec<Seed> {
         disk_seed("threads", 0b0010_0010),
         disk_seed("uring", 0b0100_0110),
         disk_seed("read-only", 0b0010_0011),
+        peer_seed("honest", &[], 1),
+        peer_seed("refuses", &[15, 15, 1], 0),
+        peer_seed("speaks-unasked", &[15, 3, 1, 0, 0, 0, 0, 0, 0, 0], 0),
+        peer_seed("breaks-off", &[15, 15, 0, 0, 4, 0, 5, 0, 0, 0], 0),
     ]
+}
+
+/// A vhost-user back end that offers everything and then does `more` ([`crate::peer`]).
+fn peer_seed(name: &'static str, more: &[u8], successful: usize) -> Seed {
+    let offers = [15, 15, 0, 0, 0, 0, 0, 0, 0, 0, 15, 0, 0];
+    Seed {
+        target: "vhost_user",
+        name,
+        bytes: [&offers, more].concat(),
+        successful,
+    }
 }

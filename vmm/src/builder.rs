@@ -336,7 +336,7 @@ fn create_vcpus(
     let supported = kvm.cpuid()?;
     let mut vcpus = Vec::with_capacity(usize::from(count));
     for id in 0..count {
-        let vcpu = vm.create_vcpu(id)?;
+        let vcpu = kvm.vcpu(vm, id)?;
         vcpu.set_cpuid(&supported, count)?;
         vcpu.set_boot_msrs()?;
         vcpus.push(vcpu);

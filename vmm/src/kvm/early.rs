@@ -11,25 +11,27 @@ use std::sync::mpsc::{self, Receiver};
 use std::thread;
 
 use kvm_bindings::{CpuId, KVM_MAX_CPUID_ENTRIES};
-use kvm_ioctls::{Kvm, VmFd};
+use kvm_ioctls::{Kvm, VcpuFd, VmFd};
 use nix::sys::signal::SigSet;
 use rustix::thread::{CpuSet, sched_getaffinity, sched_getcpu, sched_setaffinity};
 
 use super::KvmError;
-use super::vm;
+use super::vcpu::Vcpu;
+use super::vm::{self, Vm};
 
 /// How often [`EarlyKvm::begin`] lets its thread go first: once is enough where both share a
 /// processor, and where they do not there is nothing to wait for.
 const YIELDS: usize = 8;
 
 /// An empty machine and what it was made on.
-pub(super) type Empty = (Arc<Kvm>, VmFd);
+pub(super) type Empty = (Arc<Kvm>, Arc<VmFd>);
 
 /// The work of the thread.
 #[derive(Debug)]
 struct Begun {
     machine: Receiver<Result<Empty, KvmError>>,
     cpuid: Receiver<Result<CpuId, KvmError>>,
+    vcpu: Receiver<Result<VcpuFd, KvmError>>,
 }
 
 /// KVM, opened ahead of time. By default it is opened when it is wanted.
@@ -37,7 +39,8 @@ struct Begun {
 pub struct EarlyKvm(Option<Begun>);
 
 impl EarlyKvm {
-    /// Does `work`, and has a thread make an empty machine and ask for its CPUID meanwhile.
+    /// Does `work`, and has a thread make an empty machine, ask for its CPUID and make its first vCPU
+    /// meanwhile.
     ///
     /// Both stay on processors of their own, if there is more than one: the scheduler leaves a new
     /// thread with its maker, and has who waits for a lock go on where the lock was given up.
@@ -66,6 +69,7 @@ impl EarlyKvm {
         let gone = Arc::clone(&away);
         let (made, machine) = mpsc::sync_channel(1);
         let (answered, cpuid) = mpsc::sync_channel(1);
+        let (first, vcpu) = mpsc::sync_channel(1);
         let body = move || {
             // A signal that ends the run is for who takes it over.
             let _ = SigSet::all().thread_block();
@@ -74,11 +78,12 @@ impl EarlyKvm {
             }
             gone.store(true, Ordering::Relaxed);
             let empty = make();
-            let kvm = empty.as_ref().ok().map(|(kvm, _)| Arc::clone(kvm));
+            let both = empty.as_ref().ok().cloned();
             // Whoever is not there any more wants no answer.
             let _ = made.send(empty);
-            if let Some(kvm) = kvm {
+            if let Some((kvm, fd)) = both {
                 let _ = answered.send(supported(&kvm));
+                let _ = first.send(vm::create_vcpu(&fd, 0));
             }
         };
         let Ok(thread) = thread::Builder::new().name("early-kvm".into()).spawn(body) else {
@@ -93,7 +98,11 @@ impl EarlyKvm {
             }
             thread::yield_now();
         }
-        Self(Some(Begun { machine, cpuid }))
+        Self(Some(Begun {
+            machine,
+            cpuid,
+            vcpu,
+        }))
     }
 
     /// The empty machine; it can be had once.
@@ -115,12 +124,26 @@ impl EarlyKvm {
             .and_then(|begun| begun.cpuid.recv().ok())
             .unwrap_or_else(|| supported(&vm::open()?))
     }
+
+    /// vCPU `id` of `vm`, which was made of the empty machine.
+    ///
+    /// # Errors
+    /// See [`KvmError`].
+    pub fn vcpu(&self, vm: &Vm, id: u8) -> Result<Vcpu, KvmError> {
+        let begun = self.0.as_ref().filter(|_| id == 0);
+        match begun.and_then(|begun| begun.vcpu.recv().ok()) {
+            Some(fd) => Ok(Vcpu::new(id, fd?)),
+            None => vm.create_vcpu(id),
+        }
+    }
 }
 
 fn make() -> Result<Empty, KvmError> {
     let kvm = vm::open()?;
+    vm::check(&kvm)?;
     let fd = kvm.create_vm().map_err(KvmError::call("KVM_CREATE_VM"))?;
-    Ok((Arc::new(kvm), fd))
+    vm::split_irqchip(&fd)?;
+    Ok((Arc::new(kvm), Arc::new(fd)))
 }
 
 fn supported(kvm: &Kvm) -> Result<CpuId, KvmError> {

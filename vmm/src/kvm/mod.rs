@@ -1,7 +1,7 @@
 //! KVM: the only module that talks to `/dev/kvm`.
 //!
-//! Order matters for start-up (measured): RAM first, before anything registers on KVM's I/O bus,
-//! then the split interrupt controller, then vCPUs; doorbells only when a driver is ready. See
+//! Order matters for start-up (measured): the split interrupt controller, then vCPUs and RAM, before
+//! anything registers on KVM's I/O bus; doorbells only when a driver is ready. See
 //! `docs/adr/0002-split-irqchip.md`.
 #![allow(
     unsafe_code,

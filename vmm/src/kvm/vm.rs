@@ -12,7 +12,7 @@ use kvm_bindings::{
     KVM_CAP_SPLIT_IRQCHIP, KVM_CAP_X2APIC_API, KVM_X2APIC_API_USE_32BIT_IDS, kvm_enable_cap,
     kvm_userspace_memory_region,
 };
-use kvm_ioctls::{Cap, IoEventAddress, Kvm, NoDatamatch, VmFd};
+use kvm_ioctls::{Cap, IoEventAddress, Kvm, NoDatamatch, VcpuFd, VmFd};
 use vm_memory::{Address, GuestMemoryBackend, GuestMemoryRegion};
 use vmm_sys_util::eventfd::EventFd;
 
@@ -41,15 +41,12 @@ impl fmt::Debug for Vm {
 }
 
 impl Vm {
-    /// Makes a machine with this RAM and a split interrupt controller, local APICs in KVM and the
-    /// I/O APIC ours, of the empty one that `early` has.
+    /// Makes a machine with this RAM of the empty one that `early` has.
     ///
     /// # Errors
     /// See [`KvmError`].
     pub fn new(ram: &GuestRam, early: &EarlyKvm) -> Result<Self, KvmError> {
         let (kvm, fd) = early.machine()?;
-        check(&kvm)?;
-        let fd = Arc::new(fd);
         let vm = Self {
             kvm,
             routes: Arc::new(Routes::new(Arc::clone(&fd))),
@@ -58,7 +55,6 @@ impl Vm {
         for (slot, region) in (0..).zip(ram.iter()) {
             vm.add_ram(slot, region)?;
         }
-        vm.split_irqchip()?;
         Ok(vm)
     }
 
@@ -75,36 +71,12 @@ impl Vm {
             .map_err(KvmError::call("KVM_SET_USER_MEMORY_REGION"))
     }
 
-    fn split_irqchip(&self) -> Result<(), KvmError> {
-        let mut cap = kvm_enable_cap {
-            cap: KVM_CAP_SPLIT_IRQCHIP,
-            ..Default::default()
-        };
-        cap.args[0] = u64::from(IOAPIC_PINS);
-        self.fd
-            .enable_cap(&cap)
-            .map_err(KvmError::call("KVM_CAP_SPLIT_IRQCHIP"))?;
-        // APIC ids beyond 254 are not used, but with 32-bit ids broadcasts mean what x2APIC says.
-        let mut cap = kvm_enable_cap {
-            cap: KVM_CAP_X2APIC_API,
-            ..Default::default()
-        };
-        cap.args[0] = u64::from(KVM_X2APIC_API_USE_32BIT_IDS);
-        self.fd
-            .enable_cap(&cap)
-            .map_err(KvmError::call("KVM_CAP_X2APIC_API"))
-    }
-
     /// Makes vCPU `id`.
     ///
     /// # Errors
     /// See [`KvmError`].
     pub fn create_vcpu(&self, id: u8) -> Result<Vcpu, KvmError> {
-        let fd = self
-            .fd
-            .create_vcpu(u64::from(id))
-            .map_err(KvmError::call("KVM_CREATE_VCPU"))?;
-        Ok(Vcpu::new(id, fd))
+        Ok(Vcpu::new(id, create_vcpu(&self.fd, id)?))
     }
 
     /// The ring of coalesced writes, by way of any vCPU of this machine.
@@ -145,6 +117,31 @@ impl Vm {
     }
 }
 
+/// Puts local APICs into KVM, and leaves the I/O APIC to us.
+pub(super) fn split_irqchip(fd: &VmFd) -> Result<(), KvmError> {
+    let mut cap = kvm_enable_cap {
+        cap: KVM_CAP_SPLIT_IRQCHIP,
+        ..Default::default()
+    };
+    cap.args[0] = u64::from(IOAPIC_PINS);
+    fd.enable_cap(&cap)
+        .map_err(KvmError::call("KVM_CAP_SPLIT_IRQCHIP"))?;
+    // APIC ids beyond 254 are not used, but with 32-bit ids broadcasts mean what x2APIC says.
+    let mut cap = kvm_enable_cap {
+        cap: KVM_CAP_X2APIC_API,
+        ..Default::default()
+    };
+    cap.args[0] = u64::from(KVM_X2APIC_API_USE_32BIT_IDS);
+    fd.enable_cap(&cap)
+        .map_err(KvmError::call("KVM_CAP_X2APIC_API"))
+}
+
+/// Makes vCPU `id` of the machine `fd`.
+pub(super) fn create_vcpu(fd: &VmFd, id: u8) -> Result<VcpuFd, KvmError> {
+    fd.create_vcpu(u64::from(id))
+        .map_err(KvmError::call("KVM_CREATE_VCPU"))
+}
+
 /// Opens `/dev/kvm`.
 pub(super) fn open() -> Result<Kvm, KvmError> {
     let file = File::options().read(true).write(true).open("/dev/kvm");
@@ -157,7 +154,7 @@ pub(super) fn open() -> Result<Kvm, KvmError> {
 }
 
 /// Checks what every machine needs.
-fn check(kvm: &Kvm) -> Result<(), KvmError> {
+pub(super) fn check(kvm: &Kvm) -> Result<(), KvmError> {
     if kvm.get_api_version() != 12 {
         return Err(KvmError::Lacks("API version 12"));
     }

@@ -99,7 +99,7 @@ pub(crate) fn build(
     let vcpus = create_vcpus(&vm, kvm, spec.cpus, &entry)?;
     let serial_ring = vcpus.first().and_then(|vcpu| vm.coalesced_ring(vcpu).ok());
 
-    // Everything is open now, and this thread is the only one.
+    // Everything is open now, and no other thread has anything left to do.
     sandbox.enter(notice)?;
     let context = Arc::new(VcpuContext {
         ports,

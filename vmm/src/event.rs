@@ -4,13 +4,12 @@
 use std::collections::VecDeque;
 use std::fmt;
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::{Arc, Mutex};
 
 use devices::lock;
 use rustix::event::{EventfdFlags, eventfd};
 use serde::{Deserialize, Serialize};
-use std::os::fd::OwnedFd;
 
 use crate::kvm::Failure;
 

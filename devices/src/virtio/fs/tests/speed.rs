@@ -94,7 +94,7 @@ fn a_cached_file_is_read_into_scattered_pages_without_allocation() {
 const NAMES: usize = if cfg!(debug_assertions) { 100 } else { 4000 };
 
 #[test]
-fn a_name_is_looked_up_at_little_more_than_the_cost_of_its_attributes() {
+fn every_name_that_is_looked_up_comes_with_its_attributes() {
     let mut client = Client::new();
     for name in 0..NAMES {
         fs::write(client.path().join(format!("file{name}")), "").unwrap();

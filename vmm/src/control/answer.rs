@@ -48,8 +48,9 @@ pub(super) fn obey(request: Request, served: &Served) -> (Answer, Next) {
         }),
         Request::RemoveForward { forward } => change(&forward, served, |net, forward| {
             let removed = net.remove(forward.protocol, forward.host);
-            removed.map_err(|error| WithSources(&error).to_string())?;
-            let forward = forward.to_string();
+            let removed = removed.map_err(|error| WithSources(&error).to_string())?;
+            // The request's port in the guest need not be that of the forward.
+            let forward = removed.to_string();
             Ok(EventKind::ForwardRemoved { forward })
         }),
         Request::Link { state } => link(state, served),

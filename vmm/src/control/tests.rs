@@ -95,11 +95,17 @@ fn forwards_are_added_listed_and_removed() {
     assert_eq!(ask(&mut client, list)["forwards"][0], text);
     let forward: Forward = text.parse().unwrap();
     std::net::TcpStream::connect(forward.host).unwrap();
-    let remove = add.replace("add", "remove");
+    let remove = add.replace("add", "remove").replace(":80\"", ":1\"");
     assert_eq!(ask(&mut client, &remove)["ok"], true);
     assert_eq!(ask(&mut client, &remove)["ok"], false);
     let none = ask(&mut client, list)["forwards"].clone();
     assert_eq!(none.as_array().map(Vec::len), Some(0));
+    let events = ask(&mut client, r#"{"request":"events"}"#)["events"].clone();
+    let last = events.as_array().unwrap().last().unwrap().to_string();
+    assert!(
+        last.contains("forward-removed") && last.contains(&text),
+        "{last}"
+    );
 }
 
 #[test]

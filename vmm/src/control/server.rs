@@ -45,14 +45,8 @@ impl Server {
     /// Serves clients for as long as the process lives.
     pub(super) fn run(&mut self) {
         loop {
-            match self.wait() {
-                Ok((caller, ready)) => {
-                    self.turns(&ready);
-                    if caller {
-                        self.admit();
-                    }
-                }
-                Err(Errno::INTR) => {}
+            match self.turn(None) {
+                Ok(()) | Err(Errno::INTR) => {}
                 Err(error) => {
                     log::error!("the control socket is served no more: {error}");
                     return;
@@ -61,8 +55,18 @@ impl Server {
         }
     }
 
+    /// Does what there is to do, and waits for something if there is nothing, but not beyond `patience`.
+    pub(super) fn turn(&mut self, patience: Option<Duration>) -> Result<(), Errno> {
+        let (caller, ready) = self.wait(patience)?;
+        self.turns(&ready);
+        if caller {
+            self.admit();
+        }
+        Ok(())
+    }
+
     /// Waits for something to do; whether somebody wants in, and what each client is ready for.
-    fn wait(&mut self) -> Result<(bool, Vec<PollFlags>), Errno> {
+    fn wait(&mut self, patience: Option<Duration>) -> Result<(bool, Vec<PollFlags>), Errno> {
         let now = Instant::now();
         self.rests.take_if(|until| now >= *until);
         let open = self.clients.len() < CLIENTS_MAX && self.rests.is_none();
@@ -78,6 +82,7 @@ impl Server {
         let ends = self.clients.iter().filter_map(Conversation::deadline);
         let end = ends.chain(self.rests).min();
         let left = end.map(|end| end.saturating_duration_since(now));
+        let left = left.into_iter().chain(patience).min();
         let left = left.and_then(|left| Timespec::try_from(left).ok());
         poll(&mut fds, left.as_ref())?;
         let ready: Vec<_> = fds.iter().map(PollFd::revents).collect();
@@ -102,8 +107,7 @@ impl Server {
                 Stand::Gone => {}
                 Stand::Console(console, cursor) => {
                     let (fd, typed) = client.into_parts();
-                    console.put_input(&typed);
-                    console.attach(fd, cursor);
+                    console.attach(fd, cursor, typed);
                 }
             }
         }
@@ -127,5 +131,11 @@ impl Server {
                 }
             }
         }
+    }
+
+    /// The clients, for tests.
+    #[cfg(feature = "testing")]
+    pub(super) fn clients(&self) -> &[Conversation] {
+        &self.clients
     }
 }

@@ -8,7 +8,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendFlags, Shutdown};
 
-use super::handle::ConsoleHandle;
+use super::handle::{Attached, ConsoleHandle};
 use crate::virtio::device::Interest;
 
 /// The most that one client is sent before others have their turn.
@@ -49,6 +49,8 @@ pub(super) struct Client {
     fd: OwnedFd,
     kind: Kind,
     cursor: u64,
+    /// What it typed before it came here; taken before what it sends.
+    typed: Vec<u8>,
     /// A line of ours that goes out before further output.
     notice: Vec<u8>,
     progress: Progress,
@@ -63,6 +65,7 @@ impl Client {
             fd,
             kind,
             cursor: 0,
+            typed: Vec::new(),
             notice: Vec::new(),
             progress: Progress::Idle,
             reads: matches!(kind, Kind::Socket | Kind::Input),
@@ -70,10 +73,18 @@ impl Client {
         }
     }
 
-    /// With the output from position `cursor` on.
-    pub(super) fn starting_at(mut self, cursor: u64) -> Self {
-        self.cursor = cursor;
-        self
+    /// A socket that was another's until now.
+    pub(super) fn attached(client: Attached) -> Self {
+        Self {
+            cursor: client.from,
+            typed: client.typed,
+            ..Self::new(client.fd, Kind::Socket)
+        }
+    }
+
+    /// Whether something waits that it typed before it came here.
+    pub(super) fn has_typed(&self) -> bool {
+        !self.typed.is_empty()
     }
 
     pub(super) fn raw_fd(&self) -> RawFd {
@@ -255,6 +266,11 @@ impl Client {
 
     /// Takes one helping of input, of at most `room` bytes; `true` if there was some.
     pub(super) fn take_input(&mut self, console: &ConsoleHandle, room: usize) -> bool {
+        if self.has_typed() && room > 0 {
+            let rest = self.typed.split_off(room.min(self.typed.len()));
+            console.put_input(&std::mem::replace(&mut self.typed, rest));
+            return true;
+        }
         let mut data = [0; 4096];
         let room = room.min(data.len());
         let taken = match self.kind {

@@ -17,6 +17,16 @@ const INPUT_MAX: usize = 16 * 1024;
 /// Called with each stretch of output, in order, on the io loop.
 pub type OutputWatcher = Box<dyn FnMut(&[u8]) + Send>;
 
+/// A client that came by another way than the console's own listener.
+#[derive(Debug)]
+pub(super) struct Attached {
+    pub(super) fd: OwnedFd,
+    /// The position of the first output that it is sent.
+    pub(super) from: u64,
+    /// What it has typed already.
+    pub(super) typed: Vec<u8>,
+}
+
 type InputWaker = Arc<dyn Fn() + Send + Sync>;
 
 struct State {
@@ -27,7 +37,7 @@ struct State {
     /// The pump found no room for input and waits to be told of some.
     input_stalled: bool,
     new_watchers: Vec<OutputWatcher>,
-    new_clients: Vec<(OwnedFd, u64)>,
+    new_clients: Vec<Attached>,
 }
 
 struct Shared {
@@ -157,9 +167,15 @@ impl ConsoleHandle {
     }
 
     /// Makes the stream socket `client` a client of this console, which is sent the output from
-    /// position `from` on and may type.
-    pub fn attach(&self, client: OwnedFd, from: u64) {
-        lock(&self.0.state).new_clients.push((client, from));
+    /// position `from` on and may type; `typed` is what came of it already, and waits for room as the
+    /// rest does.
+    pub fn attach(&self, client: OwnedFd, from: u64, typed: Vec<u8>) {
+        let client = Attached {
+            fd: client,
+            from,
+            typed,
+        };
+        lock(&self.0.state).new_clients.push(client);
         self.wake();
     }
 
@@ -177,7 +193,7 @@ impl ConsoleHandle {
         std::mem::take(&mut lock(&self.0.state).new_watchers)
     }
 
-    pub(super) fn take_clients(&self) -> Vec<(OwnedFd, u64)> {
+    pub(super) fn take_clients(&self) -> Vec<Attached> {
         std::mem::take(&mut lock(&self.0.state).new_clients)
     }
 

@@ -122,6 +122,9 @@ impl ConsolePump {
             if matches!(client.progress(), Progress::Idle | Progress::Stalled) {
                 self.moved |= client.send_output(&self.console, &mut self.scratch);
             }
+            if client.has_typed() {
+                client.take_input(&self.console, self.console.input_room());
+            }
             if client.watched.is_none() {
                 while client.take_input(&self.console, self.console.input_room()) {}
             }
@@ -317,8 +320,8 @@ impl Pollable for ConsolePump {
         match token {
             WAKE => {
                 let _ = rustix::io::read(self.console.wake_fd(), &mut count);
-                for (fd, from) in self.console.take_clients() {
-                    self.admit(events, Client::new(fd, Kind::Socket).starting_at(from));
+                for client in self.console.take_clients() {
+                    self.admit(events, Client::attached(client));
                 }
                 self.serve();
             }

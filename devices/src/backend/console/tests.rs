@@ -462,3 +462,31 @@ fn an_abandoned_unix_socket_is_replaced_and_other_files_are_not() {
     assert!(error.to_string().contains("hvc0"), "{error}");
     assert_eq!(std::fs::read(&path).unwrap(), b"mine");
 }
+
+#[test]
+fn what_an_attached_client_has_typed_waits_for_room_in_order() {
+    let mut running = Running::start(&ConsoleSpec::None);
+    let mut clients = Vec::new();
+    for _ in 0..20 {
+        let (ours, theirs) = UnixStream::pair().unwrap();
+        running.console.attach(theirs.into(), 0, vec![b'a'; 8000]);
+        clients.push(ours);
+    }
+    for client in &mut clients {
+        client.write_all(b"bcd").unwrap();
+    }
+    std::thread::sleep(Duration::from_millis(50));
+    // A guest that reads nothing is not typed ahead of without end.
+    let mut data = vec![0; 1 << 20];
+    let first = running.console.read(&mut data);
+    assert!(first <= 16 * 1024, "{first}");
+    let total = 20 * 8003;
+    let rest = running.wait_for_input(total - first);
+    let counted = |byte| {
+        let all = data[..first].iter().chain(&rest);
+        all.filter(|&&it| it == byte).count()
+    };
+    assert_eq!(counted(b'a'), 20 * 8000);
+    assert_eq!([b'b', b'c', b'd'].map(counted), [20; 3]);
+    running.stop();
+}

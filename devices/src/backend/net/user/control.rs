@@ -86,8 +86,8 @@ impl ForwardControl {
     }
 
     /// Closes the host port `host`; connections that came through it stay. The port is free when this
-    /// returns, or, if the guest's driver does not run the card, as soon as it does. The forward that
-    /// was there.
+    /// returns; one that the guest's driver ran before it stopped to run the card is free as soon as the
+    /// driver runs it again. The forward that was there.
     ///
     /// # Errors
     /// There is no such forward.
@@ -99,6 +99,13 @@ impl ForwardControl {
             return Err(NetError::NoForward { protocol, host });
         };
         let forward = state.forwards.remove(index);
+        // One that the loop does not know of yet is closed here: while the guest's driver does not
+        // run the card, nobody would.
+        let is_new = |change: &Change| matches!(change, Change::Add(it, _) if *it == forward);
+        if let Some(index) = state.changes.iter().position(is_new) {
+            state.changes.remove(index);
+            return Ok(forward);
+        }
         state.changes.push_back(Change::Remove(forward, done));
         let active = state.active;
         drop(state);

@@ -10,9 +10,9 @@ use devices::virtio::testing::{MmioDriver, PciDriver};
 use pcp_vmm_fuzz::device::{self, Tally};
 use pcp_vmm_fuzz::seeds;
 use pcp_vmm_fuzz::subject::{
-    Ballooning, Card, Echoing, Entropy, Fuse, Image, NineP, Sockets, Storage, Terminal,
+    Ballooning, Card, Echoing, Entropy, Fuse, Image, NineP, Plugged, Sockets, Storage, Terminal,
 };
-use pcp_vmm_fuzz::{files, ground, legacy, machine, peer, transport};
+use pcp_vmm_fuzz::{files, ground, legacy, machine, peer, talk, transport};
 
 fn taken(taken: bool) -> Tally {
     Tally {
@@ -41,6 +41,11 @@ fn run(target: &str, data: &[u8]) -> Option<Tally> {
         "bundle" => taken(files::bundle(data)),
         "kernel" => taken(files::kernel(data)),
         "qcow2" => taken(Image::new(data).run()),
+        "tap" => device::run(Plugged::default(), data),
+        "control" => Tally {
+            successful: talk::run(data),
+            ..Tally::default()
+        },
         "vhost_user" => taken(peer::run(data)),
         "pci" => done(|| transport::run::<PciDriver>(data)),
         "mmio" => done(|| transport::run::<MmioDriver>(data)),

@@ -111,9 +111,10 @@ impl<S: Subject> Life<S> {
                 self.outstanding.clear();
                 self.lawful = true;
                 self.failed = false;
-                let disabled = input.u8();
-                for (index, queue) in self.driver.queues.iter_mut().enumerate() {
-                    queue.ring().set_ready(disabled >> index & 1 == 0);
+                let mut disabled = input.u8();
+                for queue in &mut self.driver.queues {
+                    queue.ring().set_ready(disabled & 1 == 0);
+                    disabled >>= 1;
                 }
                 self.start();
             }

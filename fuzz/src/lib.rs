@@ -16,6 +16,7 @@ pub mod room;
 pub mod script;
 pub mod seeds;
 pub mod subject;
+pub mod talk;
 pub mod transport;
 
 pub use subject::Subject;

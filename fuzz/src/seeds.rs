@@ -7,6 +7,8 @@ mod machine;
 mod net;
 mod ninep;
 mod plain;
+mod talk;
+mod tap;
 mod vsock;
 
 /// One input of a corpus.
@@ -30,6 +32,8 @@ pub fn all() -> Vec<Seed> {
     all.extend(ninep::seeds());
     all.extend(vsock::seeds());
     all.extend(net::seeds());
+    all.extend(tap::seeds());
+    all.extend(talk::seeds());
     all.extend(machine::seeds());
     all.extend(files::seeds());
     all

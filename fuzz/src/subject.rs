@@ -7,6 +7,7 @@ mod echo;
 mod files;
 mod net;
 mod rng;
+mod tap;
 mod vsock;
 
 pub use balloon::Ballooning;
@@ -16,6 +17,7 @@ pub use echo::Echoing;
 pub use files::{Fuse, NineP};
 pub use net::Card;
 pub use rng::Entropy;
+pub use tap::{Plugged, Strand, feigned};
 pub use vsock::Sockets;
 
 use std::time::Duration;

@@ -16,6 +16,7 @@ use devices::virtio::testing::{Echo, MmioDriver, PciDriver, TransportDriver, mmi
 use crate::ground::Folder;
 use crate::input::Input;
 use crate::room::{ROOMS, length};
+use crate::subject::feigned;
 
 /// The operations, one byte each; of that byte's value the remainder by [`op::COUNT`] counts.
 pub mod op {
@@ -47,6 +48,8 @@ pub mod op {
 
 /// Operations of one input: each may wake the loop's thread.
 const OPERATIONS: usize = 128;
+/// The devices, of which an input chooses one.
+const DEVICES: u8 = 5;
 /// What the echo device's driver says at the end.
 const LAST_WORDS: &[u8] = b"still there?";
 
@@ -147,7 +150,7 @@ struct Surroundings {
 
 impl Surroundings {
     fn device(&mut self, choice: u8) -> Box<dyn VirtioDevice> {
-        match choice % 4 {
+        match choice % DEVICES {
             0 => Box::new(Echo {
                 config: Arc::new(Mutex::new(vec![1, 2, 3, 4])),
                 ..Echo::default()
@@ -158,11 +161,12 @@ impl Surroundings {
                 self.pump = Some(pump);
                 Box::new(VirtioConsole::new(handle).expect("an eventfd"))
             }
-            _ => {
+            3 => {
                 let folder = self.folder.insert(Folder::new());
                 let spec = FsSpec::new("share", folder.path());
                 Box::new(Fs::new(0, &spec).expect("the share"))
             }
+            _ => Box::new(feigned(2, false).0),
         }
     }
 }
@@ -186,7 +190,7 @@ pub fn run<T: Registers>(data: &[u8]) {
     // Whatever happened, a reset gives a device that works.
     driver.recover();
     driver.run();
-    if choice.is_multiple_of(4) {
+    if choice.is_multiple_of(DEVICES) {
         let len = u32::try_from(LAST_WORDS.len()).unwrap_or_default();
         let answer = driver.answer(1, &[LAST_WORDS], &[len]);
         assert_eq!(answer, LAST_WORDS, "the answer after a reset");

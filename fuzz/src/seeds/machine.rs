@@ -44,13 +44,23 @@ fn steps() -> Vec<u8> {
     script.status(15).status(7).status(0x8f).0
 }
 
-fn others() -> [(&'static str, Vec<u8>); 3] {
+fn others() -> [(&'static str, Vec<u8>); 4] {
     let rng = start(1).run(0).request(0, 4, &[]).raw(&[op::PAUSE]);
     let console = start(2).run(0).request(1, 0, b"text\n").request(0, 7, &[]);
     let init = Bytes::new().words(&[56, 26, 1, 0, 1, 0, 0, 0, 0, 0, 7, 38, 0, 0]);
     let share = start(3).run(0).request(1, 4, &init.0).raw(&[op::PAUSE]);
     let share = share.request(1, 4, &init.0).status(0);
-    [("rng", rng.0), ("console", console.0), ("share", share.0)]
+    // Both pairs of a card in use, around a pause, and one again after a reset without the choice.
+    let card = start(4).run(0).request(4, 1, &[4, 0, 2, 0]);
+    let card = card.request(3, 0, &[0; 72]).raw(&[op::PAUSE]);
+    let card = card.request(4, 1, &[5, 0, 2, 0, 0, 0, 0, 0, 0, 0]);
+    let card = card.run(1 << 22).request(2, 1, &[0, 0, 1]);
+    [
+        ("rng", rng.0),
+        ("console", console.0),
+        ("share", share.0),
+        ("card", card.0),
+    ]
 }
 
 /// An access of [`crate::machine::configure`].

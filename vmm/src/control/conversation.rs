@@ -104,6 +104,12 @@ impl Conversation {
         }
     }
 
+    /// The bytes that are kept for it, in and out.
+    #[cfg(feature = "testing")]
+    pub(super) fn kept(&self) -> usize {
+        self.pending.len() + self.out.len()
+    }
+
     /// Takes what came and sends what it can; `ready` is what the client is ready for.
     pub(super) fn turn(&mut self, ready: PollFlags, served: &Served) -> Stand {
         let closed = ready.intersects(PollFlags::HUP | PollFlags::ERR);

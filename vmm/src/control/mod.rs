@@ -11,6 +11,8 @@ mod conversation;
 pub mod protocol;
 mod server;
 mod status;
+#[cfg(feature = "testing")]
+pub mod testing;
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};

@@ -20,7 +20,7 @@ pub use coalesced::CoalescedRing;
 pub use cpuid::address_bits;
 pub use early::EarlyKvm;
 pub use msi::PinMsi;
-pub use vcpu::{Exit, Failure, Kicker, Vcpu};
+pub use vcpu::{Exit, Failure, Kickable, Kicker, Vcpu};
 pub use vm::Vm;
 
 use std::io;

@@ -4,10 +4,8 @@ use std::cell::Cell;
 use std::fmt;
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd};
-use std::os::unix::thread::JoinHandleExt;
 use std::ptr;
-use std::sync::atomic::{AtomicU8, Ordering};
-use std::thread::JoinHandle;
+use std::sync::atomic::{AtomicI32, AtomicU8, Ordering};
 
 use kvm_bindings::{CpuId, KVM_INTERNAL_ERROR_EMULATION, Msrs, kvm_msr_entry};
 use kvm_ioctls::{VcpuExit, VcpuFd};
@@ -160,10 +158,12 @@ impl Vcpu {
         self.fd.get_regs().ok().map(|regs| regs.rip)
     }
 
-    /// Lets [`Kicker::kick`] of this thread interrupt this vCPU.
-    pub fn accept_kicks(&mut self) {
+    /// Lets [`Kicker::kick`] interrupt this vCPU, which this thread runs, by way of `thread`.
+    pub fn accept_kicks(&mut self, thread: &Kickable) {
         let run = self.fd.get_kvm_run();
         IMMEDIATE_EXIT.set((&raw mut run.immediate_exit).cast());
+        let id = rustix::thread::gettid().as_raw_nonzero().get();
+        thread.0.store(id, Ordering::SeqCst);
     }
 
     /// Forgets a kick that was taken note of.
@@ -230,10 +230,22 @@ thread_local! {
     static IMMEDIATE_EXIT: Cell<*const AtomicU8> = const { Cell::new(ptr::null()) };
 }
 
+/// A thread that runs a vCPU, once it does: its number, or 0.
+#[derive(Debug, Default)]
+pub struct Kickable(AtomicI32);
+
+impl Kickable {
+    /// The thread runs its vCPU no more.
+    pub fn leave(&self) {
+        self.0.store(0, Ordering::SeqCst);
+    }
+}
+
 /// Interrupts vCPU threads.
 #[derive(Debug)]
 pub struct Kicker {
     signal: libc::c_int,
+    process: libc::pid_t,
 }
 
 impl Kicker {
@@ -244,13 +256,21 @@ impl Kicker {
     pub fn install() -> io::Result<Self> {
         let signal = libc::SIGRTMIN();
         vmm_sys_util::signal::register_signal_handler(signal, on_kick).map_err(io::Error::from)?;
-        Ok(Self { signal })
+        let process = rustix::process::getpid().as_raw_pid();
+        Ok(Self { signal, process })
     }
 
-    /// Makes the vCPU of `thread` leave the guest, now or before it next enters.
-    pub fn kick<T>(&self, thread: &JoinHandle<T>) {
-        // SAFETY: the handle keeps the thread's id valid; the signal has our handler.
-        unsafe { libc::pthread_kill(thread.as_pthread_t() as libc::pthread_t, self.signal) };
+    /// Makes the vCPU of `thread` leave the guest, now or before it next enters; of a thread that does
+    /// not run one yet, what it looks at before it does must keep it out.
+    pub fn kick(&self, thread: &Kickable) {
+        let thread = thread.0.load(Ordering::SeqCst);
+        if thread != 0 {
+            // By the process's number as well, which the sandbox sees to. `pthread_kill` of some C
+            // libraries leaves that out.
+            // SAFETY: takes numbers alone; whichever thread of ours it comes to, the signal has our
+            // handler.
+            unsafe { libc::syscall(libc::SYS_tgkill, self.process, thread, self.signal) };
+        }
     }
 }
 

@@ -33,7 +33,7 @@ const NUMBER_AT: u32 = 0;
 const ARCH_AT: u32 = 4;
 const ARGUMENTS_AT: u32 = 16;
 
-/// Compiles a list.
+/// Compiles a list for a thread of this process.
 pub(super) fn compile(calls: &[Call], otherwise: Otherwise) -> Program {
     let otherwise = match otherwise {
         Otherwise::Trap => libc::SECCOMP_RET_TRAP,
@@ -204,6 +204,9 @@ impl Backwards {
                 self.branch(BPF_JEQ, value, then, or);
                 self.push(load(low(argument)))
             }
+            Test::OwnProcess(argument) => {
+                self.test(Test::Is(argument, std::process::id()), then, or)
+            }
             Test::Bits(argument, mask, value) => {
                 self.branch(BPF_JEQ, value, then, or);
                 self.push(statement(BPF_ALU | BPF_AND | BPF_K, mask));
@@ -239,7 +242,10 @@ fn statement(code: u32, k: u32) -> sock_filter {
 #[cfg(test)]
 mod tests {
     use super::super::call::{any, refuse, when};
+    use super::super::roles::Role;
+    use super::super::tests::spec;
     use super::*;
+    use crate::sandbox::SandboxMode;
 
     const TRAP: u32 = libc::SECCOMP_RET_TRAP;
 
@@ -303,6 +309,44 @@ mod tests {
         assert_eq!(answer([0, 7, 6, 0, 0, 0]), TRAP);
         assert_eq!(answer([0, 9, 6, 0, 0, 0]), SECCOMP_RET_ALLOW);
         assert_eq!(answer([0, 8, 4, 0, 0, 0]), TRAP);
+    }
+
+    #[test]
+    fn a_line_for_the_own_process_fits_no_other() {
+        let calls = [when(234, &[Test::OwnProcess(0)])];
+        let own = u64::from(std::process::id());
+        let answer = |process| answers(&calls, 234, [process, 7, 0, 0, 0, 0]);
+        assert_eq!(answer(own), SECCOMP_RET_ALLOW);
+        for other in [0, 1, own + 1, own ^ 1, u64::from(u32::MAX)] {
+            assert_eq!(answer(other), TRAP, "{other}");
+        }
+    }
+
+    #[test]
+    fn no_filter_lets_a_signal_to_another_process_through() {
+        let spec = spec("/nonexistent".as_ref(), SandboxMode::On);
+        let own = u64::from(std::process::id());
+        for role in Role::ALL {
+            let calls = role.calls(&spec);
+            let answer = |number: libc::c_long, process| {
+                answers(&calls, number as u32, [process, process, 0, 0, 0, 0])
+            };
+            let to_self = answer(libc::SYS_tgkill, own) == SECCOMP_RET_ALLOW;
+            assert_eq!(to_self, role == Role::Main, "{role:?}");
+            for process in [own + 1, 1, 0, u64::MAX] {
+                for number in [
+                    libc::SYS_tgkill,
+                    libc::SYS_tkill,
+                    libc::SYS_kill,
+                    libc::SYS_rt_sigqueueinfo,
+                    libc::SYS_rt_tgsigqueueinfo,
+                    libc::SYS_pidfd_send_signal,
+                ] {
+                    let answer = answer(number, process);
+                    assert_ne!(answer, SECCOMP_RET_ALLOW, "{role:?} {number} {process}");
+                }
+            }
+        }
     }
 
     #[test]

@@ -19,6 +19,8 @@ pub(super) enum Test {
     Is(u8, u32),
     /// Of the bits `.1` of the low half of argument `.0`, exactly `.2` are set.
     Bits(u8, u32, u32),
+    /// The low half of argument `.0` is the number of the process that the filter is made for.
+    OwnProcess(u8),
     /// All 64 bits of argument `.0` are zero.
     Null(u8),
 }

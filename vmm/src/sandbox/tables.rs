@@ -64,9 +64,8 @@ pub(super) const EVERY_THREAD: &[Call] = &[
 pub(super) const SUPERVISOR: &[Call] = &[
     any(libc::SYS_ppoll),
     any(libc::SYS_poll),
-    // The vCPUs are kicked out of the guest by this signal.
-    any(libc::SYS_tgkill),
-    any(libc::SYS_tkill),
+    // The vCPUs are kicked out of the guest by a signal.
+    when(libc::SYS_tgkill, &[Test::OwnProcess(0)]),
     any(libc::SYS_fstat),
     any(libc::SYS_lseek),
     any(libc::SYS_writev),

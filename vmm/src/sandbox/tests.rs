@@ -19,7 +19,7 @@ const ACT: &str = "PCP_VMM_TEST_ACT";
 const FOLDER: &str = "PCP_VMM_TEST_FOLDER";
 const STATUS: u8 = 77;
 
-fn spec(folder: &Path, mode: SandboxMode) -> VmSpec {
+pub(super) fn spec(folder: &Path, mode: SandboxMode) -> VmSpec {
     let share = |tag: &str, read_only| {
         DeviceSpec::Fs(FsSpec {
             read_only,
@@ -106,6 +106,12 @@ fn commit(act: &str, folder: &Path, parent: u64) -> io::Result<()> {
         "write to a process" => raw(libc::SYS_process_vm_writev, parent, 0, 0),
         "signal a process" => raw(libc::SYS_kill, parent, 0, 0),
         "signal a thread" => raw(libc::SYS_tkill, parent, libc::SIGTERM as u64, 0),
+        "signal another's thread" => raw(libc::SYS_tgkill, parent, parent, 0),
+        "signal all threads" => raw(libc::SYS_tgkill, u64::MAX, parent, 0),
+        "signal an own thread" => {
+            let id = rustix::thread::gettid().as_raw_nonzero().get() as u64;
+            raw(libc::SYS_tgkill, std::process::id().into(), id, 0)
+        }
         "open a process" => raw(libc::SYS_pidfd_open, parent, 0, 0),
         "make code" => raw(libc::SYS_mmap, 0, 4096, libc::PROT_EXEC as u64),
         "become root" => raw(libc::SYS_setresuid, 0, 0, 0),
@@ -153,10 +159,17 @@ fn a_hostile_thread_commits_its_act() {
         // SAFETY: ends the process.
         unsafe { libc::_exit(0) };
     };
-    let started = Confined(Arc::clone(&sandbox))
-        .start(&name, Box::new(body))
-        .unwrap();
-    let _ = started.join();
+    let started = if name == Role::Main.name() {
+        // The supervisor is there before there is a thread that starts others.
+        let closed = move || {
+            sandbox.close().unwrap();
+            body();
+        };
+        thread::Builder::new().name(name).spawn(closed)
+    } else {
+        Confined(Arc::clone(&sandbox)).start(&name, Box::new(body))
+    };
+    let _ = started.unwrap().join();
     panic!("the thread ended without a word");
 }
 
@@ -331,6 +344,27 @@ fn no_role_at_all_runs_a_program_or_touches_another_process() {
         }
         let signal = comes_to("on", thread, "signal a thread");
         assert_eq!(signal, Ok(libc::EPERM), "{thread}");
+    }
+}
+
+#[test]
+fn the_supervisor_signals_threads_of_its_own_process_alone() {
+    assert_eq!(comes_to("on", "main", "signal an own thread"), Ok(0));
+    for what in [
+        "signal another's thread",
+        "signal all threads",
+        "signal a thread",
+    ] {
+        assert_eq!(comes_to("on", "main", what), Ok(libc::EPERM), "{what}");
+    }
+    assert_eq!(comes_to("off", "main", "signal another's thread"), Ok(0));
+    assert_eq!(
+        comes_to("on", "main", "signal a process"),
+        Err("kill".into())
+    );
+    for thread in ["vcpu0", "io", "fs0", "control"] {
+        let own = comes_to("on", thread, "signal an own thread");
+        assert_eq!(own, Ok(libc::EPERM), "{thread}");
     }
 }
 

@@ -10,7 +10,7 @@ use devices::lock;
 
 use super::{VcpuContext, step};
 use crate::event::MachineEvent;
-use crate::kvm::{Failure, Kicker, Vcpu};
+use crate::kvm::{Failure, Kickable, Kicker, Vcpu};
 use crate::sandbox::Sandbox;
 
 /// How long [`VcpuThreads::stop`] waits.
@@ -53,6 +53,8 @@ impl Drop for Busy {
 #[derive(Debug)]
 pub(crate) struct VcpuThreads {
     threads: Vec<JoinHandle<()>>,
+    /// The same threads, as long as they run vCPUs.
+    running: Vec<Arc<Kickable>>,
     shared: Arc<Shared>,
     kicker: Kicker,
 }
@@ -70,6 +72,7 @@ impl VcpuThreads {
     ) -> io::Result<Self> {
         let mut this = Self {
             threads: Vec::with_capacity(vcpus.len()),
+            running: Vec::with_capacity(vcpus.len()),
             shared: Arc::default(),
             kicker: Kicker::install()?,
         };
@@ -79,9 +82,12 @@ impl VcpuThreads {
             let sandbox = Arc::clone(sandbox);
             let name = format!("vcpu{id}");
             let role = name.clone();
+            let thread = Arc::<Kickable>::default();
+            this.running.push(Arc::clone(&thread));
             let body = move || match sandbox.confine(&role) {
                 Ok(()) => {
-                    run(&mut vcpu, &context, &busy.0);
+                    run(&mut vcpu, &context, &busy.0, &thread);
+                    thread.leave();
                     // The owner need not wait for the descriptor to be closed.
                     drop(busy);
                 }
@@ -109,7 +115,7 @@ impl VcpuThreads {
     pub(crate) fn pause(&self) -> bool {
         let shared = &self.shared;
         shared.pause.store(true, Ordering::SeqCst);
-        for thread in &self.threads {
+        for thread in &self.running {
             self.kicker.kick(thread);
         }
         let outside = |parked: &mut usize| *parked < self.threads.len();
@@ -138,7 +144,7 @@ impl VcpuThreads {
         if *busy == 0 {
             return;
         }
-        for thread in &self.threads {
+        for thread in &self.running {
             self.kicker.kick(thread);
         }
         let left = &self.shared.left;
@@ -161,11 +167,12 @@ impl Drop for VcpuThreads {
     }
 }
 
-fn run(vcpu: &mut Vcpu, context: &VcpuContext, shared: &Shared) {
-    vcpu.accept_kicks();
+fn run(vcpu: &mut Vcpu, context: &VcpuContext, shared: &Shared, thread: &Kickable) {
+    // From here on a kick comes through; one before it left its reason in `shared`.
+    vcpu.accept_kicks(thread);
     shared.released.wait();
     while !shared.stop.load(Ordering::SeqCst) {
-        if shared.pause.load(Ordering::Relaxed) {
+        if shared.pause.load(Ordering::SeqCst) {
             park(vcpu, shared);
             continue;
         }

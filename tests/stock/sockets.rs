@@ -5,7 +5,7 @@ use std::io::{Read, Write};
 use std::net::Shutdown;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use pcp_vmm_tests::TestVm;
 use pcp_vmm_tests::initrd::{with_job, with_programs};
@@ -226,4 +226,63 @@ fn a_balloon_takes_memory_and_gives_it_back_before_the_guest_runs_out() {
     let free: u64 = free.split_whitespace().next().unwrap().parse().unwrap();
     assert!(free < 180 << 10, "{said}");
     assert!(said.contains("filled"), "{said}");
+}
+
+/// A guest whose sockets are the host kernel's affair, on whatever transport.
+fn sockets_of_the_hosts_kernel(more: &[&str], cid: u32) {
+    super::tap::load(&["vhost_vsock"]);
+    let script = format!(
+        "load virtio_mmio\n{LOAD}echo question | socat - VSOCK-CONNECT:2:5000 | sha256sum
+        socat - VSOCK-CONNECT:2:5001 </dev/null || echo guest: refused
+        socat VSOCK-LISTEN:1024 EXEC:cat &
+        sleep 1; echo guest: listening; wait $!; echo guest: over\n"
+    );
+    let listener = Command::new("socat")
+        .args([
+            "VSOCK-LISTEN:5000",
+            "SYSTEM:cat >/dev/null; head -c 1048576 /dev/zero",
+        ])
+        .spawn()
+        .unwrap();
+    let argument = format!("cid={cid},vhost");
+    let vm = guest_with_socat(&script, &[&["--vsock", &argument], more].concat());
+    vm.out.wait_for("guest: listening", 60).unwrap();
+    let mut client = Command::new("socat")
+        .args(["-t5", "-", &format!("VSOCK-CONNECT:{cid}:1024")])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let data = bytes(1, 1_000_000);
+    let mut writer = client.stdin.take().unwrap();
+    let sent = data.clone();
+    let sending = std::thread::spawn(move || writer.write_all(&sent).unwrap());
+    let mut echo = Vec::new();
+    client
+        .stdout
+        .take()
+        .unwrap()
+        .read_to_end(&mut echo)
+        .unwrap();
+    sending.join().unwrap();
+    assert!(client.wait().unwrap().success());
+    assert!(echo == data, "{} bytes came back", echo.len());
+    let ended = vm.wait(60).unwrap();
+    // What `head -c 1048576 /dev/zero | sha256sum` says.
+    let sum = "30e14955ebf1352266dc2ff8067e68104607e750abb9d3b36582b8af909fcb58";
+    assert!(ended.out.contains(sum), "{}", ended.out);
+    assert!(ended.out.contains("guest: refused"), "{}", ended.out);
+    assert!(ended.out.contains("guest: over"), "{}", ended.out);
+    assert_eq!(ended.code, 0, "{ended:?}");
+    assert!(listener.wait_with_output().unwrap().status.success());
+}
+
+#[test]
+fn the_hosts_kernel_connects_its_sockets_with_the_guests() {
+    sockets_of_the_hosts_kernel(&[], 42);
+}
+
+#[test]
+fn the_hosts_kernel_does_so_over_virtio_mmio_too() {
+    sockets_of_the_hosts_kernel(&["--transport", "mmio"], 43);
 }

@@ -23,7 +23,7 @@ use devices::virtio::net::Net;
 use devices::virtio::p9::P9;
 use devices::virtio::rng::Rng;
 use devices::virtio::transport::VirtioContext;
-use devices::virtio::vsock::Vsock;
+use devices::virtio::vsock::{VhostVsock, Vsock, VsockSpec};
 use vm_memory::GuestAddress;
 
 use crate::acpi::{AcpiSpec, AcpiTables};
@@ -261,11 +261,14 @@ fn make_device(
             kept.controls.balloon = Some(balloon.handle());
             Box::new(balloon)
         }
-        DeviceSpec::Vsock(vsock) => {
-            let vsock = Vsock::new(vsock)?;
-            kept.sockets.push(vsock.place());
-            Box::new(vsock)
-        }
+        DeviceSpec::Vsock(VsockSpec { cid, socket }) => match socket {
+            Some(socket) => {
+                let vsock = Vsock::new(*cid, socket)?;
+                kept.sockets.push(vsock.place());
+                Box::new(vsock)
+            }
+            None => Box::new(VhostVsock::open(*cid)?),
+        },
         DeviceSpec::Rng => Box::new(Rng),
     })
 }

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use devices::backend::block::BlockError;
 use devices::backend::net::NetError;
 use devices::backend::vhost_user::VhostUserError;
+use devices::virtio::vsock::VhostVsockError;
 
 use crate::kvm::KvmError;
 use crate::layout::LayoutError;
@@ -88,7 +89,8 @@ impl Error {
         let disk = || Some(source.downcast_ref::<BlockError>()?.hint().to_owned());
         let net = || source.downcast_ref::<NetError>()?.hint();
         let peer = || Some(source.downcast_ref::<VhostUserError>()?.hint().to_owned());
-        disk().or_else(net).or_else(peer)
+        let sockets = || Some(source.downcast_ref::<VhostVsockError>()?.hint().to_owned());
+        disk().or_else(net).or_else(peer).or_else(sockets)
     }
 
     /// Something of the machine could not be started.

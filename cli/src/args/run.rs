@@ -214,7 +214,10 @@ pub(crate) struct RunArgs {
 
     /// Have a socket device (vsock). The Unix socket PATH leads into the guest: write `CONNECT PORT`
     /// and an end of line first. The guest reaches the Unix socket PATH_P as port P of context 2.
-    #[arg(long, value_name = "cid=N,socket=PATH", help_heading = "Devices")]
+    ///
+    /// With `vhost` instead of a path, the kernel's vhost-vsock (`/dev/vhost-vsock`) connects the guest with the host's own
+    /// sockets of this kind (AF_VSOCK): port P of context 2 is the host's, and the host finds the guest as context N.
+    #[arg(long, value_name = "cid=N,socket=PATH|vhost", help_heading = "Devices")]
     pub(crate) vsock: Option<VsockValue>,
 
     /// Have an entropy device [default: with a bundle].

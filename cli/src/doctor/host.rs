@@ -18,18 +18,32 @@ const MEMORY: u64 = 1280 << 20;
 /// What a build of the largest guest image takes on the disk.
 const IMAGE_SPACE: u64 = 4 << 30;
 
+/// What needs none of the network's devices.
+const USER_NET: &str = "`--net user`";
+
 /// All checks of the host.
 pub(crate) fn checks() -> Vec<Check> {
     let meminfo = fs::read_to_string("/proc/meminfo").unwrap_or_default();
     let transparent =
         fs::read_to_string("/sys/kernel/mm/transparent_hugepage/enabled").unwrap_or_default();
     vec![
-        device("tun", "/dev/net/tun", "a TAP network", "sudo modprobe tun"),
+        device(
+            "tun",
+            "/dev/net/tun",
+            ("a TAP network", USER_NET),
+            "sudo modprobe tun",
+        ),
         device(
             "vhost-net",
             "/dev/vhost-net",
-            "a fast TAP network",
+            ("a fast TAP network", USER_NET),
             "sudo modprobe vhost_net && sudo setfacl -m u:$USER:rw /dev/vhost-net",
+        ),
+        device(
+            "vhost-vsock",
+            "/dev/vhost-vsock",
+            ("`--vsock cid=N,vhost`", "`--vsock cid=N,socket=PATH`"),
+            "sudo modprobe vhost_vsock && sudo setfacl -m u:$USER:rw /dev/vhost-vsock",
         ),
         open_files(getrlimit(Resource::Nofile).maximum),
         locked_memory(getrlimit(Resource::Memlock).current),
@@ -40,8 +54,8 @@ pub(crate) fn checks() -> Vec<Check> {
     ]
 }
 
-/// A device that only some networks need, so that its lack is no failure.
-fn device(name: &'static str, path: &str, purpose: &str, remedy: &str) -> Check {
+/// A device that `purpose` needs and `other` does not, so that its lack is no failure.
+fn device(name: &'static str, path: &str, (purpose, other): (&str, &str), remedy: &str) -> Check {
     let kind = fs::metadata(path).map(|meta| meta.file_type());
     let open = OpenOptions::new().read(true).write(true).open(path);
     match (kind, open) {
@@ -53,12 +67,12 @@ fn device(name: &'static str, path: &str, purpose: &str, remedy: &str) -> Check 
         (_, Ok(_)) => Check::ok(name, format!("`{path}` can be opened")),
         (_, Err(error)) if error.kind() == ErrorKind::PermissionDenied => Check::warn(
             name,
-            format!("you may not open `{path}`, which {purpose} needs; `--net user` does not"),
+            format!("you may not open `{path}`, which {purpose} needs; {other} does not"),
             format!("`sudo setfacl -m u:$USER:rw {path}`"),
         ),
         (_, Err(_)) => Check::warn(
             name,
-            format!("there is no `{path}`, which {purpose} needs; `--net user` does not"),
+            format!("there is no `{path}`, which {purpose} needs; {other} does not"),
             format!("`{remedy}`; in a container, pass the device"),
         ),
     }
@@ -237,7 +251,12 @@ mod tests {
 
     #[test]
     fn a_missing_device_is_no_failure() {
-        let check = device("tun", "/nonexistent", "a TAP network", "sudo modprobe tun");
+        let check = device(
+            "tun",
+            "/nonexistent",
+            ("a TAP network", USER_NET),
+            "sudo modprobe tun",
+        );
         assert_eq!(check.state, State::Warn);
         assert!(check.hint.unwrap_or_default().contains("modprobe tun"));
     }

@@ -4,7 +4,9 @@
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
-use vhost::vhost_kern::vhost_binding::{VHOST_NET_SET_BACKEND, vhost_vring_file};
+use vhost::vhost_kern::vhost_binding::{
+    VHOST_NET_SET_BACKEND, VHOST_VSOCK_SET_GUEST_CID, VHOST_VSOCK_SET_RUNNING, vhost_vring_file,
+};
 use vmm_sys_util::ioctl::ioctl_with_ref;
 
 use super::check;
@@ -245,5 +247,27 @@ pub fn set_vhost_backend(
     };
     // SAFETY: the request reads one `vhost_vring_file`, which this is.
     let done = unsafe { ioctl_with_ref(&vhost, VHOST_NET_SET_BACKEND(), &file) };
+    check(done as isize).map(|_| ())
+}
+
+/// Gives the guest of a vhost-vsock its context identifier (`VHOST_VSOCK_SET_GUEST_CID`, Linux
+/// uapi/linux/vhost.h).
+///
+/// # Errors
+/// What the system call says: another guest has it.
+pub fn set_vsock_cid(vhost: BorrowedFd<'_>, cid: u64) -> io::Result<()> {
+    // SAFETY: the request reads one `u64`, which this is.
+    let done = unsafe { ioctl_with_ref(&vhost, VHOST_VSOCK_SET_GUEST_CID(), &cid) };
+    check(done as isize).map(|_| ())
+}
+
+/// Lets a vhost-vsock work on its rings, or not (`VHOST_VSOCK_SET_RUNNING`, Linux uapi/linux/vhost.h).
+///
+/// # Errors
+/// What the system call says.
+pub fn set_vsock_running(vhost: BorrowedFd<'_>, runs: bool) -> io::Result<()> {
+    let runs = libc::c_int::from(runs);
+    // SAFETY: the request reads one `int`, which this is.
+    let done = unsafe { ioctl_with_ref(&vhost, VHOST_VSOCK_SET_RUNNING(), &runs) };
     check(done as isize).map(|_| ())
 }

@@ -5,9 +5,10 @@
 //! wants it.
 
 use std::io;
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
 use std::sync::Arc;
 
+use vhost::vhost_kern::VhostKernBackend;
 use vhost::{VhostBackend, VhostUserMemoryRegionInfo, VringConfigData};
 use virtio_queue::QueueT;
 use vm_memory::{Address, GuestAddress, GuestMemoryBackend, GuestMemoryRegion};
@@ -23,6 +24,28 @@ pub(crate) enum Addresses {
     Guest,
     /// As this process does.
     Process,
+}
+
+/// A vhost of the kernel's with the guest's memory at hand, as the `vhost` crate wants it (Linux
+/// uapi/linux/vhost.h).
+#[derive(Debug)]
+pub(crate) struct Kernel<'a> {
+    pub(crate) fd: BorrowedFd<'a>,
+    pub(crate) mem: &'a GuestRam,
+}
+
+impl AsRawFd for Kernel<'_> {
+    fn as_raw_fd(&self) -> RawFd {
+        self.fd.as_raw_fd()
+    }
+}
+
+impl<'a> VhostKernBackend for Kernel<'a> {
+    type AS = &'a GuestRam;
+
+    fn mem(&self) -> &Self::AS {
+        &self.mem
+    }
 }
 
 /// One queue that was handed over.

@@ -5,7 +5,7 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::PathBuf;
 
 use devices::virtio::testing::Driver;
-use devices::virtio::vsock::{Vsock, VsockSpec};
+use devices::virtio::vsock::Vsock;
 
 use super::Subject;
 use crate::ground::Folder;
@@ -53,11 +53,7 @@ impl Subject for Sockets {
         let server = UnixListener::bind(path).expect("a listener");
         server.set_nonblocking(true).expect("a listener");
         self.server = Some(server);
-        let spec = VsockSpec {
-            cid: CID,
-            socket: self.socket(),
-        };
-        Vsock::new(&spec).expect("the socket")
+        Vsock::new(CID, &self.socket()).expect("the socket")
     }
 
     /// Puts in what the input left at zero: addresses, the type, the length, the host's port.

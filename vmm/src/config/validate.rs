@@ -447,7 +447,9 @@ impl Rules {
                 format!("give {} to {}", VsockSpec::MIN_CID, VsockSpec::MAX_CID),
             );
         }
-        self.socket(Field::Vsock, &vsock.socket, VsockSpec::MAX_PATH);
+        if let Some(socket) = &vsock.socket {
+            self.socket(Field::Vsock, socket, VsockSpec::MAX_PATH);
+        }
     }
 }
 

@@ -374,7 +374,7 @@ impl FromStr for DiskValue {
     }
 }
 
-/// A socket device: `cid=N,socket=PATH`.
+/// A socket device: `cid=N,socket=PATH`, or `cid=N,vhost`.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "String")]
 pub struct VsockValue(
@@ -386,25 +386,33 @@ impl FromStr for VsockValue {
     type Err = ValueError;
 
     fn from_str(text: &str) -> Result<Self, ValueError> {
-        let fail = || form(text, "a socket device: cid=N,socket=PATH");
-        let (mut cid, mut socket) = (None, None);
+        let fail = || form(text, "a socket device: cid=N,socket=PATH|vhost");
+        let (mut cid, mut socket, mut vhost) = (None, None, false);
         for option in pieces(text) {
             match option.split_once('=') {
                 Some(("cid", number)) => cid = Some(number.parse().map_err(|_| fail())?),
                 Some(("socket", path)) if !path.is_empty() => socket = Some(path.into()),
-                _ => return Err(unknown(option, "cid=N, socket=PATH")),
+                None if option == "vhost" => vhost = true,
+                _ => return Err(unknown(option, "cid=N, socket=PATH, vhost")),
             }
+        }
+        if vhost == socket.is_some() {
+            return Err(fail());
         }
         Ok(Self(VsockSpec {
             cid: cid.ok_or_else(fail)?,
-            socket: socket.ok_or_else(fail)?,
+            socket,
         }))
     }
 }
 
 impl fmt::Display for VsockValue {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "cid={},socket={}", self.0.cid, self.0.socket.display())
+        let cid = self.0.cid;
+        match &self.0.socket {
+            Some(socket) => write!(f, "cid={cid},socket={}", socket.display()),
+            None => write!(f, "cid={cid},vhost"),
+        }
     }
 }
 
@@ -553,11 +561,17 @@ mod tests {
     #[test]
     fn a_socket_device_has_an_identifier_and_a_socket() {
         let vsock: VsockValue = "cid=3,socket=/run/v,,m".parse().unwrap();
-        let (cid, socket) = (vsock.0.cid, vsock.0.socket.as_path());
-        assert_eq!((cid, socket), (3, Path::new("/run/v,m")));
+        let socket = vsock.0.socket.as_deref();
+        assert_eq!((vsock.0.cid, socket), (3, Some(Path::new("/run/v,m"))));
+        let vhost: VsockValue = "vhost,cid=4".parse().unwrap();
+        assert_eq!((vhost.0.cid, &vhost.0.socket), (4, &None));
+        assert_eq!(vhost.to_string(), "cid=4,vhost");
         for text in [
             "",
             "cid=3",
+            "vhost",
+            "cid=3,vhost=on",
+            "cid=3,socket=/s,vhost",
             "socket=/s",
             "cid=x,socket=/s",
             "cid=3,socket=",

@@ -12,7 +12,7 @@ use landlock::{
     Ruleset, RulesetAttr, RulesetCreatedAttr, RulesetError, Scope,
 };
 
-use crate::config::{ConsoleSpec, DeviceSpec, NetBackendSpec, ShareProtocol, VmSpec};
+use crate::config::{ConsoleSpec, DeviceSpec, NetBackendSpec, ShareProtocol, VmSpec, VsockSpec};
 
 /// What may be done beneath a path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -103,7 +103,11 @@ impl Rules {
                 DeviceSpec::Fs(share) if share.protocol == ShareProtocol::VhostUser => {}
                 DeviceSpec::Fs(share) if share.read_only => this.allow(&share.path, Use::Read),
                 DeviceSpec::Fs(share) => this.allow(&share.path, Use::Change),
-                DeviceSpec::Vsock(vsock) => this.socket(&vsock.socket),
+                DeviceSpec::Vsock(VsockSpec { socket, .. }) => {
+                    if let Some(socket) = socket {
+                        this.socket(socket);
+                    }
+                }
                 DeviceSpec::Blk(_) | DeviceSpec::Balloon(_) | DeviceSpec::Rng => {}
             }
         }

@@ -21,4 +21,5 @@ pub(super) const VHOST_GET_VRING_BASE: u32 = 0xc008_af12;
 pub(super) const VHOST_SET_VRING_KICK: u32 = 0x4008_af20;
 pub(super) const VHOST_SET_VRING_CALL: u32 = 0x4008_af21;
 pub(super) const VHOST_NET_SET_BACKEND: u32 = 0x4008_af30;
+pub(super) const VHOST_VSOCK_SET_RUNNING: u32 = 0x4004_af61;
 pub(super) const TCSETS2: u32 = 0x402c_542b;

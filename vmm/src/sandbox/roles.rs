@@ -3,10 +3,10 @@
 use super::call::Call;
 use super::tables::{
     CONNECTIONS_END, CONSOLE, CONTROL, DISK, EVENT_LOOP, EVERY_THREAD, FORWARDS, INTERRUPTS,
-    LAUNCH, OUTSIDE, PEER, SHARE, START_THREADS, SUPERVISOR, TAP, USER_NETWORK, VCPU, VHOST, VSOCK,
-    WRITABLE_SHARE,
+    LAUNCH, OUTSIDE, PEER, SHARE, START_THREADS, SUPERVISOR, TAP, USER_NETWORK, VCPU, VHOST,
+    VHOST_NET, VHOST_VSOCK, VSOCK, WRITABLE_SHARE,
 };
-use crate::config::{DeviceSpec, NetBackendSpec, NetSpec, VhostChoice, VmSpec};
+use crate::config::{DeviceSpec, NetBackendSpec, NetSpec, VhostChoice, VmSpec, VsockSpec};
 
 /// What a thread is for; its name without the number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -29,13 +29,15 @@ pub(super) enum Role {
     Balloon,
     /// A device whose queues another process works on.
     Peer,
+    /// A socket device whose queues the kernel works on.
+    Sockets,
     /// Answers clients of the control socket.
     Control,
 }
 
 impl Role {
     /// Every role.
-    pub(super) const ALL: [Self; 10] = [
+    pub(super) const ALL: [Self; 11] = [
         Self::Main,
         Self::Launch,
         Self::Vcpu,
@@ -45,6 +47,7 @@ impl Role {
         Self::Tap,
         Self::Balloon,
         Self::Peer,
+        Self::Sockets,
         Self::Control,
     ];
 
@@ -60,6 +63,7 @@ impl Role {
             Self::Tap => "net",
             Self::Balloon => "balloon",
             Self::Peer => "peer",
+            Self::Sockets => "vsock",
             Self::Control => "control",
         }
     }
@@ -121,10 +125,16 @@ impl Role {
             Self::Tap => {
                 lists.extend([EVENT_LOOP, INTERRUPTS, TAP]);
                 if spec.devices.iter().any(may_have_vhost) {
-                    lists.push(VHOST);
+                    lists.extend([VHOST, VHOST_NET]);
                 }
             }
             Self::Peer => lists.extend([EVENT_LOOP, INTERRUPTS, PEER]),
+            Self::Sockets => {
+                lists.extend([EVENT_LOOP, INTERRUPTS]);
+                if spec.devices.iter().any(is_vhost_vsock) {
+                    lists.extend([VHOST, VHOST_VSOCK]);
+                }
+            }
             Self::Balloon => lists.extend([EVENT_LOOP, INTERRUPTS]),
             Self::Control if spec.control.is_none() => {}
             Self::Control => {
@@ -155,11 +165,14 @@ fn on_shared_loop(device: &DeviceSpec) -> &'static [&'static [Call]] {
             backend: NetBackendSpec::User(_),
             ..
         }) => &[USER_NETWORK, OUTSIDE],
-        DeviceSpec::Vsock(_) => &[VSOCK],
+        DeviceSpec::Vsock(VsockSpec {
+            socket: Some(_), ..
+        }) => &[VSOCK],
         DeviceSpec::Net(NetSpec {
             backend: NetBackendSpec::Tap(_) | NetBackendSpec::VhostUser { .. },
             ..
         })
+        | DeviceSpec::Vsock(VsockSpec { socket: None, .. })
         | DeviceSpec::Console(_)
         | DeviceSpec::Rng
         | DeviceSpec::Balloon(_)
@@ -175,17 +188,24 @@ fn at_reset(device: &DeviceSpec) -> &'static [&'static [Call]] {
             backend: NetBackendSpec::User(_),
             ..
         })
-        | DeviceSpec::Vsock(_) => &[CONNECTIONS_END],
+        | DeviceSpec::Vsock(VsockSpec {
+            socket: Some(_), ..
+        }) => &[CONNECTIONS_END],
         DeviceSpec::Net(NetSpec {
             backend: NetBackendSpec::Tap(_) | NetBackendSpec::VhostUser { .. },
             ..
         })
+        | DeviceSpec::Vsock(VsockSpec { socket: None, .. })
         | DeviceSpec::Console(_)
         | DeviceSpec::Rng
         | DeviceSpec::Balloon(_)
         | DeviceSpec::Fs(_)
         | DeviceSpec::Blk(_) => &[],
     }
+}
+
+fn is_vhost_vsock(device: &DeviceSpec) -> bool {
+    matches!(device, DeviceSpec::Vsock(VsockSpec { socket: None, .. }))
 }
 
 fn may_have_vhost(device: &DeviceSpec) -> bool {

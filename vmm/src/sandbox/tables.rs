@@ -216,7 +216,7 @@ pub(super) const TAP: &[Call] = &[
     ioctl!(libc::SIOCGIFFLAGS),
 ];
 
-/// Hands queues to the kernel's vhost-net, and takes them back.
+/// Hands queues to the kernel, and takes them back.
 pub(super) const VHOST: &[Call] = &[
     any(libc::SYS_eventfd2),
     ioctl!(request::KVM_IRQFD),
@@ -229,8 +229,13 @@ pub(super) const VHOST: &[Call] = &[
     ioctl!(request::VHOST_GET_VRING_BASE),
     ioctl!(request::VHOST_SET_VRING_KICK),
     ioctl!(request::VHOST_SET_VRING_CALL),
-    ioctl!(request::VHOST_NET_SET_BACKEND),
 ];
+
+/// Lets vhost-net begin and end.
+pub(super) const VHOST_NET: &[Call] = &[ioctl!(request::VHOST_NET_SET_BACKEND)];
+
+/// Lets vhost-vsock begin and end.
+pub(super) const VHOST_VSOCK: &[Call] = &[ioctl!(request::VHOST_VSOCK_SET_RUNNING)];
 
 /// Hands queues to another process over the connection to it, and takes them back.
 pub(super) const PEER: &[Call] = &[

@@ -336,7 +336,7 @@ fn no_device_runs_a_program_or_touches_another_process() {
 #[test]
 fn no_role_at_all_runs_a_program_or_touches_another_process() {
     for thread in [
-        "vcpu0", "9p0", "blk0", "net0", "peer0", "balloon0", "control", "launch",
+        "vcpu0", "9p0", "blk0", "net0", "peer0", "vsock", "balloon0", "control", "launch",
     ] {
         for (what, call) in PROCESSES {
             let refused = comes_to("on", thread, what);

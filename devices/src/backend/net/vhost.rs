@@ -3,16 +3,15 @@
 
 use std::fs::{File, OpenOptions};
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, OwnedFd};
 
 use vhost::VhostBackend;
-use vhost::vhost_kern::VhostKernBackend;
 
 use crate::GuestRam;
 use crate::sys::net as sys;
 use crate::virtio::core::TRANSPORT_FEATURES;
 use crate::virtio::device::{ActiveIo, Token};
-use crate::virtio::vhost::{Addresses, Lent, error, regions};
+use crate::virtio::vhost::{Addresses, Kernel, Lent, error, regions};
 
 use super::{F_MRG_RXBUF, TakesOver};
 
@@ -30,26 +29,6 @@ pub struct VhostNet {
     /// The features that the kernel's side knows.
     features: u64,
     lent: Vec<Lent>,
-}
-
-/// A vhost with the guest's memory at hand, as the `vhost` crate wants it.
-struct Kernel<'a> {
-    fd: BorrowedFd<'a>,
-    mem: &'a GuestRam,
-}
-
-impl AsRawFd for Kernel<'_> {
-    fn as_raw_fd(&self) -> RawFd {
-        self.fd.as_raw_fd()
-    }
-}
-
-impl<'a> VhostKernBackend for Kernel<'a> {
-    type AS = &'a GuestRam;
-
-    fn mem(&self) -> &Self::AS {
-        &self.mem
-    }
 }
 
 impl VhostNet {

@@ -16,7 +16,7 @@ use crate::virtio::net::Net;
 use crate::virtio::p9::P9;
 use crate::virtio::rng::Rng;
 use crate::virtio::testing::{Echo, TransportDriver};
-use crate::virtio::vsock::{Vsock, VsockSpec};
+use crate::virtio::vsock::Vsock;
 
 /// A device and what is known of it.
 pub(super) struct Subject {
@@ -187,11 +187,7 @@ pub(super) fn vsock() -> Subject {
     let path = folder.path().to_owned();
     let make = move || -> Box<dyn VirtioDevice> {
         let number = count.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-        let spec = VsockSpec {
-            cid: 3,
-            socket: path.join(number.to_string()),
-        };
-        Box::new(Vsock::new(&spec).unwrap())
+        Box::new(Vsock::new(3, &path.join(number.to_string())).unwrap())
     };
     // A packet of no known operation.
     Subject {

@@ -10,6 +10,7 @@
 
 mod connection;
 mod host;
+mod kernel;
 mod packet;
 mod receive;
 mod spec;
@@ -17,12 +18,14 @@ mod table;
 
 use std::collections::VecDeque;
 use std::io;
+use std::path::Path;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
 use self::connection::Phase;
 use self::host::Host;
+pub use self::kernel::{VhostVsock, VhostVsockError};
 use self::packet::{Ends, HOST_CID, Header, Op};
 pub use self::spec::VsockSpec;
 use self::table::Table;
@@ -74,14 +77,14 @@ pub struct Vsock {
 }
 
 impl Vsock {
-    /// Makes the device and listens at its socket.
+    /// Makes the device of guest `cid` and listens at `socket`.
     ///
     /// # Errors
     /// The socket cannot be made.
-    pub fn new(spec: &VsockSpec) -> io::Result<Self> {
+    pub fn new(cid: u32, socket: &Path) -> io::Result<Self> {
         Ok(Self {
-            cid: spec.cid.into(),
-            host: Host::bind(&spec.socket)?,
+            cid: cid.into(),
+            host: Host::bind(socket)?,
             table: Table::default(),
             answers: VecDeque::new(),
             line: VecDeque::new(),

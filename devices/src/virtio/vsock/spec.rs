@@ -10,8 +10,9 @@ use serde::{Deserialize, Serialize};
 pub struct VsockSpec {
     /// The guest's context identifier, from 3 on.
     pub cid: u32,
-    /// The Unix socket that leads into the guest.
-    pub socket: PathBuf,
+    /// The Unix socket that leads into the guest; without one the kernel's vhost-vsock connects the guest with
+    /// the host's own sockets of this kind.
+    pub socket: Option<PathBuf>,
 }
 
 impl VsockSpec {

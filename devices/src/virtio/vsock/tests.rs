@@ -42,7 +42,7 @@ impl Guest {
     fn without_buffers() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let socket = folder.path().join("sock");
-        let device = Vsock::new(&VsockSpec { cid: 3, socket }).unwrap();
+        let device = Vsock::new(3, &socket).unwrap();
         let driver = Driver::new(device);
         Self {
             driver,

@@ -246,7 +246,7 @@ fn disks_exist_and_have_short_serial_numbers() {
 #[test]
 fn a_socket_device_has_a_guests_identifier_and_a_path_that_fits() {
     let with = |cid: u32, socket: &str| {
-        let socket = socket.into();
+        let socket = Some(socket.into());
         let vsock = VsockSpec { cid, socket };
         problems(|s| s.devices = vec![DeviceSpec::Vsock(vsock)]).len()
     };
@@ -255,6 +255,11 @@ fn a_socket_device_has_a_guests_identifier_and_a_path_that_fits() {
         assert_eq!(with(cid, "/run/vm.sock"), 1, "{cid}");
     }
     assert_eq!(with(3, &"x".repeat(VsockSpec::MAX_PATH + 1)), 1);
+    let vhost = |cid| {
+        let vsock = VsockSpec { cid, socket: None };
+        problems(|s| s.devices = vec![DeviceSpec::Vsock(vsock)]).len()
+    };
+    assert_eq!((vhost(3), vhost(2)), (0, 1));
 }
 
 #[test]

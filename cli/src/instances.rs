@@ -37,6 +37,11 @@ impl RuntimeDir {
         Ok(Self { path })
     }
 
+    /// The folder.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// The folder, to be written to: nobody else may have made it to see what we put there.
     pub(crate) fn for_a_start(&self) -> Result<&Path, Diagnostic> {
         match fs::symlink_metadata(&self.path) {

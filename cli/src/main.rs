@@ -12,6 +12,7 @@ mod env;
 mod exit;
 mod identity;
 mod instances;
+mod lifecycle;
 mod logging;
 mod output;
 mod printable;

@@ -2,9 +2,11 @@
 //! this program itself, which `ssh` runs to ask for it.
 
 use std::env;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::io::{self, Read};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
 use std::path::PathBuf;
 use std::process::Command;
+use std::time::Duration;
 
 use guest::bundle::{Bundle, SshLogin};
 use vmm::config::{Forward, Protocol};
@@ -42,6 +44,11 @@ impl Login {
                     "`pcp-vmm forward add {name} 2222:22` opens one, if it has `--net user`"
                 ))
         })?;
+        Ok(Self::at(address, entry, user))
+    }
+
+    /// How to log in at `address`, which leads to the guest of `entry`.
+    pub(crate) fn at(address: SocketAddr, entry: &Entry, user: Option<&str>) -> Self {
         let dir = entry.record.as_ref().and_then(|it| it.bundle.as_ref());
         let bundle = dir.and_then(|dir| Bundle::load(dir).ok());
         let known = bundle.as_ref().and_then(|it| it.logins.ssh.clone());
@@ -53,12 +60,12 @@ impl Login {
         // A bundle knows of one user alone.
         let same = user.is_none_or(|user| user == known.user);
         let key = known.key.filter(|_| same);
-        Ok(Self {
+        Self {
             address,
             user: user.map_or(known.user, str::to_owned),
             password: known.password.filter(|_| same),
             key: key.and_then(|key| Some(bundle.as_ref()?.resolve(&key))),
-        })
+        }
     }
 
     /// Where the guest's server is reached.
@@ -120,9 +127,46 @@ fn address(forwards: &[String]) -> Option<SocketAddr> {
     Some(SocketAddr::new(ip, host.port()))
 }
 
+/// Whether an SSH server greets at `address`: a forwarded port accepts before the guest does. If
+/// not, why.
+pub(crate) fn greets(address: SocketAddr) -> Option<String> {
+    let greeting = || -> io::Result<[u8; 4]> {
+        let mut stream = TcpStream::connect_timeout(&address, Duration::from_secs(5))?;
+        stream.set_read_timeout(Some(Duration::from_secs(5)))?;
+        let mut first = [0; 4];
+        stream.read_exact(&mut first)?;
+        Ok(first)
+    };
+    match greeting() {
+        Ok(first) if &first == b"SSH-" => None,
+        Ok(_) => Some(format!("no SSH server answers at {address}")),
+        Err(_) => Some(format!("nothing answers at {address}")),
+    }
+}
+
 #[cfg(test)]
 mod tests {
+    use std::io::Write;
+    use std::net::TcpListener;
+
     use super::*;
+
+    #[test]
+    fn only_an_ssh_server_greets() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let server = std::thread::spawn(move || {
+            for greeting in ["SSH-2.0-x\r\n", "HTTP/1.1 400\r\n", ""] {
+                let (mut client, _) = listener.accept().unwrap();
+                client.write_all(greeting.as_bytes()).unwrap();
+            }
+        });
+        assert_eq!(greets(address), None);
+        assert!(greets(address).unwrap().contains("no SSH server"));
+        assert!(greets(address).unwrap().contains("nothing answers"));
+        server.join().unwrap();
+        assert!(greets(address).is_some());
+    }
 
     #[test]
     fn the_forward_to_port_22_is_the_way_in() {

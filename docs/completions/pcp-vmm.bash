@@ -46,6 +46,9 @@ _pcp__vmm() {
             pcp__vmm,kill)
                 cmd="pcp__vmm__subcmd__kill"
                 ;;
+            pcp__vmm,lifecycle)
+                cmd="pcp__vmm__subcmd__lifecycle"
+                ;;
             pcp__vmm,link)
                 cmd="pcp__vmm__subcmd__link"
                 ;;
@@ -94,6 +97,18 @@ _pcp__vmm() {
             pcp__vmm__subcmd__image,rm)
                 cmd="pcp__vmm__subcmd__image__subcmd__rm"
                 ;;
+            pcp__vmm__subcmd__lifecycle,force-kill)
+                cmd="pcp__vmm__subcmd__lifecycle__subcmd__force__subcmd__kill"
+                ;;
+            pcp__vmm__subcmd__lifecycle,phase)
+                cmd="pcp__vmm__subcmd__lifecycle__subcmd__phase"
+                ;;
+            pcp__vmm__subcmd__lifecycle,status)
+                cmd="pcp__vmm__subcmd__lifecycle__subcmd__status"
+                ;;
+            pcp__vmm__subcmd__lifecycle,test)
+                cmd="pcp__vmm__subcmd__lifecycle__subcmd__test"
+                ;;
             *)
                 ;;
         esac
@@ -101,7 +116,7 @@ _pcp__vmm() {
 
     case "${cmd}" in
         pcp__vmm)
-            opts="-V -q -v -h --version --json --quiet --verbose --color --no-progress --log-file --runtime-dir --log-format --help run ls status inspect wait console logs ssh events pause resume forward balloon link stop kill image doctor completions docs"
+            opts="-V -q -v -h --version --json --quiet --verbose --color --no-progress --log-file --runtime-dir --log-format --help run ls status inspect wait console logs ssh events pause resume forward balloon link stop kill lifecycle image doctor completions docs"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -646,6 +661,208 @@ _pcp__vmm() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
+        pcp__subcmd__vmm__subcmd__lifecycle)
+            opts="-q -v -h --json --quiet --verbose --color --no-progress --log-file --runtime-dir --log-format --help test phase status force-kill"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --color)
+                    COMPREPLY=($(compgen -W "auto always never" -- "${cur}"))
+                    return 0
+                    ;;
+                --log-file)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --runtime-dir)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --log-format)
+                    COMPREPLY=($(compgen -W "text json" -- "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        pcp__subcmd__vmm__subcmd__lifecycle__subcmd__force__subcmd__kill)
+            opts="-a -q -v -h --variant --all --json --quiet --verbose --color --no-progress --log-file --runtime-dir --log-format --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --variant)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --color)
+                    COMPREPLY=($(compgen -W "auto always never" -- "${cur}"))
+                    return 0
+                    ;;
+                --log-file)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --runtime-dir)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --log-format)
+                    COMPREPLY=($(compgen -W "text json" -- "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        pcp__subcmd__vmm__subcmd__lifecycle__subcmd__phase)
+            opts="-q -v -h --variant --bundle --timeout --timeout-scale --json --quiet --verbose --color --no-progress --log-file --runtime-dir --log-format --help build start serial virtio services metrics shutdown exit"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --variant)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --bundle)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --timeout)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --timeout-scale)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --color)
+                    COMPREPLY=($(compgen -W "auto always never" -- "${cur}"))
+                    return 0
+                    ;;
+                --log-file)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --runtime-dir)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --log-format)
+                    COMPREPLY=($(compgen -W "text json" -- "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        pcp__subcmd__vmm__subcmd__lifecycle__subcmd__status)
+            opts="-q -v -h --variant --json --quiet --verbose --color --no-progress --log-file --runtime-dir --log-format --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --variant)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --color)
+                    COMPREPLY=($(compgen -W "auto always never" -- "${cur}"))
+                    return 0
+                    ;;
+                --log-file)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --runtime-dir)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --log-format)
+                    COMPREPLY=($(compgen -W "text json" -- "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        pcp__subcmd__vmm__subcmd__lifecycle__subcmd__test)
+            opts="-a -q -v -h --variant --all --only --skip --bundle --timeout --timeout-scale --junit --json --quiet --verbose --color --no-progress --log-file --runtime-dir --log-format --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --variant)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --only)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --skip)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --bundle)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --timeout)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --timeout-scale)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --junit)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --color)
+                    COMPREPLY=($(compgen -W "auto always never" -- "${cur}"))
+                    return 0
+                    ;;
+                --log-file)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --runtime-dir)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --log-format)
+                    COMPREPLY=($(compgen -W "text json" -- "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
         pcp__subcmd__vmm__subcmd__link)
             opts="-q -v -h --json --quiet --verbose --color --no-progress --log-file --runtime-dir --log-format --help up down"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
@@ -805,7 +1022,7 @@ _pcp__vmm() {
             return 0
             ;;
         pcp__subcmd__vmm__subcmd__run)
-            opts="-q -v -m -c -f -s -h --json --quiet --verbose --color --no-progress --log-file --runtime-dir --log-format --variant --bundle --kernel --initrd --cmdline --append --name --memory --uuid --credential --cpus --transport --net --forward --port-offset --mac --mtu --share --disk --console --balloon --vsock --rng --control --sandbox --process-name --boot-timeout --dry-run --help"
+            opts="-q -v -m -c -f -s -h --json --quiet --verbose --color --no-progress --log-file --runtime-dir --log-format --variant --bundle --kernel --initrd --cmdline --append --name --memory --uuid --credential --cpus --transport --net --forward --port-offset --mac --mtu --share --disk --console --balloon --vsock --rng --control --sandbox --process-name --boot-timeout --end-with-parent --dry-run --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0

@@ -53,6 +53,7 @@ complete -c pcp-vmm -n "__fish_pcp_vmm_needs_command" -f -a "balloon" -d 'Show t
 complete -c pcp-vmm -n "__fish_pcp_vmm_needs_command" -f -a "link" -d 'Show whether a VM\'s network cards have a link, or take it down and up'
 complete -c pcp-vmm -n "__fish_pcp_vmm_needs_command" -f -a "stop" -d 'Ask VMs to shut down, and end those that do not'
 complete -c pcp-vmm -n "__fish_pcp_vmm_needs_command" -f -a "kill" -d 'End VMs at once, without asking their guests'
+complete -c pcp-vmm -n "__fish_pcp_vmm_needs_command" -f -a "lifecycle" -d 'Test guests from their build to their end, phase by phase'
 complete -c pcp-vmm -n "__fish_pcp_vmm_needs_command" -f -a "image" -d 'Build, list and remove guest images'
 complete -c pcp-vmm -n "__fish_pcp_vmm_needs_command" -f -a "doctor" -d 'Check whether this machine can run VMs; say what is missing and how to get it'
 complete -c pcp-vmm -n "__fish_pcp_vmm_needs_command" -f -a "completions" -d 'Write the completion script of a shell to standard output'
@@ -96,6 +97,7 @@ complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand run" -l json -d 'Write r
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand run" -s q -l quiet -d 'Say nothing but results, warnings and errors'
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand run" -s v -l verbose -d 'Log more: -v what happens, -vv details, -vvv everything'
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand run" -l no-progress -d 'Show no progress bars'
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand run" -l end-with-parent -d 'End the VM, as by SIGTERM, when the process that started this one ends'
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand run" -l dry-run -d 'Show the machine and where each value comes from; start nothing'
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand run" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand ls" -l color -d 'Use colours' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
@@ -336,6 +338,85 @@ complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand kill" -s v -l verbose -d
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand kill" -l no-progress -d 'Show no progress bars'
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand kill" -s a -l all -d 'All VMs that run'
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand kill" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand lifecycle; and not __fish_seen_subcommand_from test phase status force-kill" -l color -d 'Use colours' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t'Always'
+never\t'Never'"
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand lifecycle; and not __fish_seen_subcommand_from test phase status force-kill" -l log-file -d 'Append the log to this file instead of showing it' -r -F
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand lifecycle; and not __fish_seen_subcommand_from test phase status force-kill" -l runtime-dir -d 'The folder of the running VMs [default: $PCP_VMM_RUNTIME_DIR, else /run/pcp-vmm for root and $XDG_RUNTIME_DIR/pcp-vmm for others]' -r -F
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand lifecycle; and not __fish_seen_subcommand_from test phase status force-kill" -l log-format -d 'How log lines are written' -r -f -a "text\t'For people'
+json\t'One JSON object a line'"
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand lifecycle; and not __fish_seen_subcommand_from test phase status force-kill" -l json -d 'Write results and errors as JSON'
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand lifecycle; and not __fish_seen_subcommand_from test phase status force-kill" -s q -l quiet -d 'Say nothing but results, warnings and errors'
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand lifecycle; and not __fish_seen_subcommand_from test phase status force-kill" -s v -l verbose -d 'Log more: -v what happens, -vv details, -vvv everything'
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand lifecycle; and not __fish_seen_subcommand_from test phase status force-kill" -l no-progress -d 'Show no progress bars'
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand lifecycle; and not __fish_seen_subcommand_from test phase status force-kill" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand lifecycle; and not __fish_seen_subcommand_from test phase status force-kill" -f -a "test" -d 'Test guests from their build to their end'
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand lifecycle; and not __fish_seen_subcommand_from test phase status force-kill" -f -a "phase" -d 'Do or check one phase alone'
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand lifecycle; and not __fish_seen_subcommand_from test phase status force-kill" -f -a "status" -d 'Tell of each variant whether its VM runs, and whether its consoles and SSH answer'
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand lifecycle; and not __fish_seen_subcommand_from test phase status force-kill" -f -a "force-kill" -d 'End the VMs of variants at once, without asking their guests'
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand lifecycle; and __fish_seen_subcommand_from test" -l variant -d 'The test: base, eval, grafana or bpf, or one of them but bpf with -tap' -r
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand lifecycle; and __fish_seen_subcommand_from test" -l only -d 'Of all tests, only these' -r
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand lifecycle; and __fish_seen_subcommand_from test" -l skip -d 'Of all tests, not these' -r
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand lifecycle; and __fish_seen_subcommand_from test" -l bundle -d 'Test the guest of this bundle' -r -F
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand lifecycle; and __fish_seen_subcommand_from test" -l timeout -d 'Give a phase so long instead of its documented time; may be given several times' -r
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand lifecycle; and __fish_seen_subcommand_from test" -l timeout-scale -d 'Give every phase so many times its documented time, as on a slow machine' -r
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand lifecycle; and __fish_seen_subcommand_from test" -l junit -d 'Write the results as JUnit XML too' -r -F
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand lifecycle; and __fish_seen_subcommand_from test" -l color -d 'Use colours' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t'Always'
+never\t'Never'"
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand lifecycle; and __fish_seen_subcommand_from test" -l log-file -d 'Append the log to this file instead of showing it' -r -F
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand lifecycle; and __fish_seen_subcommand_from test" -l runtime-dir -d 'The folder of the running VMs [default: $PCP_VMM_RUNTIME_DIR, else /run/pcp-vmm for root and $XDG_RUNTIME_DIR/pcp-vmm for others]' -r -F
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand lifecycle; and __fish_seen_subcommand_from test" -l log-format -d 'How log lines are written' -r -f -a "text\t'For people'
+json\t'One JSON object a line'"
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand lifecycle; and __fish_seen_subcommand_from test" -s a -l all -d 'All tests'
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand lifecycle; and __fish_seen_subcommand_from test" -l json -d 'Write results and errors as JSON'
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand lifecycle; and __fish_seen_subcommand_from test" -s q -l quiet -d 'Say nothing but results, warnings and errors'
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand lifecycle; and __fish_seen_subcommand_from test" -s v -l verbose -d 'Log more: -v what happens, -vv details, -vvv everything'
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand lifecycle; and __fish_seen_subcommand_from test" -l no-progress -d 'Show no progress bars'
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand lifecycle; and __fish_seen_subcommand_from test" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand lifecycle; and __fish_seen_subcommand_from phase" -l variant -d 'The guest: base, eval, grafana or bpf, or one of them but bpf with -tap' -r
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand lifecycle; and __fish_seen_subcommand_from phase" -l bundle -d 'The guest of this bundle' -r -F
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand lifecycle; and __fish_seen_subcommand_from phase" -l timeout -d 'Give a phase so long instead of its documented time; may be given several times' -r
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand lifecycle; and __fish_seen_subcommand_from phase" -l timeout-scale -d 'Give every phase so many times its documented time, as on a slow machine' -r
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand lifecycle; and __fish_seen_subcommand_from phase" -l color -d 'Use colours' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t'Always'
+never\t'Never'"
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand lifecycle; and __fish_seen_subcommand_from phase" -l log-file -d 'Append the log to this file instead of showing it' -r -F
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand lifecycle; and __fish_seen_subcommand_from phase" -l runtime-dir -d 'The folder of the running VMs [default: $PCP_VMM_RUNTIME_DIR, else /run/pcp-vmm for root and $XDG_RUNTIME_DIR/pcp-vmm for others]' -r -F
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand lifecycle; and __fish_seen_subcommand_from phase" -l log-format -d 'How log lines are written' -r -f -a "text\t'For people'
+json\t'One JSON object a line'"
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand lifecycle; and __fish_seen_subcommand_from phase" -l json -d 'Write results and errors as JSON'
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand lifecycle; and __fish_seen_subcommand_from phase" -s q -l quiet -d 'Say nothing but results, warnings and errors'
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand lifecycle; and __fish_seen_subcommand_from phase" -s v -l verbose -d 'Log more: -v what happens, -vv details, -vvv everything'
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand lifecycle; and __fish_seen_subcommand_from phase" -l no-progress -d 'Show no progress bars'
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand lifecycle; and __fish_seen_subcommand_from phase" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand lifecycle; and __fish_seen_subcommand_from status" -l variant -d 'Only these' -r
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand lifecycle; and __fish_seen_subcommand_from status" -l color -d 'Use colours' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t'Always'
+never\t'Never'"
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand lifecycle; and __fish_seen_subcommand_from status" -l log-file -d 'Append the log to this file instead of showing it' -r -F
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand lifecycle; and __fish_seen_subcommand_from status" -l runtime-dir -d 'The folder of the running VMs [default: $PCP_VMM_RUNTIME_DIR, else /run/pcp-vmm for root and $XDG_RUNTIME_DIR/pcp-vmm for others]' -r -F
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand lifecycle; and __fish_seen_subcommand_from status" -l log-format -d 'How log lines are written' -r -f -a "text\t'For people'
+json\t'One JSON object a line'"
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand lifecycle; and __fish_seen_subcommand_from status" -l json -d 'Write results and errors as JSON'
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand lifecycle; and __fish_seen_subcommand_from status" -s q -l quiet -d 'Say nothing but results, warnings and errors'
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand lifecycle; and __fish_seen_subcommand_from status" -s v -l verbose -d 'Log more: -v what happens, -vv details, -vvv everything'
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand lifecycle; and __fish_seen_subcommand_from status" -l no-progress -d 'Show no progress bars'
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand lifecycle; and __fish_seen_subcommand_from status" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand lifecycle; and __fish_seen_subcommand_from force-kill" -l variant -d 'The variant' -r
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand lifecycle; and __fish_seen_subcommand_from force-kill" -l color -d 'Use colours' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t'Always'
+never\t'Never'"
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand lifecycle; and __fish_seen_subcommand_from force-kill" -l log-file -d 'Append the log to this file instead of showing it' -r -F
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand lifecycle; and __fish_seen_subcommand_from force-kill" -l runtime-dir -d 'The folder of the running VMs [default: $PCP_VMM_RUNTIME_DIR, else /run/pcp-vmm for root and $XDG_RUNTIME_DIR/pcp-vmm for others]' -r -F
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand lifecycle; and __fish_seen_subcommand_from force-kill" -l log-format -d 'How log lines are written' -r -f -a "text\t'For people'
+json\t'One JSON object a line'"
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand lifecycle; and __fish_seen_subcommand_from force-kill" -s a -l all -d 'All variants'
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand lifecycle; and __fish_seen_subcommand_from force-kill" -l json -d 'Write results and errors as JSON'
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand lifecycle; and __fish_seen_subcommand_from force-kill" -s q -l quiet -d 'Say nothing but results, warnings and errors'
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand lifecycle; and __fish_seen_subcommand_from force-kill" -s v -l verbose -d 'Log more: -v what happens, -vv details, -vvv everything'
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand lifecycle; and __fish_seen_subcommand_from force-kill" -l no-progress -d 'Show no progress bars'
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand lifecycle; and __fish_seen_subcommand_from force-kill" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand image; and not __fish_seen_subcommand_from build ls rm" -l color -d 'Use colours' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
 always\t'Always'
 never\t'Never'"

@@ -7,6 +7,8 @@
     reason = "a test fails by panicking"
 )]
 
+mod lifecycle;
+
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::process::Command;

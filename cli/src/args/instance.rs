@@ -72,7 +72,7 @@ pub(crate) struct KillArgs {
 }
 
 /// A time in seconds, up to a day.
-pub(super) fn seconds(text: &str) -> Result<Duration, String> {
+pub(crate) fn seconds(text: &str) -> Result<Duration, String> {
     let number = text.parse::<f64>().ok();
     let number = number.filter(|number| (0.0..=86_400.0).contains(number));
     number

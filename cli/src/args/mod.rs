@@ -2,6 +2,7 @@
 
 mod image;
 mod instance;
+mod lifecycle;
 mod manage;
 mod run;
 
@@ -10,7 +11,10 @@ use std::path::PathBuf;
 use clap::error::ErrorKind;
 use clap::{ArgMatches, Args, Command, FromArgMatches, Parser, Subcommand, ValueEnum};
 pub(crate) use image::{BuildArgs, ImageArgs, ImageVerb, KernelArg, RemoveArgs, RootDiskArg};
-pub(crate) use instance::{KillArgs, LsArgs, StopArgs, TargetArgs};
+pub(crate) use instance::{KillArgs, LsArgs, StopArgs, TargetArgs, seconds};
+pub(crate) use lifecycle::{
+    LifecycleArgs, LifecycleStatusArgs, LifecycleVerb, PhaseArgs, TestArgs, VariantArgs,
+};
 pub(crate) use manage::{
     BalloonArgs, ConsoleArg, ConsoleArgs, EventsArgs, ForwardArgs, ForwardVerb, InspectArgs,
     LinkArgs, LogsArgs, PauseArgs, ResumeArgs, SshArgs, StatusArgs, WaitArgs,
@@ -169,6 +173,8 @@ pub(crate) enum Verb {
     Stop(StopArgs),
     /// `pcp-vmm kill`.
     Kill(KillArgs),
+    /// `pcp-vmm lifecycle`.
+    Lifecycle(LifecycleArgs),
     /// `pcp-vmm image`.
     Image(ImageArgs),
     /// `pcp-vmm doctor`.
@@ -212,7 +218,7 @@ pub(crate) struct DocsArgs {
 type Definition = (&'static str, &'static str, fn(Command) -> Command);
 
 /// The visible verbs in the order of the help.
-const VERBS: [Definition; 19] = [
+const VERBS: [Definition; 20] = [
     (
         "run",
         "Start a VM and stay with it until it ends",
@@ -282,6 +288,11 @@ const VERBS: [Definition; 19] = [
         KillArgs::augment_args,
     ),
     (
+        "lifecycle",
+        "Test guests from their build to their end, phase by phase",
+        LifecycleArgs::augment_args,
+    ),
+    (
         "image",
         "Build, list and remove guest images",
         ImageArgs::augment_args,
@@ -336,6 +347,7 @@ impl FromArgMatches for Verb {
             Some(("link", verb)) => LinkArgs::from_arg_matches(verb).map(Self::Link),
             Some(("stop", verb)) => StopArgs::from_arg_matches(verb).map(Self::Stop),
             Some(("kill", verb)) => KillArgs::from_arg_matches(verb).map(Self::Kill),
+            Some(("lifecycle", verb)) => LifecycleArgs::from_arg_matches(verb).map(Self::Lifecycle),
             Some(("image", verb)) => ImageArgs::from_arg_matches(verb).map(Self::Image),
             Some(("doctor", _)) => Ok(Self::Doctor),
             Some(("completions", verb)) => {

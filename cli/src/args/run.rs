@@ -251,6 +251,10 @@ pub(crate) struct RunArgs {
     #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(0..=86400), help_heading = "Running")]
     pub(crate) boot_timeout: Option<u64>,
 
+    /// End the VM, as by SIGTERM, when the process that started this one ends.
+    #[arg(long, help_heading = "Running")]
+    pub(crate) end_with_parent: bool,
+
     /// Show the machine and where each value comes from; start nothing.
     #[arg(long, help_heading = "Running")]
     pub(crate) dry_run: bool,

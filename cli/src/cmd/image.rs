@@ -92,6 +92,12 @@ pub(crate) fn bundle_of(variant: &str, dry_run: bool, output: Output) -> Result<
     Ok(build(&ImageSpec::new(variant, dir, build_dir()?), output)?)
 }
 
+/// Where the bundle of the documented guest `variant` is, or would be.
+pub(crate) fn dir_of(variant: &str) -> Result<PathBuf, Diagnostic> {
+    let variant = find(variant)?;
+    Ok(images_dir()?.join(variant.name))
+}
+
 fn build(spec: &ImageSpec, output: Output) -> Result<Bundle, Diagnostic> {
     let mut progress = BuildProgress::new(output);
     let built = guest::image::build(spec, &mut progress);

@@ -10,6 +10,7 @@ mod forward;
 mod image;
 mod inspect;
 mod kill;
+mod lifecycle;
 mod logs;
 mod ls;
 mod pause;
@@ -66,6 +67,7 @@ pub(crate) fn dispatch(
         Some(Verb::Link(args)) => adjust::link(&args, &runtime, output),
         Some(Verb::Stop(args)) => stop::stop(&args, &runtime, output),
         Some(Verb::Kill(args)) => kill::kill(&args, &runtime, output),
+        Some(Verb::Lifecycle(args)) => lifecycle::dispatch(args.verb, &runtime, output),
         Some(Verb::Image(args)) => image::dispatch(args.verb, output),
         Some(Verb::Doctor) => doctor::doctor(output),
         Some(Verb::Completions(args)) => completions::print(args.shell, output),

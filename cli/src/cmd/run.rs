@@ -35,6 +35,9 @@ pub(crate) fn run(
     surroundings: &Surroundings<'_>,
     output: Output,
 ) -> Result<Exit, Stop> {
+    if args.end_with_parent {
+        end_with_parent()?;
+    }
     let mut plan = plan::plan(args, matches, output)?;
     let verdict = plan.resolved.validate();
     if args.dry_run {
@@ -51,6 +54,20 @@ pub(crate) fn run(
     let _instance = instance::claim(&mut plan, surroundings.runtime)?;
     report::banner(&plan, output);
     launch::launch(&plan, surroundings.kvm, output)
+}
+
+/// Has the kernel end this process with the one that started it (`PR_SET_PDEATHSIG`), which stays so when the process
+/// replaces itself.
+fn end_with_parent() -> Result<(), Diagnostic> {
+    use rustix::process::{Signal, getppid, set_parent_process_death_signal};
+    let parent = getppid();
+    let failed = || Diagnostic::failure("parent", "cannot end with the process that started this");
+    let set = set_parent_process_death_signal(Some(Signal::TERM));
+    set.map_err(|error| failed().because(&error))?;
+    if getppid() == parent {
+        return Ok(());
+    }
+    Err(failed().cause("it has ended already"))
 }
 
 /// All problems of a spec as one failure.

@@ -116,7 +116,11 @@ pub(super) fn end_all(
 }
 
 /// Ends one VM.
-fn end(entry: &Entry, steps: &[(Step, Duration)], output: Output) -> Result<Stopped, Diagnostic> {
+pub(super) fn end(
+    entry: &Entry,
+    steps: &[(Step, Duration)],
+    output: Output,
+) -> Result<Stopped, Diagnostic> {
     let name = entry.name();
     let begin = Instant::now();
     let stopped = |by| Stopped {

@@ -1,7 +1,6 @@
 //! How each thing that is waited for is seen.
 
 use std::io::{ErrorKind, Read};
-use std::net::{SocketAddr, TcpStream};
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
@@ -17,7 +16,7 @@ use crate::args::ConsoleArg;
 use crate::diagnostic::Diagnostic;
 use crate::instances::{connect, silent};
 use crate::printable::Printable;
-use crate::ssh::Login;
+use crate::ssh::{Login, greets};
 use crate::vm_status::VmStatus;
 use crate::wanted::Wanted;
 
@@ -88,23 +87,6 @@ fn repeatedly(
     }
 }
 
-/// Whether an SSH server greets at `address`: a forwarded port accepts before the guest does. If
-/// not, why.
-fn greets(address: SocketAddr) -> Option<String> {
-    let greeting = || -> std::io::Result<[u8; 4]> {
-        let mut stream = TcpStream::connect_timeout(&address, Duration::from_secs(5))?;
-        stream.set_read_timeout(Some(Duration::from_secs(5)))?;
-        let mut first = [0; 4];
-        stream.read_exact(&mut first)?;
-        Ok(first)
-    };
-    match greeting() {
-        Ok(first) if &first == b"SSH-" => None,
-        Ok(_) => Some(format!("no SSH server answers at {address}")),
-        Err(_) => Some(format!("nothing answers at {address}")),
-    }
-}
-
 fn login(waiting: &Waiting<'_>) -> Result<Login, InVain> {
     // The control socket comes a moment after the record.
     loop {
@@ -124,7 +106,7 @@ fn is_active(unit: &str) -> String {
 
 fn has_values(metric: &str) -> String {
     format!(
-        "pminfo -f {metric} 2>/dev/null | grep -q value || \
+        "pminfo -f {metric} 2>/dev/null | grep -q ' value ' || \
          {{ echo {metric} has no values >&2; exit 1; }}"
     )
 }
@@ -319,29 +301,4 @@ fn is_timeout(kind: ErrorKind) -> bool {
         kind,
         ErrorKind::WouldBlock | ErrorKind::TimedOut | ErrorKind::Interrupted
     )
-}
-
-#[cfg(test)]
-mod tests {
-    use std::io::Write;
-    use std::net::TcpListener;
-
-    use super::*;
-
-    #[test]
-    fn only_an_ssh_server_greets() {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let address = listener.local_addr().unwrap();
-        let server = std::thread::spawn(move || {
-            for greeting in ["SSH-2.0-x\r\n", "HTTP/1.1 400\r\n", ""] {
-                let (mut client, _) = listener.accept().unwrap();
-                client.write_all(greeting.as_bytes()).unwrap();
-            }
-        });
-        assert_eq!(greets(address), None);
-        assert!(greets(address).unwrap().contains("no SSH server"));
-        assert!(greets(address).unwrap().contains("nothing answers"));
-        server.join().unwrap();
-        assert!(greets(address).is_some());
-    }
 }

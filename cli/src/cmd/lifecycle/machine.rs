@@ -1,0 +1,342 @@
+//! The VM of a test: started, found, and seen to its end.
+
+use std::io::Read;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use guest::bundle::Bundle;
+use rustix::process::Signal;
+use serde_json::Value;
+use vmm::control::protocol::State;
+use vmm::instance::{self, Entry};
+
+use super::super::stop::{Step, end};
+use crate::diagnostic::Diagnostic;
+use crate::instances::{RuntimeDir, connect};
+use crate::lifecycle::case::{Case, TAP, TAP_ADDRESS};
+use crate::output::Output;
+use crate::process::Process;
+use crate::ssh::Login;
+use crate::vm_status::VmStatus;
+
+/// How an unwanted VM is ended.
+pub(super) const FORCE: [(Step, Duration); 2] = [
+    (Step::Quit, Duration::from_secs(1)),
+    (Step::Kill, Duration::from_secs(10)),
+];
+/// The time between two looks for a VM that starts.
+const LOOK: Duration = Duration::from_millis(5);
+/// The most that is kept of what a run prints.
+const SAID_MAX: u64 = 1 << 20;
+
+/// A VM that runs.
+#[derive(Debug)]
+pub(super) struct Machine {
+    pub(super) entry: Entry,
+    pub(super) process: Process,
+    pub(super) pid: u32,
+    /// Where its guest's SSH server is, if no host port leads there.
+    address: Option<SocketAddr>,
+    run: Option<Run>,
+}
+
+/// A `pcp-vmm run` of ours.
+#[derive(Debug)]
+struct Run {
+    child: Child,
+    out: JoinHandle<String>,
+    err: JoinHandle<String>,
+}
+
+/// How a VM ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Ended {
+    /// Its guest powered off.
+    Well,
+    /// In another way, told in words.
+    Otherwise(String),
+}
+
+/// What a VM is started with.
+#[derive(Debug)]
+pub(super) struct Start<'a> {
+    pub(super) case: &'a Case,
+    pub(super) bundle: &'a Bundle,
+    /// More flags of `run`.
+    pub(super) flags: &'a [String],
+    /// Whether it goes on when this process ends.
+    pub(super) stays: bool,
+}
+
+impl Machine {
+    /// Starts the VM and waits, until `late` says that it takes too long, for it to run under its name.
+    pub(super) fn start(
+        start: &Start<'_>,
+        runtime: &RuntimeDir,
+        late: &dyn Fn() -> bool,
+    ) -> Result<Self, String> {
+        let mut run = Run::start(&command(start, runtime))?;
+        let pid = run.child.id();
+        let found = loop {
+            if let Ok(Some(_)) = run.child.try_wait() {
+                let (_, said) = run.finish();
+                return Err(why_ended(&said));
+            }
+            match find(runtime, pid) {
+                Some(entry) => break entry,
+                None if late() => {
+                    let _ = run.child.kill();
+                    let _ = run.finish();
+                    return Err("it did not come up in time".to_owned());
+                }
+                None => thread::sleep(LOOK),
+            }
+        };
+        let process = Process::open(pid).ok().flatten();
+        let process = process.ok_or_else(|| "it ended at once".to_owned())?;
+        let machine = Self {
+            entry: found,
+            process,
+            pid,
+            address: address(start.case),
+            run: (!start.stays).then_some(run),
+        };
+        machine.is_called(&start.bundle.process)?;
+        Ok(machine)
+    }
+
+    /// The VM of the guest of `bundle`, if it runs.
+    pub(super) fn running(
+        runtime: &RuntimeDir,
+        bundle: &Bundle,
+        case: &Case,
+    ) -> Result<Option<Self>, Diagnostic> {
+        let found = of_bundle(runtime, bundle)?.into_iter().next();
+        let mut machine = found.and_then(Self::of_entry);
+        if let Some(machine) = &mut machine {
+            machine.address = address(case);
+        }
+        Ok(machine)
+    }
+
+    /// The VM of `entry`, unless it has ended.
+    pub(super) fn of_entry(entry: Entry) -> Option<Self> {
+        let pid = entry.record.as_ref()?.pid;
+        Some(Self {
+            process: Process::open(pid).ok().flatten()?,
+            entry,
+            pid,
+            address: None,
+            run: None,
+        })
+    }
+
+    /// Whether PCP's scripts find it: `microvm@NAME` and `process=NAME` in its command line.
+    fn is_called(&self, process: &str) -> Result<(), String> {
+        let known = self
+            .entry
+            .record
+            .as_ref()
+            .and_then(|it| it.process.as_deref());
+        let name = known.unwrap_or(process);
+        let line = std::fs::read(format!("/proc/{}/cmdline", self.pid)).unwrap_or_default();
+        let words: Vec<&[u8]> = line.split(|&byte| byte == 0).collect();
+        let has = |word: String| words.contains(&word.as_bytes());
+        if has(format!("microvm@{name}")) && has(format!("process={name}")) {
+            Ok(())
+        } else {
+            Err(format!(
+                "its command line lacks `microvm@{name}` or `process={name}`"
+            ))
+        }
+    }
+
+    /// How it is.
+    pub(super) fn status(&self) -> Option<VmStatus> {
+        VmStatus::of(&self.entry)
+    }
+
+    /// How to log in to its guest.
+    pub(super) fn login(&self) -> Result<Login, String> {
+        if let Some(address) = self.address {
+            return Ok(Login::at(address, &self.entry, None));
+        }
+        let status = self.status().ok_or_else(|| "the VM has ended".to_owned())?;
+        Login::of(&self.entry, &status, None).map_err(|diagnostic| {
+            let causes = diagnostic.causes.join(": ");
+            format!("{}: {causes}", diagnostic.message)
+        })
+    }
+
+    /// Whether it has ended.
+    pub(super) fn has_ended(&self) -> bool {
+        self.process.wait(Duration::ZERO)
+    }
+
+    /// Ends it without asking its guest.
+    pub(super) fn force(&self, output: Output) {
+        if let Err(diagnostic) = end(&self.entry, &FORCE, output) {
+            output.error(&diagnostic);
+        }
+    }
+
+    /// How it ended, once it has.
+    pub(super) fn ended(&mut self) -> Ended {
+        let Some(mut run) = self.run.take() else {
+            return self.left_over();
+        };
+        let status = run.child.wait();
+        let (out, said) = run.finish();
+        let report: Value = serde_json::from_str(&out).unwrap_or_default();
+        let reason = report.get("reason").and_then(Value::as_str);
+        match (status.ok().and_then(|status| status.code()), reason) {
+            (Some(0), Some("poweroff")) => self.left_over(),
+            (_, Some(reason)) => Ended::Otherwise(format!("its run ended with `{reason}`")),
+            (code, None) => {
+                let code =
+                    code.map_or_else(|| "a signal".to_owned(), |code| format!("status {code}"));
+                Ended::Otherwise(format!("it ended with {code}: {}", why_ended(&said)))
+            }
+        }
+    }
+
+    /// Whether it left its folder.
+    fn left_over(&self) -> Ended {
+        let folder = &self.entry.folder;
+        if folder.exists() && !instance::is_running(folder) {
+            return Ended::Otherwise(format!("it left `{}`", folder.display()));
+        }
+        Ended::Well
+    }
+}
+
+impl Drop for Machine {
+    fn drop(&mut self) {
+        if let Some(mut run) = self.run.take() {
+            // Whatever stopped the test must not leave its VM.
+            if !self.process.wait(Duration::ZERO) {
+                let _ = self.process.signal(Signal::TERM);
+                if !self.process.wait(Duration::from_secs(1)) {
+                    let _ = run.child.kill();
+                }
+            }
+            let _ = run.child.wait();
+        }
+    }
+}
+
+impl Run {
+    fn start(words: &[String]) -> Result<Self, String> {
+        let mut command = Command::new("/proc/self/exe");
+        command.args(words).stdin(Stdio::null());
+        let streams = command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        let failed = |error: std::io::Error| format!("cannot start `pcp-vmm run`: {error}");
+        let mut child = streams.spawn().map_err(failed)?;
+        let (out, err) = (child.stdout.take(), child.stderr.take());
+        Ok(Self {
+            child,
+            out: thread::spawn(move || out.map_or_else(String::new, all)),
+            err: thread::spawn(move || err.map_or_else(String::new, all)),
+        })
+    }
+
+    /// What it printed, once it has ended.
+    fn finish(mut self) -> (String, String) {
+        let _ = self.child.wait();
+        let text = |thread: JoinHandle<String>| thread.join().unwrap_or_default();
+        (text(self.out), text(self.err))
+    }
+}
+
+fn all(mut stream: impl Read) -> String {
+    let mut bytes = Vec::new();
+    // What cannot be read any more was not said.
+    let _ = stream.by_ref().take(SAID_MAX).read_to_end(&mut bytes);
+    let _ = std::io::copy(&mut stream, &mut std::io::sink());
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
+/// The command line of `run`.
+fn command(start: &Start<'_>, runtime: &RuntimeDir) -> Vec<String> {
+    let text = |path: &Path| path.to_string_lossy().into_owned();
+    let mut words = vec![
+        "run".to_owned(),
+        "--json".to_owned(),
+        "--bundle".to_owned(),
+        text(&start.bundle.dir),
+        "--runtime-dir".to_owned(),
+        text(runtime.path()),
+    ];
+    if !start.stays {
+        words.push("--end-with-parent".to_owned());
+    }
+    if start.case.tap {
+        words.extend(["--net".to_owned(), format!("tap,ifname={TAP}")]);
+    }
+    words.extend(start.flags.iter().cloned());
+    words
+}
+
+fn address(case: &Case) -> Option<SocketAddr> {
+    case.tap.then(|| SocketAddr::from((TAP_ADDRESS, 22)))
+}
+
+/// The VM of process `pid`, once it answers.
+fn find(runtime: &RuntimeDir, pid: u32) -> Option<Entry> {
+    let entries = runtime.all().ok()?;
+    let is_it = |entry: &Entry| entry.record.as_ref().is_some_and(|it| it.pid == pid);
+    let entry = entries.into_iter().find(is_it)?;
+    let info = connect(&entry).ok()?.info().ok()?;
+    (info.state == State::Running).then_some(entry)
+}
+
+/// The VMs of the guest of `bundle` that run.
+pub(super) fn of_bundle(runtime: &RuntimeDir, bundle: &Bundle) -> Result<Vec<Entry>, Diagnostic> {
+    let mut all = runtime.all()?;
+    all.retain(|entry| {
+        let process = entry.record.as_ref().and_then(|it| it.process.as_deref());
+        entry.name() == bundle.hostname || process == Some(bundle.process.as_str())
+    });
+    Ok(all)
+}
+
+/// What `run --json` said of its failure, in words.
+fn why_ended(said: &str) -> String {
+    let values = said
+        .lines()
+        .filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    let error = values
+        .filter_map(|value| value.get("error").cloned())
+        .next_back();
+    let Some(error) = error else {
+        let last = said.lines().rev().find(|line| !line.trim().is_empty());
+        return last.unwrap_or("it said nothing").to_owned();
+    };
+    let text = |key: &str| error.get(key).and_then(Value::as_str);
+    let causes = error.get("causes").and_then(Value::as_array);
+    let causes = causes.into_iter().flatten().filter_map(Value::as_str);
+    let words: Vec<&str> = text("message").into_iter().chain(causes).collect();
+    words.join(": ")
+}
+
+/// Waits a moment.
+pub(super) fn rest(since: Instant, pause: Duration) {
+    thread::sleep(pause.saturating_sub(since.elapsed()));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_failure_of_a_run_is_told_in_its_words() {
+        let said = "{\"warning\":\"open\"}\n{\"error\":{\"code\":\"x\",\"message\":\"cannot run `a`\",\
+            \"causes\":[\"port 1 is in use\"],\"hint\":null}}\n";
+        assert_eq!(why_ended(said), "cannot run `a`: port 1 is in use");
+        assert_eq!(why_ended("panicked\n\n"), "panicked");
+        assert_eq!(why_ended(""), "it said nothing");
+    }
+}

@@ -12,7 +12,7 @@ use pcp_vmm_tests::ssh::{Ssh, speaks};
 use serde_json::Value;
 
 use super::Options;
-use super::contestant::Contestant;
+use super::contestant::{Contestant, refresh};
 use super::qemu::microvm;
 use super::table::{Row, Table};
 use crate::{command, place, release};
@@ -58,6 +58,7 @@ pub(super) fn run(options: &Options) -> Result<()> {
     let mut units = pair.each_ref().map(|_| String::new());
     for _ in 0..options.runs(3) {
         for ((contestant, row), units) in pair.iter().zip(&mut rows).zip(&mut units) {
+            refresh()?;
             let (time, said) = ready(contestant)?;
             row.push(time.as_secs_f64());
             *units = said;

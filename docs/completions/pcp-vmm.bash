@@ -76,6 +76,9 @@ _pcp__vmm() {
             pcp__vmm,stop)
                 cmd="pcp__vmm__subcmd__stop"
                 ;;
+            pcp__vmm,test)
+                cmd="pcp__vmm__subcmd__test"
+                ;;
             pcp__vmm,wait)
                 cmd="pcp__vmm__subcmd__wait"
                 ;;
@@ -116,7 +119,7 @@ _pcp__vmm() {
 
     case "${cmd}" in
         pcp__vmm)
-            opts="-V -q -v -h --version --json --quiet --verbose --color --no-progress --log-file --runtime-dir --log-format --help run ls status inspect wait console logs ssh events pause resume forward balloon link stop kill lifecycle image doctor completions docs"
+            opts="-V -q -v -h --version --json --quiet --verbose --color --no-progress --log-file --runtime-dir --log-format --help run ls status inspect wait console logs ssh events pause resume forward balloon link stop kill lifecycle test image doctor completions docs"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -726,7 +729,7 @@ _pcp__vmm() {
             return 0
             ;;
         pcp__subcmd__vmm__subcmd__lifecycle__subcmd__phase)
-            opts="-q -v -h --variant --bundle --timeout --timeout-scale --json --quiet --verbose --color --no-progress --log-file --runtime-dir --log-format --help build start serial virtio services metrics shutdown exit"
+            opts="-q -v -h --variant --bundle --timeout --timeout-scale --json --quiet --verbose --color --no-progress --log-file --runtime-dir --log-format --help build start serial virtio services metrics depth shutdown exit"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1271,6 +1274,56 @@ _pcp__vmm() {
                     return 0
                     ;;
                 --ctrl-alt-del)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        pcp__subcmd__vmm__subcmd__test)
+            opts="-q -v -a -h --json --quiet --verbose --color --no-progress --log-file --runtime-dir --log-format --variant --all --bundle --results --timeout --timeout-scale --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --color)
+                    COMPREPLY=($(compgen -W "auto always never" -- "${cur}"))
+                    return 0
+                    ;;
+                --log-file)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --runtime-dir)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --log-format)
+                    COMPREPLY=($(compgen -W "text json" -- "${cur}"))
+                    return 0
+                    ;;
+                --variant)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --bundle)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --results)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --timeout)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --timeout-scale)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

@@ -54,6 +54,7 @@ complete -c pcp-vmm -n "__fish_pcp_vmm_needs_command" -f -a "link" -d 'Show whet
 complete -c pcp-vmm -n "__fish_pcp_vmm_needs_command" -f -a "stop" -d 'Ask VMs to shut down, and end those that do not'
 complete -c pcp-vmm -n "__fish_pcp_vmm_needs_command" -f -a "kill" -d 'End VMs at once, without asking their guests'
 complete -c pcp-vmm -n "__fish_pcp_vmm_needs_command" -f -a "lifecycle" -d 'Test guests from their build to their end, phase by phase'
+complete -c pcp-vmm -n "__fish_pcp_vmm_needs_command" -f -a "test" -d 'Test guests in depth'
 complete -c pcp-vmm -n "__fish_pcp_vmm_needs_command" -f -a "image" -d 'Build, list and remove guest images'
 complete -c pcp-vmm -n "__fish_pcp_vmm_needs_command" -f -a "doctor" -d 'Check whether this machine can run VMs; say what is missing and how to get it'
 complete -c pcp-vmm -n "__fish_pcp_vmm_needs_command" -f -a "completions" -d 'Write the completion script of a shell to standard output'
@@ -417,6 +418,24 @@ complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand lifecycle; and __fish_se
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand lifecycle; and __fish_seen_subcommand_from force-kill" -s v -l verbose -d 'Log more: -v what happens, -vv details, -vvv everything'
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand lifecycle; and __fish_seen_subcommand_from force-kill" -l no-progress -d 'Show no progress bars'
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand lifecycle; and __fish_seen_subcommand_from force-kill" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand test" -l color -d 'Use colours' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t'Always'
+never\t'Never'"
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand test" -l log-file -d 'Append the log to this file instead of showing it' -r -F
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand test" -l runtime-dir -d 'The folder of the running VMs [default: $PCP_VMM_RUNTIME_DIR, else /run/pcp-vmm for root and $XDG_RUNTIME_DIR/pcp-vmm for others]' -r -F
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand test" -l log-format -d 'How log lines are written' -r -f -a "text\t'For people'
+json\t'One JSON object a line'"
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand test" -l variant -d 'The test: base, eval, grafana or bpf, or one of them but bpf with -tap' -r
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand test" -l bundle -d 'Test the guest of this bundle' -r -F
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand test" -l results -d 'The folder for the results' -r -F
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand test" -l timeout -d 'Give a phase so long instead of its documented time; may be given several times' -r
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand test" -l timeout-scale -d 'Give every phase so many times its documented time, as on a slow machine' -r
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand test" -l json -d 'Write results and errors as JSON'
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand test" -s q -l quiet -d 'Say nothing but results, warnings and errors'
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand test" -s v -l verbose -d 'Log more: -v what happens, -vv details, -vvv everything'
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand test" -l no-progress -d 'Show no progress bars'
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand test" -s a -l all -d 'All tests'
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand test" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand image; and not __fish_seen_subcommand_from build ls rm" -l color -d 'Use colours' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
 always\t'Always'
 never\t'Never'"

@@ -155,6 +155,9 @@ fn phases_are_checked_alone_and_find_what_the_guest_lacks() {
     let (status, said) = here.phase("metrics", &scaled);
     assert_eq!(status, Some(0), "{said}");
     assert!(said.contains("PASS: mem.physmem"), "{said}");
+    let (status, said) = here.phase("depth", &scaled);
+    assert_eq!(status, Some(0), "{said}");
+    assert!(said.contains("PASS: pcp dstat: 2 rows"), "{said}");
     let (status, said) = here.phase("services", &["--timeout", "services=40"]);
     assert_eq!(status, Some(1), "{said}");
     for line in [

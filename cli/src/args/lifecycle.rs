@@ -153,6 +153,46 @@ pub(crate) struct LifecycleStatusArgs {
     pub(crate) variant: Vec<String>,
 }
 
+const DEEP: &str = "\
+Test guests in depth: that they start and offer what their bundles promise, that there are at least 1000 \
+metrics, that pmcd and pmproxy listen and have no errors in their journals, that `pcp dstat` works, that PCP \
+and node_exporter tell the same load within a tenth, that pmie raises alerts (these two where the guest has \
+them), and that they power off.
+
+The results of each test are in a folder VARIANT-user or VARIANT-tap: what was printed, the same as JSON and \
+as JUnit XML, and the consoles' output.";
+
+/// Test guests in depth.
+#[derive(Debug, Args)]
+#[command(
+    help_template = TEMPLATE,
+    long_about = DEEP,
+    before_help = "\
+Examples:
+  pcp-vmm test --variant base
+  pcp-vmm test --all --results results --timeout-scale 2\n"
+)]
+pub(crate) struct DeepArgs {
+    /// The test: base, eval, grafana or bpf, or one of them but bpf with -tap.
+    #[arg(long, value_name = "NAME", value_delimiter = ',', required_unless_present_any = ["all", "bundle"])]
+    pub(crate) variant: Vec<String>,
+
+    /// All tests.
+    #[arg(short, long, conflicts_with_all = ["variant", "bundle"])]
+    pub(crate) all: bool,
+
+    /// Test the guest of this bundle.
+    #[arg(long, value_name = "DIR", conflicts_with = "variant")]
+    pub(crate) bundle: Option<PathBuf>,
+
+    /// The folder for the results.
+    #[arg(long, value_name = "DIR", default_value = "test-results")]
+    pub(crate) results: PathBuf,
+
+    #[command(flatten)]
+    pub(crate) common: TestSettings,
+}
+
 const FORCE_KILL: &str = "\
 End the VMs of variants at once, without asking their guests: SIGTERM, then SIGKILL after a second. That \
 none runs is no fault.";

@@ -13,7 +13,7 @@ use clap::{ArgMatches, Args, Command, FromArgMatches, Parser, Subcommand, ValueE
 pub(crate) use image::{BuildArgs, ImageArgs, ImageVerb, KernelArg, RemoveArgs, RootDiskArg};
 pub(crate) use instance::{KillArgs, LsArgs, StopArgs, TargetArgs, seconds};
 pub(crate) use lifecycle::{
-    LifecycleArgs, LifecycleStatusArgs, LifecycleVerb, PhaseArgs, TestArgs, VariantArgs,
+    DeepArgs, LifecycleArgs, LifecycleStatusArgs, LifecycleVerb, PhaseArgs, TestArgs, VariantArgs,
 };
 pub(crate) use manage::{
     BalloonArgs, ConsoleArg, ConsoleArgs, EventsArgs, ForwardArgs, ForwardVerb, InspectArgs,
@@ -173,6 +173,8 @@ pub(crate) enum Verb {
     Stop(StopArgs),
     /// `pcp-vmm kill`.
     Kill(KillArgs),
+    /// `pcp-vmm test`.
+    Test(DeepArgs),
     /// `pcp-vmm lifecycle`.
     Lifecycle(LifecycleArgs),
     /// `pcp-vmm image`.
@@ -218,7 +220,7 @@ pub(crate) struct DocsArgs {
 type Definition = (&'static str, &'static str, fn(Command) -> Command);
 
 /// The visible verbs in the order of the help.
-const VERBS: [Definition; 20] = [
+const VERBS: [Definition; 21] = [
     (
         "run",
         "Start a VM and stay with it until it ends",
@@ -292,6 +294,7 @@ const VERBS: [Definition; 20] = [
         "Test guests from their build to their end, phase by phase",
         LifecycleArgs::augment_args,
     ),
+    ("test", "Test guests in depth", DeepArgs::augment_args),
     (
         "image",
         "Build, list and remove guest images",
@@ -348,6 +351,7 @@ impl FromArgMatches for Verb {
             Some(("stop", verb)) => StopArgs::from_arg_matches(verb).map(Self::Stop),
             Some(("kill", verb)) => KillArgs::from_arg_matches(verb).map(Self::Kill),
             Some(("lifecycle", verb)) => LifecycleArgs::from_arg_matches(verb).map(Self::Lifecycle),
+            Some(("test", verb)) => DeepArgs::from_arg_matches(verb).map(Self::Test),
             Some(("image", verb)) => ImageArgs::from_arg_matches(verb).map(Self::Image),
             Some(("doctor", _)) => Ok(Self::Doctor),
             Some(("completions", verb)) => {

@@ -2,11 +2,15 @@
 
 mod board;
 mod consoles;
+mod deep;
+mod depth;
 mod finish;
 mod inside;
 mod machine;
 mod state;
 mod test;
+
+pub(crate) use deep::test as test_deeply;
 
 use std::fs;
 use std::path::Path;
@@ -68,6 +72,8 @@ fn test(args: &TestArgs, runtime: &RuntimeDir, output: Output) -> Result<Exit, S
         limits: Limits::new(args.common.timeout_scale, &args.common.timeout),
         flags: &args.common.run,
         bundle: args.bundle.as_deref(),
+        phases: &Phase::ALL,
+        keep: None,
         output,
     };
     runtime.for_a_start()?;
@@ -82,7 +88,7 @@ fn test(args: &TestArgs, runtime: &RuntimeDir, output: Output) -> Result<Exit, S
             reports.push(CaseReport::skipped(&case.name, reason));
             continue;
         }
-        reports.push(suite.test(case));
+        reports.push(suite.test(case).0);
     }
     let report = SuiteReport::new(reports, begin.elapsed());
     if let Some(path) = &args.junit {
@@ -115,14 +121,16 @@ fn phase(args: &PhaseArgs, runtime: &RuntimeDir, output: Output) -> Result<Exit,
     if let Some(reason) = case.obstacle(Path::new(DEVICES)) {
         return Err(Diagnostic::failure("network", reason).into());
     }
+    let phases = [args.phase];
     let suite = Suite {
         runtime,
         limits: Limits::new(args.common.timeout_scale, &args.common.timeout),
         flags: &args.common.run,
         bundle: args.bundle.as_deref(),
+        phases: &phases,
+        keep: None,
         output,
     };
-    let phases = [args.phase];
     let ledger = Ledger::new(
         &case.name,
         &case.variant,
@@ -132,7 +140,7 @@ fn phase(args: &PhaseArgs, runtime: &RuntimeDir, output: Output) -> Result<Exit,
     );
     let board = Board::new(ledger, output);
     alone(&suite, &case, args.phase, &board)?;
-    let report = board.close(None);
+    let (report, _) = board.close(None);
     if output.is_json() {
         output.json(&report)?;
     }
@@ -180,6 +188,10 @@ fn alone(suite: &Suite<'_>, case: &Case, phase: Phase, board: &Board) -> Result<
                 board,
             };
             inquiry.check(&[phase]);
+        }
+        Phase::Depth => {
+            let mut shell = inside::connect(&machine, &suite.limits).ok();
+            depth::check(&bundle, shell.as_mut(), &suite.limits, board);
         }
         Phase::Shutdown => {
             let mut shell = inside::connect(&machine, &suite.limits).ok();

@@ -68,6 +68,7 @@ pub(crate) fn dispatch(
         Some(Verb::Stop(args)) => stop::stop(&args, &runtime, output),
         Some(Verb::Kill(args)) => kill::kill(&args, &runtime, output),
         Some(Verb::Lifecycle(args)) => lifecycle::dispatch(args.verb, &runtime, output),
+        Some(Verb::Test(args)) => lifecycle::test_deeply(&args, &runtime, output),
         Some(Verb::Image(args)) => image::dispatch(args.verb, output),
         Some(Verb::Doctor) => doctor::doctor(output),
         Some(Verb::Completions(args)) => completions::print(args.shell, output),

@@ -57,7 +57,8 @@ impl FromStr for PhaseLimit {
     fn from_str(text: &str) -> Result<Self, String> {
         let form = || "not of the form PHASE=SECONDS, as in services=120".to_owned();
         let (phase, seconds) = text.split_once('=').ok_or_else(form)?;
-        let words = Phase::ALL.map(Phase::word).join(", ");
+        let words: Vec<&str> = Phase::value_variants().iter().map(|it| it.word()).collect();
+        let words = words.join(", ");
         let phase = Phase::from_str(phase, false)
             .map_err(|_| format!("no phase `{}`: there are {words}", phase.escape_debug()))?;
         let limit = crate::args::seconds(seconds)?;

@@ -11,6 +11,7 @@ pub(crate) mod questions;
 pub(crate) mod report;
 pub(crate) mod shell;
 pub(crate) mod text;
+pub(crate) mod trial;
 
 pub(crate) use ledger::Ledger;
 pub(crate) use limits::Limits;

@@ -22,6 +22,8 @@ pub(crate) enum Phase {
     Services,
     /// Its metrics have values, its HTTP endpoints answer.
     Metrics,
+    /// The guest bears deeper checks; only `pcp-vmm test` has this phase.
+    Depth,
     /// The guest is asked to power off.
     Shutdown,
     /// The VM ends by itself and leaves nothing.
@@ -29,7 +31,7 @@ pub(crate) enum Phase {
 }
 
 impl Phase {
-    /// All phases, in order.
+    /// The phases of a lifecycle test, in order.
     pub(crate) const ALL: [Self; 8] = [
         Self::Build,
         Self::Start,
@@ -50,6 +52,7 @@ impl Phase {
             Self::Virtio => "2b",
             Self::Services => "3",
             Self::Metrics => "4",
+            Self::Depth => "4b",
             Self::Shutdown => "5",
             Self::Exit => "6",
         }
@@ -64,6 +67,7 @@ impl Phase {
             Self::Virtio => "virtio",
             Self::Services => "services",
             Self::Metrics => "metrics",
+            Self::Depth => "depth",
             Self::Shutdown => "shutdown",
             Self::Exit => "exit",
         }
@@ -78,6 +82,7 @@ impl Phase {
             Self::Virtio => "Check Virtio Console",
             Self::Services => "Verify PCP Services",
             Self::Metrics => "Verify PCP Metrics",
+            Self::Depth => "Deep Checks",
             Self::Shutdown => "Shutdown",
             Self::Exit => "Wait for Exit",
         }
@@ -87,6 +92,7 @@ impl Phase {
     pub(crate) fn limit(self, variant: &str) -> Duration {
         Duration::from_secs(match self {
             Self::Build => 600,
+            Self::Depth => 300,
             Self::Start => 5,
             Self::Serial | Self::Metrics | Self::Shutdown => 30,
             Self::Virtio => 45,
@@ -117,7 +123,7 @@ mod tests {
 
     #[test]
     fn the_word_is_the_name_on_the_command_line_and_in_json() {
-        for phase in Phase::ALL {
+        for &phase in Phase::value_variants() {
             assert_eq!(Phase::from_str(phase.word(), false), Ok(phase));
             assert_eq!(serde_json::to_value(phase).unwrap(), phase.word());
         }

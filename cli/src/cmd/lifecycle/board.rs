@@ -16,6 +16,7 @@ pub(super) struct Board {
     ledger: Mutex<Ledger>,
     output: Output,
     bar: Option<ProgressBar>,
+    said: Mutex<String>,
 }
 
 impl Board {
@@ -29,6 +30,7 @@ impl Board {
             ledger: Mutex::new(ledger),
             output,
             bar,
+            said: Mutex::default(),
         }
     }
 
@@ -49,6 +51,10 @@ impl Board {
 
     /// Shows `text`, unless only the end is wanted.
     pub(super) fn show(&self, text: &str) {
+        self.said
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push_str(text);
         if text.is_empty() || self.output.is_json() || self.output.is_quiet() {
             return;
         }
@@ -112,11 +118,16 @@ impl Board {
         self.ledger().failed(phase)
     }
 
-    /// The report at the end.
-    pub(super) fn close(self, evidence: Option<Evidence>) -> CaseReport {
+    /// The report at the end, and all that was shown or would have been.
+    pub(super) fn close(self, evidence: Option<Evidence>) -> (CaseReport, String) {
         if let Some(bar) = &self.bar {
             bar.finish_and_clear();
         }
-        self.ledger().close(evidence, Instant::now())
+        let report = self.ledger().close(evidence, Instant::now());
+        let said = self
+            .said
+            .into_inner()
+            .unwrap_or_else(PoisonError::into_inner);
+        (report, said)
     }
 }

@@ -146,7 +146,7 @@ pub(super) fn hint(phase: Phase, bundle: &Bundle) -> String {
             "start it with `pcp-vmm lifecycle phase start`, then use `pcp-vmm console {name}`; \
              `--timeout-scale` gives a slow machine more time"
         ),
-        Phase::Services | Phase::Metrics => format!(
+        Phase::Services | Phase::Metrics | Phase::Depth => format!(
             "start it with `pcp-vmm lifecycle phase start`, then look around with `pcp-vmm ssh {name}`; \
              `--timeout {phase}=SECONDS` gives it more time"
         ),

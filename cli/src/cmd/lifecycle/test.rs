@@ -13,7 +13,7 @@ use super::super::stop::end;
 use super::board::Board;
 use super::inside::Inquiry;
 use super::machine::{FORCE, Machine, Start, of_bundle};
-use super::{consoles, finish};
+use super::{consoles, deep, depth, finish};
 use crate::diagnostic::Diagnostic;
 use crate::instances::RuntimeDir;
 use crate::lifecycle::case::{Case, TAP_ADDRESS};
@@ -32,16 +32,20 @@ pub(super) struct Suite<'a> {
     pub(super) flags: &'a [String],
     /// The bundle to test in place of the variant's own.
     pub(super) bundle: Option<&'a Path>,
+    /// The phases of the tests.
+    pub(super) phases: &'a [Phase],
+    /// Where what the consoles print is kept.
+    pub(super) keep: Option<&'a Path>,
     pub(super) output: Output,
 }
 
 impl Suite<'_> {
-    /// Runs the test of `case`.
-    pub(super) fn test(&self, case: &Case) -> CaseReport {
+    /// Runs the test of `case`: its report, and all that there is to show of it.
+    pub(super) fn test(&self, case: &Case) -> (CaseReport, String) {
         let ledger = Ledger::new(
             &case.name,
             &case.variant,
-            &Phase::ALL,
+            self.phases,
             &self.limits,
             Instant::now(),
         );
@@ -61,16 +65,27 @@ impl Suite<'_> {
         };
         let mut shell = thread::scope(|scope| {
             let check = |phase| consoles::check(&machine, phase, &board);
-            scope.spawn(move || check(Phase::Serial));
-            scope.spawn(move || check(Phase::Virtio));
+            for phase in [Phase::Serial, Phase::Virtio] {
+                if self.phases.contains(&phase) {
+                    scope.spawn(move || check(phase));
+                }
+            }
             inquiry.check(&[Phase::Services, Phase::Metrics])
         });
-        let failed: Vec<Phase> = Phase::ALL
-            .into_iter()
+        if self.phases.contains(&Phase::Depth) {
+            depth::check(&bundle, shell.as_mut(), &self.limits, &board);
+        }
+        let failed: Vec<Phase> = self
+            .phases
+            .iter()
+            .copied()
             .filter(|&phase| board.failed(phase))
             .collect();
         let mut evidence = (!failed.is_empty())
             .then(|| finish::evidence(&machine, &bundle, shell.as_mut(), &failed));
+        if let Some(folder) = self.keep {
+            deep::keep_consoles(&machine, folder);
+        }
         finish::shut_down(&machine, shell.as_mut(), &board);
         finish::wait_exit(&mut machine, &board, self.output);
         if evidence.is_none() && board.has_failed() {
@@ -104,13 +119,15 @@ impl Suite<'_> {
         &self,
         board: Board,
         evidence: Option<crate::lifecycle::report::Evidence>,
-    ) -> CaseReport {
-        let report = board.close(evidence);
+    ) -> (CaseReport, String) {
+        let (report, mut said) = board.close(evidence);
+        let closing = text::closing(&report);
         if !self.output.is_json() && !self.output.is_quiet() {
             // The report is not lost with its reader.
-            let _ = self.output.data(text::closing(&report));
+            let _ = self.output.data(&closing);
         }
-        report
+        said.push_str(&closing);
+        (report, said)
     }
 
     /// Phase 0: the bundle, which is built if it is not there.

@@ -1179,7 +1179,7 @@ _pcp__vmm() {
             return 0
             ;;
         pcp__subcmd__vmm__subcmd__ssh)
-            opts="-q -v -u -h --json --quiet --verbose --color --no-progress --log-file --runtime-dir --log-format --user --help"
+            opts="-q -v -u -h --json --quiet --verbose --color --no-progress --log-file --runtime-dir --log-format --user --timeout --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1206,6 +1206,10 @@ _pcp__vmm() {
                     return 0
                     ;;
                 -u)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --timeout)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

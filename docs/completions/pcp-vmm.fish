@@ -190,6 +190,7 @@ complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand ssh" -l runtime-dir -d '
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand ssh" -l log-format -d 'How log lines are written' -r -f -a "text\t'For people'
 json\t'One JSON object a line'"
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand ssh" -s u -l user -d 'The user to log in as [default: the bundle\'s, else root]' -r
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand ssh" -l timeout -d 'Give a guest that is still booting so long to answer; 0 asks it at once' -r
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand ssh" -l json -d 'Write results and errors as JSON'
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand ssh" -s q -l quiet -d 'Say nothing but results, warnings and errors'
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand ssh" -s v -l verbose -d 'Log more: -v what happens, -vv details, -vvv everything'

@@ -343,7 +343,7 @@ fn ssh_is_given_the_way_in_and_the_password_without_a_question() {
     fs::write(&fake, script).unwrap();
     fs::set_permissions(&fake, fs::Permissions::from_mode(0o755)).unwrap();
     let output = runtime
-        .command(&["ssh", "base", "--", "pminfo", "-f"])
+        .command(&["ssh", "base", "--timeout", "0", "--", "pminfo", "-f"])
         .env("PATH", bin.path())
         .output()
         .unwrap();
@@ -355,6 +355,13 @@ fn ssh_is_given_the_way_in_and_the_password_without_a_question() {
         "{said}"
     );
     // Nobody answers there.
+    let early = runtime.run(&["ssh", "base", "--timeout", "0.5"]);
+    assert_eq!(early.status.code(), Some(1));
+    let text = errors(&early);
+    assert!(
+        text.contains("nothing answers at 127.0.0.1") && text.contains("`pcp-vmm logs "),
+        "{text}"
+    );
     let waited = runtime.run(&["wait", "base", "--timeout", "0.5"]);
     assert_eq!(waited.status.code(), Some(1));
     assert!(

@@ -157,6 +157,10 @@ pub(crate) struct SshArgs {
     #[arg(short, long, value_name = "USER")]
     pub(crate) user: Option<String>,
 
+    /// Give a guest that is still booting so long to answer; 0 asks it at once.
+    #[arg(long, value_name = "SECONDS", value_parser = seconds, default_value = "30")]
+    pub(crate) timeout: Duration,
+
     /// The command and its arguments.
     #[arg(last = true, value_name = "CMD")]
     pub(crate) command: Vec<String>,

@@ -2,7 +2,9 @@
 
 use std::io::ErrorKind;
 use std::os::unix::process::CommandExt;
+use std::time::Instant;
 
+use super::wait;
 use crate::args::SshArgs;
 use crate::diagnostic::Diagnostic;
 use crate::exit::Exit;
@@ -10,6 +12,7 @@ use crate::instances::RuntimeDir;
 use crate::output::Stop;
 use crate::ssh::Login;
 use crate::vm_status::VmStatus;
+use crate::wanted::Wanted;
 
 /// Becomes `ssh` to the guest.
 pub(crate) fn log_in(args: &SshArgs, runtime: &RuntimeDir) -> Result<Exit, Stop> {
@@ -19,6 +22,11 @@ pub(crate) fn log_in(args: &SshArgs, runtime: &RuntimeDir) -> Result<Exit, Stop>
         return Err(ended.into());
     };
     let login = Login::of(&entry, &status, args.user.as_deref())?;
+    if !args.timeout.is_zero() {
+        // `ssh` itself says nothing, or tells of a reset connection, while the guest boots.
+        let begin = Instant::now();
+        wait::one(&entry, &[Wanted::Ssh], begin, Some(begin + args.timeout))?;
+    }
     let error = login.command(&args.command).exec();
     let name = &args.name;
     let diagnostic =

@@ -209,11 +209,12 @@ impl ConsoleHandle {
         ahead
     }
 
-    /// The room for input, and if there is none a wake-up once there is.
+    /// The room for input, and if there is none a wake-up once there is. That is not forgotten by who asks again
+    /// meanwhile: another of the pump's clients may wait for it.
     pub(super) fn input_room(&self) -> usize {
         let mut state = lock(&self.0.state);
         let room = INPUT_MAX.saturating_sub(state.input.len());
-        state.input_stalled = room == 0;
+        state.input_stalled |= room == 0;
         room
     }
 

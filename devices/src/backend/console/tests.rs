@@ -490,3 +490,25 @@ fn what_an_attached_client_has_typed_waits_for_room_in_order() {
     assert_eq!([b'b', b'c', b'd'].map(counted), [20; 3]);
     running.stop();
 }
+
+#[test]
+fn who_finds_no_room_for_input_is_woken_whoever_asks_after_him() {
+    let (console, _pump) = Console::open("serial", &ConsoleSpec::None).unwrap();
+    let woken = || {
+        let read = rustix::io::read(console.wake_fd(), &mut [0; 8]);
+        read.is_ok()
+    };
+    console.put_input(&vec![b'x'; console.input_room()]);
+    assert_eq!(console.input_room(), 0);
+    assert_eq!(console.read(&mut [0; 1]), 1);
+    assert_eq!(console.input_room(), 1);
+    assert!(!woken());
+    while console.has_input() {
+        console.read(&mut [0; 512]);
+    }
+    assert!(woken());
+    // Once is enough.
+    console.put_input(b"y");
+    assert_eq!(console.read(&mut [0; 1]), 1);
+    assert!(!woken());
+}

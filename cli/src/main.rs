@@ -19,6 +19,7 @@ mod printable;
 mod process;
 mod progress;
 mod ssh;
+mod ssh_config;
 mod table;
 mod vm_status;
 mod wanted;

@@ -4,7 +4,7 @@
 use std::env;
 use std::io::{self, Read};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
@@ -66,6 +66,37 @@ impl Login {
             password: known.password.filter(|_| same),
             key: key.and_then(|key| Some(bundle.as_ref()?.resolve(&key))),
         }
+    }
+
+    /// A login at `address`.
+    #[cfg(test)]
+    pub(crate) fn new(
+        address: SocketAddr,
+        user: &str,
+        password: Option<&str>,
+        key: Option<PathBuf>,
+    ) -> Self {
+        Self {
+            address,
+            user: user.to_owned(),
+            password: password.map(str::to_owned),
+            key,
+        }
+    }
+
+    /// The user to log in as.
+    pub(crate) fn user(&self) -> &str {
+        &self.user
+    }
+
+    /// The user's password, if one is known.
+    pub(crate) fn password(&self) -> Option<&str> {
+        self.password.as_deref()
+    }
+
+    /// The file of the user's private key, if there is one.
+    pub(crate) fn key(&self) -> Option<&Path> {
+        self.key.as_deref()
     }
 
     /// Where the guest's server is reached.

@@ -43,6 +43,9 @@ _pcp__vmm() {
             pcp__vmm,inspect)
                 cmd="pcp__vmm__subcmd__inspect"
                 ;;
+            pcp__vmm,inventory)
+                cmd="pcp__vmm__subcmd__inventory"
+                ;;
             pcp__vmm,kill)
                 cmd="pcp__vmm__subcmd__kill"
                 ;;
@@ -69,6 +72,9 @@ _pcp__vmm() {
                 ;;
             pcp__vmm,ssh)
                 cmd="pcp__vmm__subcmd__ssh"
+                ;;
+            pcp__vmm,ssh-config)
+                cmd="pcp__vmm__subcmd__ssh__subcmd__config"
                 ;;
             pcp__vmm,status)
                 cmd="pcp__vmm__subcmd__status"
@@ -119,7 +125,7 @@ _pcp__vmm() {
 
     case "${cmd}" in
         pcp__vmm)
-            opts="-V -q -v -h --version --json --quiet --verbose --color --no-progress --log-file --runtime-dir --log-format --help run ls status inspect wait console logs ssh events pause resume forward balloon link stop kill lifecycle test image doctor completions docs"
+            opts="-V -q -v -h --version --json --quiet --verbose --color --no-progress --log-file --runtime-dir --log-format --help run ls status inspect wait console logs ssh ssh-config inventory events pause resume forward balloon link stop kill lifecycle test image doctor completions docs"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -625,6 +631,40 @@ _pcp__vmm() {
                     ;;
                 --log-format)
                     COMPREPLY=($(compgen -W "text json" -- "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        pcp__subcmd__vmm__subcmd__inventory)
+            opts="-q -v -h --json --quiet --verbose --color --no-progress --log-file --runtime-dir --log-format --list --host --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --color)
+                    COMPREPLY=($(compgen -W "auto always never" -- "${cur}"))
+                    return 0
+                    ;;
+                --log-file)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --runtime-dir)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --log-format)
+                    COMPREPLY=($(compgen -W "text json" -- "${cur}"))
+                    return 0
+                    ;;
+                --host)
+                    COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
                 *)
@@ -1210,6 +1250,40 @@ _pcp__vmm() {
                     return 0
                     ;;
                 --timeout)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        pcp__subcmd__vmm__subcmd__ssh__subcmd__config)
+            opts="-q -v -a -w -r -h --json --quiet --verbose --color --no-progress --log-file --runtime-dir --log-format --all --write --remove --file --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --color)
+                    COMPREPLY=($(compgen -W "auto always never" -- "${cur}"))
+                    return 0
+                    ;;
+                --log-file)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --runtime-dir)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --log-format)
+                    COMPREPLY=($(compgen -W "text json" -- "${cur}"))
+                    return 0
+                    ;;
+                --file)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

@@ -45,6 +45,8 @@ complete -c pcp-vmm -n "__fish_pcp_vmm_needs_command" -f -a "wait" -d 'Wait unti
 complete -c pcp-vmm -n "__fish_pcp_vmm_needs_command" -f -a "console" -d 'Use a console of a VM on this terminal'
 complete -c pcp-vmm -n "__fish_pcp_vmm_needs_command" -f -a "logs" -d 'Show what a VM\'s console has printed, as far as it is still known (1 MiB)'
 complete -c pcp-vmm -n "__fish_pcp_vmm_needs_command" -f -a "ssh" -d 'Log in to a VM\'s guest, or run a command there'
+complete -c pcp-vmm -n "__fish_pcp_vmm_needs_command" -f -a "ssh-config" -d 'Let ssh, scp, rsync and editors reach guests by their VM\'s name'
+complete -c pcp-vmm -n "__fish_pcp_vmm_needs_command" -f -a "inventory" -d 'List the VMs that run as an inventory for Ansible'
 complete -c pcp-vmm -n "__fish_pcp_vmm_needs_command" -f -a "events" -d 'Tell what happened to VMs: phases of the boot, changes, their end'
 complete -c pcp-vmm -n "__fish_pcp_vmm_needs_command" -f -a "pause" -d 'Stop the vCPUs of VMs where they are'
 complete -c pcp-vmm -n "__fish_pcp_vmm_needs_command" -f -a "resume" -d 'Let paused VMs go on'
@@ -196,6 +198,36 @@ complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand ssh" -s q -l quiet -d 'S
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand ssh" -s v -l verbose -d 'Log more: -v what happens, -vv details, -vvv everything'
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand ssh" -l no-progress -d 'Show no progress bars'
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand ssh" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand ssh-config" -l color -d 'Use colours' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t'Always'
+never\t'Never'"
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand ssh-config" -l log-file -d 'Append the log to this file instead of showing it' -r -F
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand ssh-config" -l runtime-dir -d 'The folder of the running VMs [default: $PCP_VMM_RUNTIME_DIR, else /run/pcp-vmm for root and $XDG_RUNTIME_DIR/pcp-vmm for others]' -r -F
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand ssh-config" -l log-format -d 'How log lines are written' -r -f -a "text\t'For people'
+json\t'One JSON object a line'"
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand ssh-config" -l file -d 'The configuration [default: ~/.ssh/config]' -r -F
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand ssh-config" -l json -d 'Write results and errors as JSON'
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand ssh-config" -s q -l quiet -d 'Say nothing but results, warnings and errors'
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand ssh-config" -s v -l verbose -d 'Log more: -v what happens, -vv details, -vvv everything'
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand ssh-config" -l no-progress -d 'Show no progress bars'
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand ssh-config" -s a -l all -d 'All VMs that run. With --write, blocks of others are removed; with --remove, all blocks'
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand ssh-config" -s w -l write -d 'Put the blocks into the configuration'
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand ssh-config" -s r -l remove -d 'Remove the blocks from the configuration'
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand ssh-config" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand inventory" -l color -d 'Use colours' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t'Always'
+never\t'Never'"
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand inventory" -l log-file -d 'Append the log to this file instead of showing it' -r -F
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand inventory" -l runtime-dir -d 'The folder of the running VMs [default: $PCP_VMM_RUNTIME_DIR, else /run/pcp-vmm for root and $XDG_RUNTIME_DIR/pcp-vmm for others]' -r -F
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand inventory" -l log-format -d 'How log lines are written' -r -f -a "text\t'For people'
+json\t'One JSON object a line'"
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand inventory" -l host -d 'The variables of this VM alone' -r
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand inventory" -l json -d 'Write results and errors as JSON'
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand inventory" -s q -l quiet -d 'Say nothing but results, warnings and errors'
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand inventory" -s v -l verbose -d 'Log more: -v what happens, -vv details, -vvv everything'
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand inventory" -l no-progress -d 'Show no progress bars'
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand inventory" -l list -d 'All hosts; as without it'
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand inventory" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand events" -l color -d 'Use colours' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
 always\t'Always'
 never\t'Never'"

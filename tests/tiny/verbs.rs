@@ -4,7 +4,7 @@ use std::fs;
 use std::io::{Read, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use pcp_vmm_tests::guests::{Code, Stop, one_byte};
@@ -407,4 +407,70 @@ fn hostile_clients_keep_nobody_from_the_control_socket() {
     assert!(said.contains("\"ok\":false"), "{said}");
     drop((garbage, endless, deaf, silent));
     end(vm);
+}
+
+#[test]
+fn ssh_and_ansible_are_told_the_way_in() {
+    let runtime = Runtime::new();
+    let port = pcp_vmm_tests::ports::free().unwrap();
+    let bundle = bundle(&one_byte(Stop::Halt), port);
+    let words = ["run", "--bundle", bundle.path().to_str().unwrap()];
+    let vm = runtime.start_words(&words.map(str::to_owned));
+    let other = runtime.halted("closed");
+    wait_until("the VMs", 20, || runtime.listed().len() == 2).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let config = folder.path().join("config");
+    let own = "Host *\n  User somebody\n";
+    fs::write(&config, own).unwrap();
+    let file = ["--file", config.to_str().unwrap()];
+    let run = |words: &[&str]| {
+        let output = runtime.run(&[words, &file].concat());
+        assert!(output.status.success(), "{output:?}");
+        output
+    };
+    let told = run(&["ssh-config", "--write", "--all"]);
+    let text = errors(&told);
+    assert!(
+        text.contains("cannot log in to `closed`") && text.contains("`ssh pcp-test-vm`"),
+        "{text}"
+    );
+    let first = fs::read_to_string(&config).unwrap();
+    assert!(first.ends_with(own), "{first}");
+    // What ssh itself makes of it.
+    let read = Command::new("ssh")
+        .args(["-G", "-F", config.to_str().unwrap(), "pcp-test-vm"])
+        .output()
+        .unwrap();
+    let read = String::from_utf8(read.stdout).unwrap();
+    for line in [
+        format!("port {port}\n"),
+        "hostname 127.0.0.1\n".to_owned(),
+        "user root\n".to_owned(),
+    ] {
+        assert!(read.contains(&line), "{read}");
+    }
+    run(&["ssh-config", "--write", "pcp-test-vm"]);
+    assert_eq!(fs::read_to_string(&config).unwrap(), first);
+    let one = runtime.run(&["ssh-config", "closed"]);
+    assert_eq!(one.status.code(), Some(1), "{one:?}");
+    run(&["ssh-config", "--remove", "pcp-test-vm"]);
+    assert_eq!(fs::read_to_string(&config).unwrap(), own);
+    let gone = runtime.run(&[&["ssh-config", "--remove", "pcp-test-vm"][..], &file].concat());
+    assert_eq!(gone.status.code(), Some(1));
+    assert!(errors(&gone).contains("has no block"), "{gone:?}");
+    let inventory = runtime.run(&["inventory"]);
+    let inventory: Value = serde_json::from_slice(&inventory.stdout).unwrap();
+    assert_eq!(
+        inventory["all"]["hosts"],
+        serde_json::json!(["pcp-test-vm"])
+    );
+    assert_eq!(
+        inventory["base"]["hosts"],
+        serde_json::json!(["pcp-test-vm"])
+    );
+    let variables = &inventory["_meta"]["hostvars"]["pcp-test-vm"];
+    assert_eq!(variables["ansible_port"], port);
+    assert_eq!(variables["ansible_password"], "pcp");
+    end(vm);
+    end(other);
 }

@@ -3,6 +3,7 @@
 mod image;
 mod instance;
 mod lifecycle;
+mod logins;
 mod manage;
 mod run;
 
@@ -15,6 +16,7 @@ pub(crate) use instance::{KillArgs, LsArgs, StopArgs, TargetArgs, seconds};
 pub(crate) use lifecycle::{
     DeepArgs, LifecycleArgs, LifecycleStatusArgs, LifecycleVerb, PhaseArgs, TestArgs, VariantArgs,
 };
+pub(crate) use logins::{InventoryArgs, SshConfigArgs};
 pub(crate) use manage::{
     BalloonArgs, ConsoleArg, ConsoleArgs, EventsArgs, ForwardArgs, ForwardVerb, InspectArgs,
     LinkArgs, LogsArgs, PauseArgs, ResumeArgs, SshArgs, StatusArgs, WaitArgs,
@@ -157,6 +159,10 @@ pub(crate) enum Verb {
     Logs(LogsArgs),
     /// `pcp-vmm ssh`.
     Ssh(SshArgs),
+    /// `pcp-vmm ssh-config`.
+    SshConfig(SshConfigArgs),
+    /// `pcp-vmm inventory`.
+    Inventory(InventoryArgs),
     /// `pcp-vmm events`.
     Events(EventsArgs),
     /// `pcp-vmm pause`.
@@ -220,7 +226,7 @@ pub(crate) struct DocsArgs {
 type Definition = (&'static str, &'static str, fn(Command) -> Command);
 
 /// The visible verbs in the order of the help.
-const VERBS: [Definition; 21] = [
+const VERBS: [Definition; 23] = [
     (
         "run",
         "Start a VM and stay with it until it ends",
@@ -252,6 +258,16 @@ const VERBS: [Definition; 21] = [
         "ssh",
         "Log in to a VM's guest, or run a command there",
         SshArgs::augment_args,
+    ),
+    (
+        "ssh-config",
+        "Let ssh, scp, rsync and editors reach guests by their VM's name",
+        SshConfigArgs::augment_args,
+    ),
+    (
+        "inventory",
+        "List the VMs that run as an inventory for Ansible",
+        InventoryArgs::augment_args,
     ),
     (
         "events",
@@ -342,6 +358,10 @@ impl FromArgMatches for Verb {
             Some(("console", verb)) => ConsoleArgs::from_arg_matches(verb).map(Self::Console),
             Some(("logs", verb)) => LogsArgs::from_arg_matches(verb).map(Self::Logs),
             Some(("ssh", verb)) => SshArgs::from_arg_matches(verb).map(Self::Ssh),
+            Some(("ssh-config", verb)) => {
+                SshConfigArgs::from_arg_matches(verb).map(Self::SshConfig)
+            }
+            Some(("inventory", verb)) => InventoryArgs::from_arg_matches(verb).map(Self::Inventory),
             Some(("events", verb)) => EventsArgs::from_arg_matches(verb).map(Self::Events),
             Some(("pause", verb)) => PauseArgs::from_arg_matches(verb).map(Self::Pause),
             Some(("resume", verb)) => ResumeArgs::from_arg_matches(verb).map(Self::Resume),

@@ -11,6 +11,7 @@ mod image;
 mod inspect;
 mod kill;
 mod lifecycle;
+mod logins;
 mod logs;
 mod ls;
 mod pause;
@@ -59,6 +60,8 @@ pub(crate) fn dispatch(
         Some(Verb::Console(args)) => console::attach(&args, &runtime, output),
         Some(Verb::Logs(args)) => logs::show(&args, &runtime, output),
         Some(Verb::Ssh(args)) => ssh::log_in(&args, &runtime),
+        Some(Verb::SshConfig(args)) => logins::ssh_config(&args, &runtime, output),
+        Some(Verb::Inventory(args)) => logins::inventory(&args, &runtime, output),
         Some(Verb::Events(args)) => events::tell(&args, &runtime, output),
         Some(Verb::Pause(args)) => pause::pause(&args.target, &runtime, output),
         Some(Verb::Resume(args)) => pause::resume(&args.target, &runtime, output),

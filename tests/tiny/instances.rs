@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::path::Path;
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use pcp_vmm_tests::guests::{Code, Stop, one_byte};
@@ -300,4 +300,26 @@ fn nothing_is_left_whenever_a_vm_is_ended() {
         let _ = runtime.run(&["ls"]);
         wait_until("an empty folder", 5, || runtime.is_empty()).unwrap();
     }
+}
+
+#[test]
+fn a_vm_that_is_told_so_ends_with_the_process_that_started_it() {
+    let runtime = Runtime::new();
+    let guest = Guest::new(&one_byte(Stop::Halt));
+    let words = guest.arguments(&["--console", "stdio", "--name", "child", "--end-with-parent"]);
+    let program = program().unwrap();
+    // A shell that waits for it, and is killed.
+    let mut shell = Command::new("sh")
+        .args(["-c", "\"$@\" & wait", "sh"])
+        .arg(program)
+        .args(words)
+        .env("PCP_VMM_RUNTIME_DIR", runtime.path())
+        .stdout(Stdio::null())
+        .spawn()
+        .unwrap();
+    let running = [("child".to_owned(), "running".to_owned())];
+    wait_until("the VM", 20, || runtime.listed() == running).unwrap();
+    shell.kill().unwrap();
+    shell.wait().unwrap();
+    wait_until("the VM's end", 5, || runtime.is_empty()).unwrap();
 }

@@ -79,6 +79,19 @@ fn a_whole_lifecycle_of_the_base_guest_passes() {
     );
 }
 
+/// Does a step of what PCP's scripts do with the base guest.
+fn scripted(step: &str) {
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/variants/scripts.sh");
+    let place = ["pcp-vm", "22022", "24500", "24501", "pmcd", "pmproxy"];
+    let mut command = Command::new("bash");
+    let output = command.arg(script).arg(step).args(place).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(
+        said.ends_with(&format!("PASS: {step}\n")),
+        "{step}: {output:?}"
+    );
+}
+
 /// A bundle that promises more than its guest has, and a runtime directory.
 struct Surroundings {
     folder: TempDir,
@@ -145,6 +158,7 @@ fn phases_are_checked_alone_and_find_what_the_guest_lacks() {
     let (status, said) = here.phase("start", &[&scaled[..], &["--", "--cpus", "1"]].concat());
     assert_eq!(status, Some(0), "{said}");
     assert!(said.contains("PASS: VM process running (PID: "), "{said}");
+    scripted("check-process");
     let (status, said) = here.phase("virtio", &scaled);
     assert_eq!(status, Some(0), "{said}");
     assert!(
@@ -155,6 +169,8 @@ fn phases_are_checked_alone_and_find_what_the_guest_lacks() {
     let (status, said) = here.phase("metrics", &scaled);
     assert_eq!(status, Some(0), "{said}");
     assert!(said.contains("PASS: mem.physmem"), "{said}");
+    scripted("verify");
+    scripted("console");
     let (status, said) = here.phase("depth", &scaled);
     assert_eq!(status, Some(0), "{said}");
     assert!(said.contains("PASS: pcp dstat: 2 rows"), "{said}");
@@ -176,6 +192,11 @@ fn phases_are_checked_alone_and_find_what_the_guest_lacks() {
     assert_eq!(status, Some(0), "{said}");
     let (status, said) = here.phase("exit", &scaled);
     assert_eq!(status, Some(0), "{said}");
+
+    // Once more, to be ended as scripts do.
+    let (status, said) = here.phase("start", &[&scaled[..], &["--", "--cpus", "1"]].concat());
+    assert_eq!(status, Some(0), "{said}");
+    scripted("kill");
     let left = std::fs::read_dir(here.path().join("running"))
         .unwrap()
         .count();

@@ -226,3 +226,44 @@ fn the_generated_documents_are_fresh() {
         );
     }
 }
+
+#[test]
+fn a_test_whose_vm_does_not_start_fails_there_and_reaches_nothing_more() {
+    let fixture = Fixture::new();
+    let ran = fixture.run(&[
+        "lifecycle",
+        "test",
+        "--bundle",
+        "bundle",
+        "--json",
+        "--junit",
+        "j.xml",
+    ]);
+    assert_eq!(ran.status, 1, "{}", ran.err);
+    let report: Value = serde_json::from_str(&ran.out).unwrap();
+    assert_eq!(
+        (&report["failed"], &report["passed"]),
+        (&1.into(), &0.into())
+    );
+    let test = &report["tests"][0];
+    let phases = test["phases"].as_array().unwrap();
+    let results: Vec<&str> = phases
+        .iter()
+        .map(|it| it["result"].as_str().unwrap())
+        .collect();
+    assert_eq!(results[..3], ["passed", "failed", "skipped"]);
+    let check = &phases[1]["checks"][0];
+    assert!(
+        check["cause"]
+            .as_str()
+            .unwrap()
+            .contains("cannot run `pcp-vm`"),
+        "{check}"
+    );
+    assert_eq!(test["evidence"]["hints"].as_array().unwrap().len(), 1);
+    let xml = fs::read_to_string(fixture.path().join("j.xml")).unwrap();
+    assert!(
+        xml.contains("name=\"1 start\"") && xml.contains("<failure"),
+        "{xml}"
+    );
+}

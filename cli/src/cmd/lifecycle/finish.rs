@@ -100,7 +100,10 @@ pub(super) fn evidence(
             }
         }
     }
-    found.hints = failed.iter().map(|&phase| hint(phase, bundle)).collect();
+    found.hints = failed
+        .iter()
+        .map(|&phase| hint(phase, &bundle.hostname))
+        .collect();
     found.hints.dedup();
     found
 }
@@ -136,12 +139,11 @@ fn printable_lines(text: &[u8]) -> Vec<String> {
     last.iter().map(|&line| line.to_owned()).collect()
 }
 
-/// What to try when `phase` failed.
-pub(super) fn hint(phase: Phase, bundle: &Bundle) -> String {
-    let name = &bundle.hostname;
+/// What to try when `phase` of the VM `name` failed.
+pub(super) fn hint(phase: Phase, name: &str) -> String {
     match phase {
         Phase::Build => "`pcp-vmm image build -v` shows what the tools say".to_owned(),
-        Phase::Start => "`pcp-vmm doctor` tells what this machine lacks".to_owned(),
+        Phase::Start => "`pcp-vmm run` of the same guest says what to do; `pcp-vmm doctor` tells what this machine lacks".to_owned(),
         Phase::Serial | Phase::Virtio => format!(
             "start it with `pcp-vmm lifecycle phase start`, then use `pcp-vmm console {name}`; \
              `--timeout-scale` gives a slow machine more time"

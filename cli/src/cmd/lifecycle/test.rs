@@ -17,7 +17,7 @@ use super::{consoles, deep, depth, finish};
 use crate::diagnostic::Diagnostic;
 use crate::instances::RuntimeDir;
 use crate::lifecycle::case::{Case, TAP_ADDRESS};
-use crate::lifecycle::report::CaseReport;
+use crate::lifecycle::report::{CaseReport, Evidence};
 use crate::lifecycle::text::{self, About};
 use crate::lifecycle::{Ledger, Limits, Phase};
 use crate::output::Output;
@@ -52,10 +52,10 @@ impl Suite<'_> {
         let board = Board::new(ledger, self.output);
         self.title(case, &board);
         let Some(bundle) = self.build(case, &board) else {
-            return self.close(board, None);
+            return self.close(board, Some(advice(Phase::Build, &case.name)));
         };
         let Some(mut machine) = self.start(case, &bundle, &board, false) else {
-            return self.close(board, None);
+            return self.close(board, Some(advice(Phase::Start, &bundle.hostname)));
         };
         let inquiry = Inquiry {
             machine: &machine,
@@ -89,10 +89,7 @@ impl Suite<'_> {
         finish::shut_down(&machine, shell.as_mut(), &board);
         finish::wait_exit(&mut machine, &board, self.output);
         if evidence.is_none() && board.has_failed() {
-            evidence = Some(crate::lifecycle::report::Evidence {
-                hints: vec![finish::hint(Phase::Exit, &bundle)],
-                ..Default::default()
-            });
+            evidence = Some(advice(Phase::Exit, &bundle.hostname));
         }
         self.close(board, evidence)
     }
@@ -115,11 +112,7 @@ impl Suite<'_> {
         }));
     }
 
-    fn close(
-        &self,
-        board: Board,
-        evidence: Option<crate::lifecycle::report::Evidence>,
-    ) -> (CaseReport, String) {
+    fn close(&self, board: Board, evidence: Option<Evidence>) -> (CaseReport, String) {
         let (report, mut said) = board.close(evidence);
         let closing = text::closing(&report);
         if !self.output.is_json() && !self.output.is_quiet() {
@@ -226,5 +219,13 @@ impl Suite<'_> {
         }
         board.end(phase);
         started.ok()
+    }
+}
+
+/// What to try, where there is nothing else to show.
+fn advice(phase: Phase, name: &str) -> Evidence {
+    Evidence {
+        hints: vec![finish::hint(phase, name)],
+        ..Evidence::default()
     }
 }

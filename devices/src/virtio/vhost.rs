@@ -34,6 +34,16 @@ pub(crate) struct Kernel<'a> {
     pub(crate) mem: &'a GuestRam,
 }
 
+impl Kernel<'_> {
+    /// Takes the queues back that were given to it.
+    pub(crate) fn take_back(&self, lent: &mut Vec<Lent>, io: &mut ActiveIo<'_>) {
+        for lent in lent.drain(..) {
+            let base = self.get_vring_base(lent.ring());
+            lent.take_back(base.ok(), io);
+        }
+    }
+}
+
 impl AsRawFd for Kernel<'_> {
     fn as_raw_fd(&self) -> RawFd {
         self.fd.as_raw_fd()

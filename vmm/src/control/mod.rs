@@ -8,6 +8,8 @@
 mod answer;
 mod client;
 mod conversation;
+#[cfg(any(test, feature = "testing"))]
+mod fixture;
 pub mod protocol;
 mod server;
 mod status;

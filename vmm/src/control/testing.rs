@@ -13,23 +13,18 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use devices::backend::console::{Console, ConsolePump};
-use devices::backend::net::UserSpec;
-use devices::backend::net::user::UserNet;
 use devices::event_loop::Pollable;
-use devices::virtio::balloon::{Balloon, BalloonSpec};
-use devices::virtio::net::Net;
 use devices::virtio::testing::FakeRegistry;
 use rustix::event::{PollFd, PollFlags, poll};
 
 use super::conversation::Conversation;
-use super::protocol::{ConsoleName, State};
+use super::fixture::Devices;
+use super::protocol::State;
 use super::server::Server;
-use super::{ControlSocket, Order, Served, ServedConsole, Status};
+use super::{ControlSocket, Order, Status};
 use crate::config::ConsoleSpec;
 use crate::event::{self, EventReceiver, EventSender, Landmark, MachineEvent};
-use crate::machine::Controls;
 
-const MAC: [u8; 6] = [2, 0, 0, 0, 0, 1];
 const PHASES: [Landmark; 5] = [
     Landmark::Kernel,
     Landmark::Init,
@@ -49,8 +44,7 @@ pub struct ServedSocket {
     events: FakeRegistry,
     supervisor: Option<JoinHandle<()>>,
     sender: EventSender,
-    _card: Net,
-    _balloon: Balloon,
+    _devices: Devices,
 }
 
 impl ServedSocket {
@@ -59,34 +53,13 @@ impl ServedSocket {
     pub fn new(folder: &Path) -> Self {
         let path = folder.join("control");
         let socket = ControlSocket::bind(&path).unwrap();
-        let net = UserNet::new(MAC, None, &UserSpec::default()).unwrap();
-        let forwards = vec![net.control()];
-        let card = Net::with_backend(MAC, Box::new(net));
-        let balloon = Balloon::new(&BalloonSpec { size: 0 }).unwrap();
-        let controls = Controls {
-            balloon: Some(balloon.handle()),
-            forwards,
-            links: vec![card.link()],
-            generation: None,
-        };
+        let devices = Devices::new();
         let (sender, receiver) = event::queue().unwrap();
         let status = Arc::new(Status::new(Instant::now(), sender.clone()));
         let (console, mut pump) = Console::open("ttyS0", &ConsoleSpec::None).unwrap();
         let mut events = FakeRegistry::default();
         pump.register(&mut events).unwrap();
-        let served = Served {
-            name: "vm".to_owned(),
-            pid: 7,
-            memory: 128 << 20,
-            cpus: 1,
-            consoles: vec![ServedConsole {
-                name: ConsoleName::Serial,
-                place: ConsoleSpec::None,
-                handle: console.clone(),
-            }],
-            controls,
-            status: Arc::clone(&status),
-        };
+        let served = devices.served(&status, console.clone());
         let known = Arc::clone(&status);
         let supervisor = std::thread::spawn(move || supervise(&receiver, &known));
         Self {
@@ -98,8 +71,7 @@ impl ServedSocket {
             events,
             supervisor: Some(supervisor),
             sender,
-            _card: card,
-            _balloon: balloon,
+            _devices: devices,
         }
     }
 

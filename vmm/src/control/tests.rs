@@ -4,13 +4,11 @@ use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
 use devices::backend::console::Console;
-use devices::backend::net::user::UserNet;
-use devices::backend::net::{Forward, UserSpec};
+use devices::backend::net::Forward;
 use devices::event_loop::Unconfined;
-use devices::virtio::balloon::{Balloon, BalloonSpec};
-use devices::virtio::net::Net;
 
 use super::conversation::LINE_MAX;
+use super::fixture::Devices;
 use super::protocol::{EventKind, Request, State};
 use super::*;
 use crate::event::{self, Landmark};
@@ -19,46 +17,23 @@ struct Machine {
     folder: tempfile::TempDir,
     status: Arc<Status>,
     receiver: event::EventReceiver,
-    _card: Net,
-    _balloon: Balloon,
+    _devices: Devices,
 }
 
 fn serve() -> Machine {
     let folder = tempfile::tempdir().unwrap();
-    let net = UserNet::new([2, 0, 0, 0, 0, 1], None, &UserSpec::default()).unwrap();
-    let forwards = vec![net.control()];
-    let card = Net::with_backend([2, 0, 0, 0, 0, 1], Box::new(net));
-    let balloon = Balloon::new(&BalloonSpec { size: 0 }).unwrap();
-    let controls = Controls {
-        balloon: Some(balloon.handle()),
-        forwards,
-        links: vec![card.link()],
-        generation: None,
-    };
+    let devices = Devices::new();
     let socket = ControlSocket::bind(&folder.path().join("control")).unwrap();
     let (sender, receiver) = event::queue().unwrap();
     let status = Arc::new(Status::new(Instant::now(), sender));
     let (handle, _) = Console::open("ttyS0", &ConsoleSpec::None).unwrap();
-    let served = Served {
-        name: "vm".to_owned(),
-        pid: 7,
-        memory: 128 << 20,
-        cpus: 1,
-        consoles: vec![ServedConsole {
-            name: ConsoleName::Serial,
-            place: ConsoleSpec::None,
-            handle,
-        }],
-        controls,
-        status: Arc::clone(&status),
-    };
+    let served = devices.served(&status, handle);
     socket.serve(served, &Unconfined).unwrap();
     Machine {
         folder,
         status,
         receiver,
-        _card: card,
-        _balloon: balloon,
+        _devices: devices,
     }
 }
 

@@ -91,10 +91,7 @@ impl TakesOver for VhostNet {
             fd: self.file.as_fd(),
             mem: io.mem,
         };
-        for lent in self.lent.drain(..) {
-            let base = kernel.get_vring_base(lent.ring());
-            lent.take_back(base.ok(), io);
-        }
+        kernel.take_back(&mut self.lent, io);
     }
 
     fn event(&mut self, token: Token, io: &mut ActiveIo<'_>) -> bool {

@@ -4,8 +4,11 @@
 //! Nothing here knows of KVM or of devices; `vmm` and `cli` read what this crate describes.
 
 pub mod bundle;
+#[cfg(feature = "image")]
 pub mod image;
+#[cfg(feature = "image")]
 pub mod init;
+#[cfg(feature = "image")]
 pub mod initramfs;
 mod mac;
 pub mod modules;

@@ -44,6 +44,16 @@ struct Package {
 #[derive(Deserialize)]
 struct Dependency {
     name: String,
+    uses_default_features: bool,
+    features: Vec<String>,
+}
+
+impl Dependency {
+    /// Whether it builds the guest's init, for which Rust's static target must be there.
+    fn wants_target(&self) -> bool {
+        let image = self.features.iter().any(|it| it == "image");
+        self.name == "guest" && (image || self.uses_default_features)
+    }
 }
 
 /// Checks the dependencies in the crates' manifests.
@@ -71,7 +81,14 @@ fn wrong_edges(metadata: &Metadata) -> Vec<Finding> {
             findings.push(Finding::new(&package.name, "has no place in the layering"));
             continue;
         };
-        for dependency in package.dependencies.iter().map(|it| it.name.as_str()) {
+        for dependency in &package.dependencies {
+            let wants_target = dependency.wants_target();
+            if wants_target && package.name == "xtask" {
+                let what =
+                    "adds the static target, so it must build without: `guest` without `image`";
+                findings.push(Finding::new(&package.name, what));
+            }
+            let dependency = dependency.name.as_str();
             let ours = MAY_USE.iter().any(|(name, _)| *name == dependency);
             let kvm = KVM_CRATES.contains(&dependency) && package.name != "vmm";
             if (ours && !allowed.contains(&dependency)) || kvm {
@@ -154,18 +171,32 @@ mod tests {
 
     #[test]
     fn an_edge_upwards_is_found() {
-        let edge = |from: &str, to: &str| {
-            let dependencies = vec![Dependency { name: to.into() }];
-            let packages = vec![Package {
-                name: from.into(),
-                dependencies,
-            }];
-            wrong_edges(&Metadata { packages }).len()
-        };
+        let edge = |from: &str, to: &str| edges(from, to, false, &[]);
         assert_eq!(edge("devices", "vmm"), 1);
         assert_eq!(edge("devices", "kvm-bindings"), 1);
         assert_eq!(edge("vmm", "devices"), 0);
         assert_eq!(edge("vmm", "pcp-vmm-cli"), 1);
         assert_eq!(edge("newcomer", "log"), 1);
+    }
+
+    #[test]
+    fn what_adds_the_static_target_must_build_without_it() {
+        assert_eq!(edges("xtask", "guest", false, &[]), 0);
+        assert_eq!(edges("xtask", "guest", true, &[]), 1);
+        assert_eq!(edges("xtask", "guest", false, &["image"]), 1);
+        assert_eq!(edges("pcp-vmm-cli", "guest", false, &["image"]), 0);
+    }
+
+    fn edges(from: &str, to: &str, default: bool, features: &[&str]) -> usize {
+        let dependency = Dependency {
+            name: to.into(),
+            uses_default_features: default,
+            features: features.iter().map(|&it| it.into()).collect(),
+        };
+        let packages = vec![Package {
+            name: from.into(),
+            dependencies: vec![dependency],
+        }];
+        wrong_edges(&Metadata { packages }).len()
     }
 }

@@ -67,11 +67,11 @@ impl SmbiosTables {
         const CHARACTERISTICS_NOT_SUPPORTED: u64 = 1 << 3;
         const VIRTUAL_MACHINE: u8 = 1 << 4;
         const NONE: u8 = 0xff;
-        let [vendor, version, date, size] = [1, 2, 0, 0];
+        let [vendor, version, date, size] = [1, 2, 3, 0];
         let mut fields = vec![vendor, version, 0, 0, date, size];
         fields.extend(CHARACTERISTICS_NOT_SUPPORTED.to_le_bytes());
         fields.extend([0, VIRTUAL_MACHINE, NONE, NONE, NONE, NONE, 0, 0]);
-        self.structure(0, &fields, &[PRODUCT, env!("CARGO_PKG_VERSION")]);
+        self.structure(0, &fields, &[PRODUCT, env!("CARGO_PKG_VERSION"), DATE]);
     }
 
     /// System information (`SMBIOS 3.7 §7.2`); a UUID of zeroes is none.
@@ -140,6 +140,9 @@ impl SmbiosTables {
     }
 }
 
+/// The firmware's date. Linux takes firmware of before 2001, or without a date, for one whose PCI may have no configuration
+/// ports, and looks for a host bridge among the functions; of before 2008, for one whose address windows are wrong.
+const DATE: &str = "11/22/2026";
 /// Maker and product.
 const PRODUCT: &str = "pcp-vmm";
 
@@ -205,7 +208,14 @@ mod tests {
         let wire = [3, 2, 1, 0, 5, 4, 7, 6, 8, 9, 10, 11, 12, 13, 14, 15];
         assert_eq!((system.len() + 4, &system[4..20]), (0x1b, &wire[..]));
         assert_eq!(names[0], b"pcp-vmm");
-        assert_eq!(found[0].1.len() + 4, 0x1a);
+        let (_, firmware, names) = &found[0];
+        assert_eq!(firmware.len() + 4, 0x1a);
+        let date = &names[usize::from(firmware[4]) - 1];
+        assert_eq!(
+            (date.len(), &date[6..8]),
+            (10, &b"20"[..]),
+            "mm/dd/yyyy of a year that Linux trusts"
+        );
         assert_eq!(found[2], (11, vec![2], strings.to_vec()));
     }
 

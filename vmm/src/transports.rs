@@ -12,7 +12,7 @@ use crate::error::Error;
 use crate::layout::{Layout, VirtioMmioPlace};
 use crate::platform::{self, Platform};
 
-/// The first PCI slot of a device; slot 0 is the host bridge.
+/// The first PCI slot of a device: 0 is where guests look for a host bridge.
 const FIRST_SLOT: u8 = 1;
 
 /// A virtio device with its name in messages.

@@ -10,7 +10,6 @@ use std::sync::{Arc, Mutex};
 
 use super::access::{Ecam, Ports, Window};
 use super::config::{BarKind, PciConfig};
-use super::host_bridge::HostBridge;
 use crate::bus::{Bus, BusSlot, Overlap};
 use crate::lock;
 use crate::persist::{Payload, PersistError};
@@ -223,7 +222,10 @@ impl Root {
     }
 }
 
-/// The root bus with its host bridge.
+/// The root bus.
+///
+/// The host bridge to it is no function of the bus: a guest learns of it from ACPI,
+/// and would read and size some hundred registers of a function that has nothing to drive.
 #[derive(Clone)]
 pub struct PciBus {
     root: Arc<Mutex<Root>>,
@@ -240,18 +242,12 @@ impl fmt::Debug for PciBus {
 }
 
 impl PciBus {
-    /// A bus with nothing but its host bridge.
+    /// An empty bus.
     #[must_use]
     pub fn new(layout: PciLayout) -> Self {
-        let mut slots: Vec<_> = std::iter::repeat_with(|| None)
+        let slots = std::iter::repeat_with(|| None)
             .take(usize::from(SLOTS))
             .collect();
-        if let Some(first) = slots.first_mut() {
-            *first = Some(Slot {
-                name: "host bridge".to_owned(),
-                function: Box::<HostBridge>::default(),
-            });
-        }
         let root = Root {
             slots,
             next32: layout.mmio32.start,

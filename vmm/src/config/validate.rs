@@ -26,7 +26,7 @@ const MAX_SERIAL: usize = 20;
 /// The least MTU of an IPv4 host (RFC 791 §3.1).
 const MIN_MTU: u16 = 576;
 
-/// PCI slots besides that of the host bridge.
+/// PCI slots from the first that a device gets.
 const MAX_PCI_DEVICES: usize = 31;
 /// Places for virtio-mmio devices.
 const MAX_MMIO_DEVICES: usize = mmio::VIRTIO_MMIO_SLOTS as usize;

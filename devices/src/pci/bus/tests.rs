@@ -60,6 +60,15 @@ fn fixture() -> Fixture {
     Fixture { pci, mmio, pio }
 }
 
+/// With one function, in slot 1.
+fn with_one() -> Fixture {
+    let f = fixture();
+    f.pci
+        .add("a", 1, scratch(0x1000, BarKind::Memory32))
+        .unwrap();
+    f
+}
+
 impl Fixture {
     fn read<const N: usize>(&self, address: u64) -> [u8; N] {
         let mut data = [0xaa; N];
@@ -79,31 +88,47 @@ impl Fixture {
 }
 
 #[test]
-fn the_host_bridge_is_found_by_memory_and_by_ports() {
-    let f = fixture();
-    let id: [u8; 4] = f.read(ECAM);
-    assert_eq!(id, [0x36, 0x1b, 0x08, 0x00]);
-    assert_eq!(f.read(ECAM + 0x0a), [0x00, 0x06]);
-    f.select(0x8000_0000);
-    assert_eq!(f.inp::<4>(0xcf8), 0x8000_0000_u32.to_le_bytes());
+fn a_function_is_found_by_memory_and_by_ports() {
+    let f = with_one();
+    let id: [u8; 4] = f.read(ECAM + (1 << 15));
+    assert_eq!(id, [0x34, 0x12, 0x78, 0x56]);
+    assert_eq!(f.read(ECAM + (1 << 15) + 0x0a), [0x00, 0xff]);
+    f.select(0x8000_0800);
+    assert_eq!(f.inp::<4>(0xcf8), 0x8000_0800_u32.to_le_bytes());
     assert_eq!(f.inp::<4>(0xcfc), id);
-    assert_eq!(f.inp::<2>(0xcfe), [0x08, 0x00]);
-    f.select(0x8000_0008);
-    assert_eq!(f.inp::<1>(0xcff), [0x06]);
+    assert_eq!(f.inp::<2>(0xcfe), [0x78, 0x56]);
+    f.select(0x8000_0808);
+    assert_eq!(f.inp::<1>(0xcff), [0xff]);
+}
+
+#[test]
+fn the_host_bridge_is_no_function_of_the_bus() {
+    let f = with_one();
+    assert_eq!(f.read(ECAM), [0xff; 4]);
+    f.select(0x8000_0000);
+    assert_eq!(f.inp::<4>(0xcfc), [0xff; 4]);
 }
 
 #[test]
 fn what_is_not_there_reads_all_ones() {
-    let f = fixture();
-    for address in [1 << 15, 1 << 12, 31 << 15, 1 << 20, (1 << 20) + 4, 0xffe] {
+    let f = with_one();
+    let one = 1 << 15;
+    for address in [
+        0,
+        one + (1 << 12),
+        31 << 15,
+        1 << 20,
+        (1 << 20) + one,
+        one + 0xffe,
+    ] {
         assert_eq!(f.read(ECAM + address), [0xff; 4], "{address:#x}");
     }
-    assert_eq!(f.mmio.write(ECAM + (1 << 15), &[0; 4]), Effect::None);
-    for address in [0, 0x8001_0000, 0x8000_0100, 0x8000_0800] {
+    assert_eq!(f.mmio.write(ECAM + (2 << 15), &[0; 4]), Effect::None);
+    for address in [0, 0x800, 0x8001_0800, 0x8000_0900, 0x8000_1000] {
         f.select(address);
         assert_eq!(f.inp::<4>(0xcfc), [0xff; 4], "{address:#x}");
     }
-    f.select(0x8000_0000);
+    f.select(0x8000_0800);
     assert_eq!(
         f.inp::<4>(0xcfe),
         [0xff; 4],
@@ -115,9 +140,9 @@ fn what_is_not_there_reads_all_ones() {
 
 #[test]
 fn extended_configuration_space_is_empty() {
-    let f = fixture();
-    assert_eq!(f.read(ECAM + 0x100), [0; 4]);
-    assert_eq!(f.read(ECAM + 0xffc), [0; 4]);
+    let f = with_one();
+    assert_eq!(f.read(ECAM + (1 << 15) + 0x100), [0; 4]);
+    assert_eq!(f.read(ECAM + (1 << 15) + 0xffc), [0; 4]);
 }
 
 #[test]
@@ -165,7 +190,7 @@ fn a_slot_or_a_window_is_given_only_once() {
     let f = fixture();
     let small = || scratch(0x1000, BarKind::Memory32);
     f.pci.add("a", 1, small()).unwrap();
-    for slot in [0, 1, 32, 255] {
+    for slot in [1, 32, 255] {
         let error = f.pci.add("b", slot, small()).unwrap_err();
         assert!(matches!(error, PciError::Slot { .. }), "{error}");
     }

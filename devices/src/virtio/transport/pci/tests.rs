@@ -291,7 +291,7 @@ fn a_state_with_rings_outside_ram_is_refused() {
     driver.start();
     driver.pci.pause();
     let mut states = driver.pci.save().unwrap();
-    let (_, payload) = &mut states[1];
+    let (_, payload) = &mut states[0];
     let text = String::from_utf8(payload.data.clone()).unwrap();
     let desc = format!("\"desc\":{}", driver.rings[0].desc);
     assert!(text.contains(&desc), "{text}");

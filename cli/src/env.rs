@@ -31,6 +31,7 @@ variables! {
     PORT_OFFSET = "PCP_VMM_PORT_OFFSET", "What is added to the bundle's host ports (as `--port-offset`).";
     CACHE = "PCP_VMM_CACHE", "The folder of built images and unpacked kernels, in place of `$XDG_CACHE_HOME/pcp-vmm`.";
     RUNTIME_DIR = "PCP_VMM_RUNTIME_DIR", "The folder of the running VMs (as `--runtime-dir`).";
+    STATE_DIR = "PCP_VMM_STATE_DIR", "The folder of what is kept between runs (as `--state-dir`).";
     ASKPASS = "PCP_VMM_ASKPASS", "Set by `ssh` for itself: the program prints it, as the answer to a question for a password.";
     LOG = "PCP_VMM_LOG", "A log filter: a level, or `TARGET=LEVEL` with commas between.";
     NO_COLOR = "NO_COLOR", "Any value: no colours.";
@@ -39,6 +40,8 @@ variables! {
     XDG_CONFIG_HOME = "XDG_CONFIG_HOME", "The folder of `pcp-vmm/config.toml`; `~/.config` by default.";
     XDG_CACHE_HOME = "XDG_CACHE_HOME", "The folder of `pcp-vmm/`, the cache; `~/.cache` by default.";
     XDG_RUNTIME_DIR = "XDG_RUNTIME_DIR", "The folder of `pcp-vmm/`, the running VMs; without it, `/tmp/pcp-vmm-UID`, and for root always `/run/pcp-vmm`.";
+    XDG_STATE_HOME = "XDG_STATE_HOME", "The folder of `pcp-vmm/`, what is kept between runs; `~/.local/state` by default, and for root always `/var/lib/pcp-vmm`.";
+    SUDO_UID = "SUDO_UID", "Set by sudo: the user for whom root sets up the network, unless `--user` names one.";
     HOME = "HOME", "The user's folder.";
 }
 
@@ -75,6 +78,14 @@ pub(crate) fn runtime_dir() -> PathBuf {
         Some(dir) => dir.join("pcp-vmm"),
         None => format!("/tmp/pcp-vmm-{user}").into(),
     }
+}
+
+/// The folder of what is kept between runs, unless the user names one; `None` without a home for it.
+pub(crate) fn state_dir() -> Option<PathBuf> {
+    if rustix::process::geteuid().is_root() {
+        return Some("/var/lib/pcp-vmm".into());
+    }
+    in_home(XDG_STATE_HOME, ".local/state").map(|dir| dir.join("pcp-vmm"))
 }
 
 /// The folder that `variable` names, or `fallback` in the user's folder. A relative path is no

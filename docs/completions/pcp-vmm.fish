@@ -1,6 +1,6 @@
 # Print an optspec for argparse to handle cmd's options that are independent of any subcommand.
 function __fish_pcp_vmm_global_optspecs
-    string join \n V/version json q/quiet v/verbose color= no-progress log-file= runtime-dir= log-format= h/help
+    string join \n V/version json q/quiet v/verbose color= no-progress log-file= runtime-dir= state-dir= log-format= h/help
 end
 
 function __fish_pcp_vmm_needs_command
@@ -29,6 +29,7 @@ always\t'Always'
 never\t'Never'"
 complete -c pcp-vmm -n "__fish_pcp_vmm_needs_command" -l log-file -d 'Append the log to this file instead of showing it' -r -F
 complete -c pcp-vmm -n "__fish_pcp_vmm_needs_command" -l runtime-dir -d 'The folder of the running VMs [default: $PCP_VMM_RUNTIME_DIR, else /run/pcp-vmm for root and $XDG_RUNTIME_DIR/pcp-vmm for others]' -r -F
+complete -c pcp-vmm -n "__fish_pcp_vmm_needs_command" -l state-dir -d 'The folder of what is kept between runs [default: $PCP_VMM_STATE_DIR, else /var/lib/pcp-vmm for root and $XDG_STATE_HOME/pcp-vmm for others]' -r -F
 complete -c pcp-vmm -n "__fish_pcp_vmm_needs_command" -l log-format -d 'How log lines are written' -r -f -a "text\t'For people'
 json\t'One JSON object a line'"
 complete -c pcp-vmm -n "__fish_pcp_vmm_needs_command" -s V -l version -d 'Print the version; with --json, what it was built from too'
@@ -57,6 +58,7 @@ complete -c pcp-vmm -n "__fish_pcp_vmm_needs_command" -f -a "stop" -d 'Ask VMs t
 complete -c pcp-vmm -n "__fish_pcp_vmm_needs_command" -f -a "kill" -d 'End VMs at once, without asking their guests'
 complete -c pcp-vmm -n "__fish_pcp_vmm_needs_command" -f -a "lifecycle" -d 'Test guests from their build to their end, phase by phase'
 complete -c pcp-vmm -n "__fish_pcp_vmm_needs_command" -f -a "test" -d 'Test guests in depth'
+complete -c pcp-vmm -n "__fish_pcp_vmm_needs_command" -f -a "network" -d 'Set up PCP\'s TAP network on this host, and take it away again'
 complete -c pcp-vmm -n "__fish_pcp_vmm_needs_command" -f -a "image" -d 'Build, list and remove guest images'
 complete -c pcp-vmm -n "__fish_pcp_vmm_needs_command" -f -a "doctor" -d 'Check whether this machine can run VMs; say what is missing and how to get it'
 complete -c pcp-vmm -n "__fish_pcp_vmm_needs_command" -f -a "completions" -d 'Write the completion script of a shell to standard output'
@@ -66,6 +68,7 @@ always\t'Always'
 never\t'Never'"
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand run" -l log-file -d 'Append the log to this file instead of showing it' -r -F
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand run" -l runtime-dir -d 'The folder of the running VMs [default: $PCP_VMM_RUNTIME_DIR, else /run/pcp-vmm for root and $XDG_RUNTIME_DIR/pcp-vmm for others]' -r -F
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand run" -l state-dir -d 'The folder of what is kept between runs [default: $PCP_VMM_STATE_DIR, else /var/lib/pcp-vmm for root and $XDG_STATE_HOME/pcp-vmm for others]' -r -F
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand run" -l log-format -d 'How log lines are written' -r -f -a "text\t'For people'
 json\t'One JSON object a line'"
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand run" -l variant -d 'The guest: base, eval, grafana or bpf [default: base]' -r
@@ -108,6 +111,7 @@ always\t'Always'
 never\t'Never'"
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand ls" -l log-file -d 'Append the log to this file instead of showing it' -r -F
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand ls" -l runtime-dir -d 'The folder of the running VMs [default: $PCP_VMM_RUNTIME_DIR, else /run/pcp-vmm for root and $XDG_RUNTIME_DIR/pcp-vmm for others]' -r -F
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand ls" -l state-dir -d 'The folder of what is kept between runs [default: $PCP_VMM_STATE_DIR, else /var/lib/pcp-vmm for root and $XDG_STATE_HOME/pcp-vmm for others]' -r -F
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand ls" -l log-format -d 'How log lines are written' -r -f -a "text\t'For people'
 json\t'One JSON object a line'"
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand ls" -l json -d 'Write results and errors as JSON'
@@ -120,6 +124,7 @@ always\t'Always'
 never\t'Never'"
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand status" -l log-file -d 'Append the log to this file instead of showing it' -r -F
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand status" -l runtime-dir -d 'The folder of the running VMs [default: $PCP_VMM_RUNTIME_DIR, else /run/pcp-vmm for root and $XDG_RUNTIME_DIR/pcp-vmm for others]' -r -F
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand status" -l state-dir -d 'The folder of what is kept between runs [default: $PCP_VMM_STATE_DIR, else /var/lib/pcp-vmm for root and $XDG_STATE_HOME/pcp-vmm for others]' -r -F
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand status" -l log-format -d 'How log lines are written' -r -f -a "text\t'For people'
 json\t'One JSON object a line'"
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand status" -l json -d 'Write results and errors as JSON'
@@ -133,6 +138,7 @@ always\t'Always'
 never\t'Never'"
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand inspect" -l log-file -d 'Append the log to this file instead of showing it' -r -F
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand inspect" -l runtime-dir -d 'The folder of the running VMs [default: $PCP_VMM_RUNTIME_DIR, else /run/pcp-vmm for root and $XDG_RUNTIME_DIR/pcp-vmm for others]' -r -F
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand inspect" -l state-dir -d 'The folder of what is kept between runs [default: $PCP_VMM_STATE_DIR, else /var/lib/pcp-vmm for root and $XDG_STATE_HOME/pcp-vmm for others]' -r -F
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand inspect" -l log-format -d 'How log lines are written' -r -f -a "text\t'For people'
 json\t'One JSON object a line'"
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand inspect" -l json -d 'Write results and errors as JSON'
@@ -147,6 +153,7 @@ always\t'Always'
 never\t'Never'"
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand wait" -l log-file -d 'Append the log to this file instead of showing it' -r -F
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand wait" -l runtime-dir -d 'The folder of the running VMs [default: $PCP_VMM_RUNTIME_DIR, else /run/pcp-vmm for root and $XDG_RUNTIME_DIR/pcp-vmm for others]' -r -F
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand wait" -l state-dir -d 'The folder of what is kept between runs [default: $PCP_VMM_STATE_DIR, else /var/lib/pcp-vmm for root and $XDG_STATE_HOME/pcp-vmm for others]' -r -F
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand wait" -l log-format -d 'How log lines are written' -r -f -a "text\t'For people'
 json\t'One JSON object a line'"
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand wait" -l for -d 'What to wait for; may be given several times [default: ready]' -r
@@ -162,6 +169,7 @@ always\t'Always'
 never\t'Never'"
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand console" -l log-file -d 'Append the log to this file instead of showing it' -r -F
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand console" -l runtime-dir -d 'The folder of the running VMs [default: $PCP_VMM_RUNTIME_DIR, else /run/pcp-vmm for root and $XDG_RUNTIME_DIR/pcp-vmm for others]' -r -F
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand console" -l state-dir -d 'The folder of what is kept between runs [default: $PCP_VMM_STATE_DIR, else /var/lib/pcp-vmm for root and $XDG_STATE_HOME/pcp-vmm for others]' -r -F
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand console" -l log-format -d 'How log lines are written' -r -f -a "text\t'For people'
 json\t'One JSON object a line'"
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand console" -l replay -d 'Show at most so much of what was printed before' -r
@@ -175,6 +183,7 @@ always\t'Always'
 never\t'Never'"
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand logs" -l log-file -d 'Append the log to this file instead of showing it' -r -F
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand logs" -l runtime-dir -d 'The folder of the running VMs [default: $PCP_VMM_RUNTIME_DIR, else /run/pcp-vmm for root and $XDG_RUNTIME_DIR/pcp-vmm for others]' -r -F
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand logs" -l state-dir -d 'The folder of what is kept between runs [default: $PCP_VMM_STATE_DIR, else /var/lib/pcp-vmm for root and $XDG_STATE_HOME/pcp-vmm for others]' -r -F
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand logs" -l log-format -d 'How log lines are written' -r -f -a "text\t'For people'
 json\t'One JSON object a line'"
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand logs" -s n -l lines -d 'Only the last so many lines' -r
@@ -189,6 +198,7 @@ always\t'Always'
 never\t'Never'"
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand ssh" -l log-file -d 'Append the log to this file instead of showing it' -r -F
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand ssh" -l runtime-dir -d 'The folder of the running VMs [default: $PCP_VMM_RUNTIME_DIR, else /run/pcp-vmm for root and $XDG_RUNTIME_DIR/pcp-vmm for others]' -r -F
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand ssh" -l state-dir -d 'The folder of what is kept between runs [default: $PCP_VMM_STATE_DIR, else /var/lib/pcp-vmm for root and $XDG_STATE_HOME/pcp-vmm for others]' -r -F
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand ssh" -l log-format -d 'How log lines are written' -r -f -a "text\t'For people'
 json\t'One JSON object a line'"
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand ssh" -s u -l user -d 'The user to log in as [default: the bundle\'s, else root]' -r
@@ -203,6 +213,7 @@ always\t'Always'
 never\t'Never'"
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand ssh-config" -l log-file -d 'Append the log to this file instead of showing it' -r -F
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand ssh-config" -l runtime-dir -d 'The folder of the running VMs [default: $PCP_VMM_RUNTIME_DIR, else /run/pcp-vmm for root and $XDG_RUNTIME_DIR/pcp-vmm for others]' -r -F
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand ssh-config" -l state-dir -d 'The folder of what is kept between runs [default: $PCP_VMM_STATE_DIR, else /var/lib/pcp-vmm for root and $XDG_STATE_HOME/pcp-vmm for others]' -r -F
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand ssh-config" -l log-format -d 'How log lines are written' -r -f -a "text\t'For people'
 json\t'One JSON object a line'"
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand ssh-config" -l file -d 'The configuration [default: ~/.ssh/config]' -r -F
@@ -219,6 +230,7 @@ always\t'Always'
 never\t'Never'"
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand inventory" -l log-file -d 'Append the log to this file instead of showing it' -r -F
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand inventory" -l runtime-dir -d 'The folder of the running VMs [default: $PCP_VMM_RUNTIME_DIR, else /run/pcp-vmm for root and $XDG_RUNTIME_DIR/pcp-vmm for others]' -r -F
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand inventory" -l state-dir -d 'The folder of what is kept between runs [default: $PCP_VMM_STATE_DIR, else /var/lib/pcp-vmm for root and $XDG_STATE_HOME/pcp-vmm for others]' -r -F
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand inventory" -l log-format -d 'How log lines are written' -r -f -a "text\t'For people'
 json\t'One JSON object a line'"
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand inventory" -l host -d 'The variables of this VM alone' -r
@@ -233,6 +245,7 @@ always\t'Always'
 never\t'Never'"
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand events" -l log-file -d 'Append the log to this file instead of showing it' -r -F
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand events" -l runtime-dir -d 'The folder of the running VMs [default: $PCP_VMM_RUNTIME_DIR, else /run/pcp-vmm for root and $XDG_RUNTIME_DIR/pcp-vmm for others]' -r -F
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand events" -l state-dir -d 'The folder of what is kept between runs [default: $PCP_VMM_STATE_DIR, else /var/lib/pcp-vmm for root and $XDG_STATE_HOME/pcp-vmm for others]' -r -F
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand events" -l log-format -d 'How log lines are written' -r -f -a "text\t'For people'
 json\t'One JSON object a line'"
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand events" -l json -d 'Write results and errors as JSON'
@@ -247,6 +260,7 @@ always\t'Always'
 never\t'Never'"
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand pause" -l log-file -d 'Append the log to this file instead of showing it' -r -F
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand pause" -l runtime-dir -d 'The folder of the running VMs [default: $PCP_VMM_RUNTIME_DIR, else /run/pcp-vmm for root and $XDG_RUNTIME_DIR/pcp-vmm for others]' -r -F
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand pause" -l state-dir -d 'The folder of what is kept between runs [default: $PCP_VMM_STATE_DIR, else /var/lib/pcp-vmm for root and $XDG_STATE_HOME/pcp-vmm for others]' -r -F
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand pause" -l log-format -d 'How log lines are written' -r -f -a "text\t'For people'
 json\t'One JSON object a line'"
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand pause" -l json -d 'Write results and errors as JSON'
@@ -260,6 +274,7 @@ always\t'Always'
 never\t'Never'"
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand resume" -l log-file -d 'Append the log to this file instead of showing it' -r -F
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand resume" -l runtime-dir -d 'The folder of the running VMs [default: $PCP_VMM_RUNTIME_DIR, else /run/pcp-vmm for root and $XDG_RUNTIME_DIR/pcp-vmm for others]' -r -F
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand resume" -l state-dir -d 'The folder of what is kept between runs [default: $PCP_VMM_STATE_DIR, else /var/lib/pcp-vmm for root and $XDG_STATE_HOME/pcp-vmm for others]' -r -F
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand resume" -l log-format -d 'How log lines are written' -r -f -a "text\t'For people'
 json\t'One JSON object a line'"
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand resume" -l json -d 'Write results and errors as JSON'
@@ -273,6 +288,7 @@ always\t'Always'
 never\t'Never'"
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand forward; and not __fish_seen_subcommand_from add rm ls" -l log-file -d 'Append the log to this file instead of showing it' -r -F
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand forward; and not __fish_seen_subcommand_from add rm ls" -l runtime-dir -d 'The folder of the running VMs [default: $PCP_VMM_RUNTIME_DIR, else /run/pcp-vmm for root and $XDG_RUNTIME_DIR/pcp-vmm for others]' -r -F
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand forward; and not __fish_seen_subcommand_from add rm ls" -l state-dir -d 'The folder of what is kept between runs [default: $PCP_VMM_STATE_DIR, else /var/lib/pcp-vmm for root and $XDG_STATE_HOME/pcp-vmm for others]' -r -F
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand forward; and not __fish_seen_subcommand_from add rm ls" -l log-format -d 'How log lines are written' -r -f -a "text\t'For people'
 json\t'One JSON object a line'"
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand forward; and not __fish_seen_subcommand_from add rm ls" -l json -d 'Write results and errors as JSON'
@@ -288,6 +304,7 @@ always\t'Always'
 never\t'Never'"
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand forward; and __fish_seen_subcommand_from add" -l log-file -d 'Append the log to this file instead of showing it' -r -F
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand forward; and __fish_seen_subcommand_from add" -l runtime-dir -d 'The folder of the running VMs [default: $PCP_VMM_RUNTIME_DIR, else /run/pcp-vmm for root and $XDG_RUNTIME_DIR/pcp-vmm for others]' -r -F
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand forward; and __fish_seen_subcommand_from add" -l state-dir -d 'The folder of what is kept between runs [default: $PCP_VMM_STATE_DIR, else /var/lib/pcp-vmm for root and $XDG_STATE_HOME/pcp-vmm for others]' -r -F
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand forward; and __fish_seen_subcommand_from add" -l log-format -d 'How log lines are written' -r -f -a "text\t'For people'
 json\t'One JSON object a line'"
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand forward; and __fish_seen_subcommand_from add" -l json -d 'Write results and errors as JSON'
@@ -300,6 +317,7 @@ always\t'Always'
 never\t'Never'"
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand forward; and __fish_seen_subcommand_from rm" -l log-file -d 'Append the log to this file instead of showing it' -r -F
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand forward; and __fish_seen_subcommand_from rm" -l runtime-dir -d 'The folder of the running VMs [default: $PCP_VMM_RUNTIME_DIR, else /run/pcp-vmm for root and $XDG_RUNTIME_DIR/pcp-vmm for others]' -r -F
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand forward; and __fish_seen_subcommand_from rm" -l state-dir -d 'The folder of what is kept between runs [default: $PCP_VMM_STATE_DIR, else /var/lib/pcp-vmm for root and $XDG_STATE_HOME/pcp-vmm for others]' -r -F
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand forward; and __fish_seen_subcommand_from rm" -l log-format -d 'How log lines are written' -r -f -a "text\t'For people'
 json\t'One JSON object a line'"
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand forward; and __fish_seen_subcommand_from rm" -l json -d 'Write results and errors as JSON'
@@ -312,6 +330,7 @@ always\t'Always'
 never\t'Never'"
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand forward; and __fish_seen_subcommand_from ls" -l log-file -d 'Append the log to this file instead of showing it' -r -F
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand forward; and __fish_seen_subcommand_from ls" -l runtime-dir -d 'The folder of the running VMs [default: $PCP_VMM_RUNTIME_DIR, else /run/pcp-vmm for root and $XDG_RUNTIME_DIR/pcp-vmm for others]' -r -F
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand forward; and __fish_seen_subcommand_from ls" -l state-dir -d 'The folder of what is kept between runs [default: $PCP_VMM_STATE_DIR, else /var/lib/pcp-vmm for root and $XDG_STATE_HOME/pcp-vmm for others]' -r -F
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand forward; and __fish_seen_subcommand_from ls" -l log-format -d 'How log lines are written' -r -f -a "text\t'For people'
 json\t'One JSON object a line'"
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand forward; and __fish_seen_subcommand_from ls" -s a -l all -d 'All VMs that run'
@@ -325,6 +344,7 @@ always\t'Always'
 never\t'Never'"
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand balloon" -l log-file -d 'Append the log to this file instead of showing it' -r -F
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand balloon" -l runtime-dir -d 'The folder of the running VMs [default: $PCP_VMM_RUNTIME_DIR, else /run/pcp-vmm for root and $XDG_RUNTIME_DIR/pcp-vmm for others]' -r -F
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand balloon" -l state-dir -d 'The folder of what is kept between runs [default: $PCP_VMM_STATE_DIR, else /var/lib/pcp-vmm for root and $XDG_STATE_HOME/pcp-vmm for others]' -r -F
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand balloon" -l log-format -d 'How log lines are written' -r -f -a "text\t'For people'
 json\t'One JSON object a line'"
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand balloon" -l json -d 'Write results and errors as JSON'
@@ -337,6 +357,7 @@ always\t'Always'
 never\t'Never'"
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand link" -l log-file -d 'Append the log to this file instead of showing it' -r -F
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand link" -l runtime-dir -d 'The folder of the running VMs [default: $PCP_VMM_RUNTIME_DIR, else /run/pcp-vmm for root and $XDG_RUNTIME_DIR/pcp-vmm for others]' -r -F
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand link" -l state-dir -d 'The folder of what is kept between runs [default: $PCP_VMM_STATE_DIR, else /var/lib/pcp-vmm for root and $XDG_STATE_HOME/pcp-vmm for others]' -r -F
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand link" -l log-format -d 'How log lines are written' -r -f -a "text\t'For people'
 json\t'One JSON object a line'"
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand link" -l json -d 'Write results and errors as JSON'
@@ -349,6 +370,7 @@ always\t'Always'
 never\t'Never'"
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand stop" -l log-file -d 'Append the log to this file instead of showing it' -r -F
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand stop" -l runtime-dir -d 'The folder of the running VMs [default: $PCP_VMM_RUNTIME_DIR, else /run/pcp-vmm for root and $XDG_RUNTIME_DIR/pcp-vmm for others]' -r -F
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand stop" -l state-dir -d 'The folder of what is kept between runs [default: $PCP_VMM_STATE_DIR, else /var/lib/pcp-vmm for root and $XDG_STATE_HOME/pcp-vmm for others]' -r -F
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand stop" -l log-format -d 'How log lines are written' -r -f -a "text\t'For people'
 json\t'One JSON object a line'"
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand stop" -l power-button -d 'How long the guest has to heed the power button; 0: it is not pressed' -r
@@ -364,6 +386,7 @@ always\t'Always'
 never\t'Never'"
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand kill" -l log-file -d 'Append the log to this file instead of showing it' -r -F
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand kill" -l runtime-dir -d 'The folder of the running VMs [default: $PCP_VMM_RUNTIME_DIR, else /run/pcp-vmm for root and $XDG_RUNTIME_DIR/pcp-vmm for others]' -r -F
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand kill" -l state-dir -d 'The folder of what is kept between runs [default: $PCP_VMM_STATE_DIR, else /var/lib/pcp-vmm for root and $XDG_STATE_HOME/pcp-vmm for others]' -r -F
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand kill" -l log-format -d 'How log lines are written' -r -f -a "text\t'For people'
 json\t'One JSON object a line'"
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand kill" -l json -d 'Write results and errors as JSON'
@@ -377,6 +400,7 @@ always\t'Always'
 never\t'Never'"
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand lifecycle; and not __fish_seen_subcommand_from test phase status force-kill" -l log-file -d 'Append the log to this file instead of showing it' -r -F
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand lifecycle; and not __fish_seen_subcommand_from test phase status force-kill" -l runtime-dir -d 'The folder of the running VMs [default: $PCP_VMM_RUNTIME_DIR, else /run/pcp-vmm for root and $XDG_RUNTIME_DIR/pcp-vmm for others]' -r -F
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand lifecycle; and not __fish_seen_subcommand_from test phase status force-kill" -l state-dir -d 'The folder of what is kept between runs [default: $PCP_VMM_STATE_DIR, else /var/lib/pcp-vmm for root and $XDG_STATE_HOME/pcp-vmm for others]' -r -F
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand lifecycle; and not __fish_seen_subcommand_from test phase status force-kill" -l log-format -d 'How log lines are written' -r -f -a "text\t'For people'
 json\t'One JSON object a line'"
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand lifecycle; and not __fish_seen_subcommand_from test phase status force-kill" -l json -d 'Write results and errors as JSON'
@@ -400,6 +424,7 @@ always\t'Always'
 never\t'Never'"
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand lifecycle; and __fish_seen_subcommand_from test" -l log-file -d 'Append the log to this file instead of showing it' -r -F
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand lifecycle; and __fish_seen_subcommand_from test" -l runtime-dir -d 'The folder of the running VMs [default: $PCP_VMM_RUNTIME_DIR, else /run/pcp-vmm for root and $XDG_RUNTIME_DIR/pcp-vmm for others]' -r -F
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand lifecycle; and __fish_seen_subcommand_from test" -l state-dir -d 'The folder of what is kept between runs [default: $PCP_VMM_STATE_DIR, else /var/lib/pcp-vmm for root and $XDG_STATE_HOME/pcp-vmm for others]' -r -F
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand lifecycle; and __fish_seen_subcommand_from test" -l log-format -d 'How log lines are written' -r -f -a "text\t'For people'
 json\t'One JSON object a line'"
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand lifecycle; and __fish_seen_subcommand_from test" -s a -l all -d 'All tests'
@@ -417,6 +442,7 @@ always\t'Always'
 never\t'Never'"
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand lifecycle; and __fish_seen_subcommand_from phase" -l log-file -d 'Append the log to this file instead of showing it' -r -F
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand lifecycle; and __fish_seen_subcommand_from phase" -l runtime-dir -d 'The folder of the running VMs [default: $PCP_VMM_RUNTIME_DIR, else /run/pcp-vmm for root and $XDG_RUNTIME_DIR/pcp-vmm for others]' -r -F
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand lifecycle; and __fish_seen_subcommand_from phase" -l state-dir -d 'The folder of what is kept between runs [default: $PCP_VMM_STATE_DIR, else /var/lib/pcp-vmm for root and $XDG_STATE_HOME/pcp-vmm for others]' -r -F
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand lifecycle; and __fish_seen_subcommand_from phase" -l log-format -d 'How log lines are written' -r -f -a "text\t'For people'
 json\t'One JSON object a line'"
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand lifecycle; and __fish_seen_subcommand_from phase" -l json -d 'Write results and errors as JSON'
@@ -430,6 +456,7 @@ always\t'Always'
 never\t'Never'"
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand lifecycle; and __fish_seen_subcommand_from status" -l log-file -d 'Append the log to this file instead of showing it' -r -F
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand lifecycle; and __fish_seen_subcommand_from status" -l runtime-dir -d 'The folder of the running VMs [default: $PCP_VMM_RUNTIME_DIR, else /run/pcp-vmm for root and $XDG_RUNTIME_DIR/pcp-vmm for others]' -r -F
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand lifecycle; and __fish_seen_subcommand_from status" -l state-dir -d 'The folder of what is kept between runs [default: $PCP_VMM_STATE_DIR, else /var/lib/pcp-vmm for root and $XDG_STATE_HOME/pcp-vmm for others]' -r -F
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand lifecycle; and __fish_seen_subcommand_from status" -l log-format -d 'How log lines are written' -r -f -a "text\t'For people'
 json\t'One JSON object a line'"
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand lifecycle; and __fish_seen_subcommand_from status" -l json -d 'Write results and errors as JSON'
@@ -443,6 +470,7 @@ always\t'Always'
 never\t'Never'"
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand lifecycle; and __fish_seen_subcommand_from force-kill" -l log-file -d 'Append the log to this file instead of showing it' -r -F
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand lifecycle; and __fish_seen_subcommand_from force-kill" -l runtime-dir -d 'The folder of the running VMs [default: $PCP_VMM_RUNTIME_DIR, else /run/pcp-vmm for root and $XDG_RUNTIME_DIR/pcp-vmm for others]' -r -F
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand lifecycle; and __fish_seen_subcommand_from force-kill" -l state-dir -d 'The folder of what is kept between runs [default: $PCP_VMM_STATE_DIR, else /var/lib/pcp-vmm for root and $XDG_STATE_HOME/pcp-vmm for others]' -r -F
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand lifecycle; and __fish_seen_subcommand_from force-kill" -l log-format -d 'How log lines are written' -r -f -a "text\t'For people'
 json\t'One JSON object a line'"
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand lifecycle; and __fish_seen_subcommand_from force-kill" -s a -l all -d 'All variants'
@@ -456,6 +484,7 @@ always\t'Always'
 never\t'Never'"
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand test" -l log-file -d 'Append the log to this file instead of showing it' -r -F
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand test" -l runtime-dir -d 'The folder of the running VMs [default: $PCP_VMM_RUNTIME_DIR, else /run/pcp-vmm for root and $XDG_RUNTIME_DIR/pcp-vmm for others]' -r -F
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand test" -l state-dir -d 'The folder of what is kept between runs [default: $PCP_VMM_STATE_DIR, else /var/lib/pcp-vmm for root and $XDG_STATE_HOME/pcp-vmm for others]' -r -F
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand test" -l log-format -d 'How log lines are written' -r -f -a "text\t'For people'
 json\t'One JSON object a line'"
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand test" -l variant -d 'The test: base, eval, grafana or bpf, or one of them but bpf with -tap' -r
@@ -469,11 +498,86 @@ complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand test" -s v -l verbose -d
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand test" -l no-progress -d 'Show no progress bars'
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand test" -s a -l all -d 'All tests'
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand test" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand network; and not __fish_seen_subcommand_from check setup teardown status" -l color -d 'Use colours' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t'Always'
+never\t'Never'"
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand network; and not __fish_seen_subcommand_from check setup teardown status" -l log-file -d 'Append the log to this file instead of showing it' -r -F
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand network; and not __fish_seen_subcommand_from check setup teardown status" -l runtime-dir -d 'The folder of the running VMs [default: $PCP_VMM_RUNTIME_DIR, else /run/pcp-vmm for root and $XDG_RUNTIME_DIR/pcp-vmm for others]' -r -F
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand network; and not __fish_seen_subcommand_from check setup teardown status" -l state-dir -d 'The folder of what is kept between runs [default: $PCP_VMM_STATE_DIR, else /var/lib/pcp-vmm for root and $XDG_STATE_HOME/pcp-vmm for others]' -r -F
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand network; and not __fish_seen_subcommand_from check setup teardown status" -l log-format -d 'How log lines are written' -r -f -a "text\t'For people'
+json\t'One JSON object a line'"
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand network; and not __fish_seen_subcommand_from check setup teardown status" -l json -d 'Write results and errors as JSON'
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand network; and not __fish_seen_subcommand_from check setup teardown status" -s q -l quiet -d 'Say nothing but results, warnings and errors'
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand network; and not __fish_seen_subcommand_from check setup teardown status" -s v -l verbose -d 'Log more: -v what happens, -vv details, -vvv everything'
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand network; and not __fish_seen_subcommand_from check setup teardown status" -l no-progress -d 'Show no progress bars'
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand network; and not __fish_seen_subcommand_from check setup teardown status" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand network; and not __fish_seen_subcommand_from check setup teardown status" -f -a "check" -d 'Tell whether this host can have the network, and what is in the way'
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand network; and not __fish_seen_subcommand_from check setup teardown status" -f -a "setup" -d 'Set the network up; needs root'
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand network; and not __fish_seen_subcommand_from check setup teardown status" -f -a "teardown" -d 'Take back what `setup` changed; needs root'
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand network; and not __fish_seen_subcommand_from check setup teardown status" -f -a "status" -d 'Tell what of the network is there, and what of it `setup` made'
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand network; and __fish_seen_subcommand_from check" -l user -d 'Who is to use the TAP, by name or number [default: who calls, through sudo too]' -r
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand network; and __fish_seen_subcommand_from check" -l color -d 'Use colours' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t'Always'
+never\t'Never'"
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand network; and __fish_seen_subcommand_from check" -l log-file -d 'Append the log to this file instead of showing it' -r -F
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand network; and __fish_seen_subcommand_from check" -l runtime-dir -d 'The folder of the running VMs [default: $PCP_VMM_RUNTIME_DIR, else /run/pcp-vmm for root and $XDG_RUNTIME_DIR/pcp-vmm for others]' -r -F
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand network; and __fish_seen_subcommand_from check" -l state-dir -d 'The folder of what is kept between runs [default: $PCP_VMM_STATE_DIR, else /var/lib/pcp-vmm for root and $XDG_STATE_HOME/pcp-vmm for others]' -r -F
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand network; and __fish_seen_subcommand_from check" -l log-format -d 'How log lines are written' -r -f -a "text\t'For people'
+json\t'One JSON object a line'"
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand network; and __fish_seen_subcommand_from check" -l json -d 'Write results and errors as JSON'
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand network; and __fish_seen_subcommand_from check" -s q -l quiet -d 'Say nothing but results, warnings and errors'
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand network; and __fish_seen_subcommand_from check" -s v -l verbose -d 'Log more: -v what happens, -vv details, -vvv everything'
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand network; and __fish_seen_subcommand_from check" -l no-progress -d 'Show no progress bars'
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand network; and __fish_seen_subcommand_from check" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand network; and __fish_seen_subcommand_from setup" -l user -d 'Who is to use the TAP, by name or number [default: who calls, through sudo too]' -r
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand network; and __fish_seen_subcommand_from setup" -l color -d 'Use colours' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t'Always'
+never\t'Never'"
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand network; and __fish_seen_subcommand_from setup" -l log-file -d 'Append the log to this file instead of showing it' -r -F
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand network; and __fish_seen_subcommand_from setup" -l runtime-dir -d 'The folder of the running VMs [default: $PCP_VMM_RUNTIME_DIR, else /run/pcp-vmm for root and $XDG_RUNTIME_DIR/pcp-vmm for others]' -r -F
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand network; and __fish_seen_subcommand_from setup" -l state-dir -d 'The folder of what is kept between runs [default: $PCP_VMM_STATE_DIR, else /var/lib/pcp-vmm for root and $XDG_STATE_HOME/pcp-vmm for others]' -r -F
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand network; and __fish_seen_subcommand_from setup" -l log-format -d 'How log lines are written' -r -f -a "text\t'For people'
+json\t'One JSON object a line'"
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand network; and __fish_seen_subcommand_from setup" -l dry-run -d 'Print the commands that would change the host; change nothing'
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand network; and __fish_seen_subcommand_from setup" -l json -d 'Write results and errors as JSON'
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand network; and __fish_seen_subcommand_from setup" -s q -l quiet -d 'Say nothing but results, warnings and errors'
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand network; and __fish_seen_subcommand_from setup" -s v -l verbose -d 'Log more: -v what happens, -vv details, -vvv everything'
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand network; and __fish_seen_subcommand_from setup" -l no-progress -d 'Show no progress bars'
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand network; and __fish_seen_subcommand_from setup" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand network; and __fish_seen_subcommand_from teardown" -l color -d 'Use colours' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t'Always'
+never\t'Never'"
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand network; and __fish_seen_subcommand_from teardown" -l log-file -d 'Append the log to this file instead of showing it' -r -F
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand network; and __fish_seen_subcommand_from teardown" -l runtime-dir -d 'The folder of the running VMs [default: $PCP_VMM_RUNTIME_DIR, else /run/pcp-vmm for root and $XDG_RUNTIME_DIR/pcp-vmm for others]' -r -F
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand network; and __fish_seen_subcommand_from teardown" -l state-dir -d 'The folder of what is kept between runs [default: $PCP_VMM_STATE_DIR, else /var/lib/pcp-vmm for root and $XDG_STATE_HOME/pcp-vmm for others]' -r -F
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand network; and __fish_seen_subcommand_from teardown" -l log-format -d 'How log lines are written' -r -f -a "text\t'For people'
+json\t'One JSON object a line'"
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand network; and __fish_seen_subcommand_from teardown" -l force -d 'Take the TAP away even from a VM that uses it'
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand network; and __fish_seen_subcommand_from teardown" -l dry-run -d 'Print the commands that would change the host; change nothing'
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand network; and __fish_seen_subcommand_from teardown" -l json -d 'Write results and errors as JSON'
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand network; and __fish_seen_subcommand_from teardown" -s q -l quiet -d 'Say nothing but results, warnings and errors'
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand network; and __fish_seen_subcommand_from teardown" -s v -l verbose -d 'Log more: -v what happens, -vv details, -vvv everything'
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand network; and __fish_seen_subcommand_from teardown" -l no-progress -d 'Show no progress bars'
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand network; and __fish_seen_subcommand_from teardown" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand network; and __fish_seen_subcommand_from status" -l color -d 'Use colours' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t'Always'
+never\t'Never'"
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand network; and __fish_seen_subcommand_from status" -l log-file -d 'Append the log to this file instead of showing it' -r -F
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand network; and __fish_seen_subcommand_from status" -l runtime-dir -d 'The folder of the running VMs [default: $PCP_VMM_RUNTIME_DIR, else /run/pcp-vmm for root and $XDG_RUNTIME_DIR/pcp-vmm for others]' -r -F
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand network; and __fish_seen_subcommand_from status" -l state-dir -d 'The folder of what is kept between runs [default: $PCP_VMM_STATE_DIR, else /var/lib/pcp-vmm for root and $XDG_STATE_HOME/pcp-vmm for others]' -r -F
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand network; and __fish_seen_subcommand_from status" -l log-format -d 'How log lines are written' -r -f -a "text\t'For people'
+json\t'One JSON object a line'"
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand network; and __fish_seen_subcommand_from status" -l json -d 'Write results and errors as JSON'
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand network; and __fish_seen_subcommand_from status" -s q -l quiet -d 'Say nothing but results, warnings and errors'
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand network; and __fish_seen_subcommand_from status" -s v -l verbose -d 'Log more: -v what happens, -vv details, -vvv everything'
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand network; and __fish_seen_subcommand_from status" -l no-progress -d 'Show no progress bars'
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand network; and __fish_seen_subcommand_from status" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand image; and not __fish_seen_subcommand_from build ls rm" -l color -d 'Use colours' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
 always\t'Always'
 never\t'Never'"
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand image; and not __fish_seen_subcommand_from build ls rm" -l log-file -d 'Append the log to this file instead of showing it' -r -F
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand image; and not __fish_seen_subcommand_from build ls rm" -l runtime-dir -d 'The folder of the running VMs [default: $PCP_VMM_RUNTIME_DIR, else /run/pcp-vmm for root and $XDG_RUNTIME_DIR/pcp-vmm for others]' -r -F
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand image; and not __fish_seen_subcommand_from build ls rm" -l state-dir -d 'The folder of what is kept between runs [default: $PCP_VMM_STATE_DIR, else /var/lib/pcp-vmm for root and $XDG_STATE_HOME/pcp-vmm for others]' -r -F
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand image; and not __fish_seen_subcommand_from build ls rm" -l log-format -d 'How log lines are written' -r -f -a "text\t'For people'
 json\t'One JSON object a line'"
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand image; and not __fish_seen_subcommand_from build ls rm" -l json -d 'Write results and errors as JSON'
@@ -498,6 +602,7 @@ always\t'Always'
 never\t'Never'"
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand image; and __fish_seen_subcommand_from build" -l log-file -d 'Append the log to this file instead of showing it' -r -F
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand image; and __fish_seen_subcommand_from build" -l runtime-dir -d 'The folder of the running VMs [default: $PCP_VMM_RUNTIME_DIR, else /run/pcp-vmm for root and $XDG_RUNTIME_DIR/pcp-vmm for others]' -r -F
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand image; and __fish_seen_subcommand_from build" -l state-dir -d 'The folder of what is kept between runs [default: $PCP_VMM_STATE_DIR, else /var/lib/pcp-vmm for root and $XDG_STATE_HOME/pcp-vmm for others]' -r -F
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand image; and __fish_seen_subcommand_from build" -l log-format -d 'How log lines are written' -r -f -a "text\t'For people'
 json\t'One JSON object a line'"
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand image; and __fish_seen_subcommand_from build" -l install-missing -d 'Install missing tools of this machine with apt (as root)'
@@ -512,6 +617,7 @@ always\t'Always'
 never\t'Never'"
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand image; and __fish_seen_subcommand_from ls" -l log-file -d 'Append the log to this file instead of showing it' -r -F
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand image; and __fish_seen_subcommand_from ls" -l runtime-dir -d 'The folder of the running VMs [default: $PCP_VMM_RUNTIME_DIR, else /run/pcp-vmm for root and $XDG_RUNTIME_DIR/pcp-vmm for others]' -r -F
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand image; and __fish_seen_subcommand_from ls" -l state-dir -d 'The folder of what is kept between runs [default: $PCP_VMM_STATE_DIR, else /var/lib/pcp-vmm for root and $XDG_STATE_HOME/pcp-vmm for others]' -r -F
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand image; and __fish_seen_subcommand_from ls" -l log-format -d 'How log lines are written' -r -f -a "text\t'For people'
 json\t'One JSON object a line'"
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand image; and __fish_seen_subcommand_from ls" -l json -d 'Write results and errors as JSON'
@@ -524,6 +630,7 @@ always\t'Always'
 never\t'Never'"
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand image; and __fish_seen_subcommand_from rm" -l log-file -d 'Append the log to this file instead of showing it' -r -F
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand image; and __fish_seen_subcommand_from rm" -l runtime-dir -d 'The folder of the running VMs [default: $PCP_VMM_RUNTIME_DIR, else /run/pcp-vmm for root and $XDG_RUNTIME_DIR/pcp-vmm for others]' -r -F
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand image; and __fish_seen_subcommand_from rm" -l state-dir -d 'The folder of what is kept between runs [default: $PCP_VMM_STATE_DIR, else /var/lib/pcp-vmm for root and $XDG_STATE_HOME/pcp-vmm for others]' -r -F
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand image; and __fish_seen_subcommand_from rm" -l log-format -d 'How log lines are written' -r -f -a "text\t'For people'
 json\t'One JSON object a line'"
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand image; and __fish_seen_subcommand_from rm" -l all -d 'Remove all images'
@@ -539,6 +646,7 @@ always\t'Always'
 never\t'Never'"
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand doctor" -l log-file -d 'Append the log to this file instead of showing it' -r -F
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand doctor" -l runtime-dir -d 'The folder of the running VMs [default: $PCP_VMM_RUNTIME_DIR, else /run/pcp-vmm for root and $XDG_RUNTIME_DIR/pcp-vmm for others]' -r -F
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand doctor" -l state-dir -d 'The folder of what is kept between runs [default: $PCP_VMM_STATE_DIR, else /var/lib/pcp-vmm for root and $XDG_STATE_HOME/pcp-vmm for others]' -r -F
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand doctor" -l log-format -d 'How log lines are written' -r -f -a "text\t'For people'
 json\t'One JSON object a line'"
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand doctor" -l json -d 'Write results and errors as JSON'
@@ -551,6 +659,7 @@ always\t'Always'
 never\t'Never'"
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand completions" -l log-file -d 'Append the log to this file instead of showing it' -r -F
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand completions" -l runtime-dir -d 'The folder of the running VMs [default: $PCP_VMM_RUNTIME_DIR, else /run/pcp-vmm for root and $XDG_RUNTIME_DIR/pcp-vmm for others]' -r -F
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand completions" -l state-dir -d 'The folder of what is kept between runs [default: $PCP_VMM_STATE_DIR, else /var/lib/pcp-vmm for root and $XDG_STATE_HOME/pcp-vmm for others]' -r -F
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand completions" -l log-format -d 'How log lines are written' -r -f -a "text\t'For people'
 json\t'One JSON object a line'"
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand completions" -l json -d 'Write results and errors as JSON'
@@ -563,6 +672,7 @@ always\t'Always'
 never\t'Never'"
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand docs" -l log-file -d 'Append the log to this file instead of showing it' -r -F
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand docs" -l runtime-dir -d 'The folder of the running VMs [default: $PCP_VMM_RUNTIME_DIR, else /run/pcp-vmm for root and $XDG_RUNTIME_DIR/pcp-vmm for others]' -r -F
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand docs" -l state-dir -d 'The folder of what is kept between runs [default: $PCP_VMM_STATE_DIR, else /var/lib/pcp-vmm for root and $XDG_STATE_HOME/pcp-vmm for others]' -r -F
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand docs" -l log-format -d 'How log lines are written' -r -f -a "text\t'For people'
 json\t'One JSON object a line'"
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand docs" -l json -d 'Write results and errors as JSON'

@@ -10,6 +10,7 @@ mod bad_input;
 mod console;
 mod end;
 mod instances;
+mod network;
 mod sandbox;
 mod start;
 mod surroundings;

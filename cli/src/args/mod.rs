@@ -5,6 +5,7 @@ mod instance;
 mod lifecycle;
 mod logins;
 mod manage;
+mod network;
 mod run;
 
 use std::path::PathBuf;
@@ -21,6 +22,7 @@ pub(crate) use manage::{
     BalloonArgs, ConsoleArg, ConsoleArgs, EventsArgs, ForwardArgs, ForwardVerb, InspectArgs,
     LinkArgs, LogsArgs, PauseArgs, ResumeArgs, SshArgs, StatusArgs, WaitArgs,
 };
+pub(crate) use network::{CheckArgs, NetworkArgs, NetworkVerb, SetupArgs, TeardownArgs};
 pub(crate) use run::RunArgs;
 
 use crate::exit::Exit;
@@ -108,6 +110,17 @@ pub(crate) struct CommonArgs {
     )]
     pub(crate) runtime_dir: Option<PathBuf>,
 
+    /// The folder of what is kept between runs [default: $PCP_VMM_STATE_DIR, else /var/lib/pcp-vmm for root
+    /// and $XDG_STATE_HOME/pcp-vmm for others].
+    #[arg(
+        long,
+        global = true,
+        value_name = "DIR",
+        hide_short_help = true,
+        help_heading = "Folders"
+    )]
+    pub(crate) state_dir: Option<PathBuf>,
+
     /// How log lines are written.
     #[arg(
         long,
@@ -183,6 +196,8 @@ pub(crate) enum Verb {
     Test(DeepArgs),
     /// `pcp-vmm lifecycle`.
     Lifecycle(LifecycleArgs),
+    /// `pcp-vmm network`.
+    Network(NetworkArgs),
     /// `pcp-vmm image`.
     Image(ImageArgs),
     /// `pcp-vmm doctor`.
@@ -226,7 +241,7 @@ pub(crate) struct DocsArgs {
 type Definition = (&'static str, &'static str, fn(Command) -> Command);
 
 /// The visible verbs in the order of the help.
-const VERBS: [Definition; 23] = [
+const VERBS: [Definition; 24] = [
     (
         "run",
         "Start a VM and stay with it until it ends",
@@ -312,6 +327,11 @@ const VERBS: [Definition; 23] = [
     ),
     ("test", "Test guests in depth", DeepArgs::augment_args),
     (
+        "network",
+        "Set up PCP's TAP network on this host, and take it away again",
+        NetworkArgs::augment_args,
+    ),
+    (
         "image",
         "Build, list and remove guest images",
         ImageArgs::augment_args,
@@ -372,6 +392,7 @@ impl FromArgMatches for Verb {
             Some(("kill", verb)) => KillArgs::from_arg_matches(verb).map(Self::Kill),
             Some(("lifecycle", verb)) => LifecycleArgs::from_arg_matches(verb).map(Self::Lifecycle),
             Some(("test", verb)) => DeepArgs::from_arg_matches(verb).map(Self::Test),
+            Some(("network", verb)) => NetworkArgs::from_arg_matches(verb).map(Self::Network),
             Some(("image", verb)) => ImageArgs::from_arg_matches(verb).map(Self::Image),
             Some(("doctor", _)) => Ok(Self::Doctor),
             Some(("completions", verb)) => {

@@ -19,13 +19,16 @@ struct Report<'a> {
 
 /// Looks at the machine and reports.
 pub(crate) fn doctor(output: Output) -> Result<Exit, Stop> {
-    let checks = doctor::checks();
+    report(&doctor::checks(), output)
+}
+
+/// Reports `checks`.
+pub(super) fn report(checks: &[Check], output: Output) -> Result<Exit, Stop> {
     let ok = checks.iter().all(|check| check.state != State::Fail);
     if output.is_json() {
-        let checks = &checks;
         output.json(&Report { ok, checks })?;
     } else {
-        output.data(text(&checks, output))?;
+        output.data(text(checks, output))?;
     }
     Ok(if ok { Exit::Success } else { Exit::Failure })
 }

@@ -14,6 +14,7 @@ mod lifecycle;
 mod logins;
 mod logs;
 mod ls;
+mod network;
 mod pause;
 mod run;
 mod ssh;
@@ -72,6 +73,7 @@ pub(crate) fn dispatch(
         Some(Verb::Kill(args)) => kill::kill(&args, &runtime, output),
         Some(Verb::Lifecycle(args)) => lifecycle::dispatch(args.verb, &runtime, output),
         Some(Verb::Test(args)) => lifecycle::test_deeply(&args, &runtime, output),
+        Some(Verb::Network(args)) => network::dispatch(&args.verb, &cli.common, output),
         Some(Verb::Image(args)) => image::dispatch(args.verb, output),
         Some(Verb::Doctor) => doctor::doctor(output),
         Some(Verb::Completions(args)) => completions::print(args.shell, output),

@@ -26,19 +26,10 @@ pub(crate) fn checks() -> Vec<Check> {
     let meminfo = fs::read_to_string("/proc/meminfo").unwrap_or_default();
     let transparent =
         fs::read_to_string("/sys/kernel/mm/transparent_hugepage/enabled").unwrap_or_default();
+    let [tun, vhost] = network_devices();
     vec![
-        device(
-            "tun",
-            "/dev/net/tun",
-            ("a TAP network", USER_NET),
-            "sudo modprobe tun",
-        ),
-        device(
-            "vhost-net",
-            "/dev/vhost-net",
-            ("a fast TAP network", USER_NET),
-            "sudo modprobe vhost_net && sudo setfacl -m u:$USER:rw /dev/vhost-net",
-        ),
+        tun,
+        vhost,
         device(
             "vhost-vsock",
             "/dev/vhost-vsock",
@@ -52,6 +43,23 @@ pub(crate) fn checks() -> Vec<Check> {
         image_tools(&missing_tools(RootForm::for_this_user())),
         cache_space(),
     ]
+}
+
+/// The devices that a TAP network uses.
+pub(super) fn network_devices() -> [Check; 2] {
+    let tun = device(
+        "tun",
+        "/dev/net/tun",
+        ("a TAP network", USER_NET),
+        "sudo modprobe tun",
+    );
+    let vhost = device(
+        "vhost-net",
+        "/dev/vhost-net",
+        ("a fast TAP network", USER_NET),
+        "sudo modprobe vhost_net && sudo setfacl -m u:$USER:rw /dev/vhost-net",
+    );
+    [tun, vhost]
 }
 
 /// A device that `purpose` needs and `other` does not, so that its lack is no failure.

@@ -44,7 +44,7 @@ pub(crate) struct Check {
 }
 
 impl Check {
-    fn ok(name: &'static str, message: impl Into<String>) -> Self {
+    pub(crate) fn ok(name: &'static str, message: impl Into<String>) -> Self {
         Self {
             name,
             state: State::Ok,
@@ -53,7 +53,11 @@ impl Check {
         }
     }
 
-    fn warn(name: &'static str, message: impl Into<String>, hint: impl Into<String>) -> Self {
+    pub(crate) fn warn(
+        name: &'static str,
+        message: impl Into<String>,
+        hint: impl Into<String>,
+    ) -> Self {
         Self {
             name,
             state: State::Warn,
@@ -62,7 +66,11 @@ impl Check {
         }
     }
 
-    fn fail(name: &'static str, message: impl Into<String>, hint: impl Into<String>) -> Self {
+    pub(crate) fn fail(
+        name: &'static str,
+        message: impl Into<String>,
+        hint: impl Into<String>,
+    ) -> Self {
         Self {
             state: State::Fail,
             ..Self::warn(name, message, hint)
@@ -76,6 +84,11 @@ pub(crate) fn checks() -> Vec<Check> {
     checks.extend(host::checks());
     checks.push(sandbox::check(vmm::sandbox::support::now()));
     checks
+}
+
+/// The devices that a TAP network uses.
+pub(crate) fn network_devices() -> [Check; 2] {
+    host::network_devices()
 }
 
 /// What to do about a `/dev/kvm` that cannot be opened.

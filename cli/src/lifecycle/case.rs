@@ -1,17 +1,12 @@
 //! Which tests there are, and which of them are run.
 
-use std::net::Ipv4Addr;
 use std::path::Path;
 
 use guest::variant;
 
 use crate::diagnostic::Diagnostic;
+use crate::network::{BRIDGE, TAP};
 
-/// The bridge and the TAP of PCP's documented network.
-const BRIDGE: &str = "pcpbr0";
-pub(crate) const TAP: &str = "pcptap0";
-/// The guest's address there.
-pub(crate) const TAP_ADDRESS: Ipv4Addr = Ipv4Addr::new(10, 177, 0, 20);
 /// What the name of a test on the TAP ends with.
 const SUFFIX: &str = "-tap";
 /// The variant that PCP documents no TAP for.
@@ -80,7 +75,7 @@ impl Case {
         let missing: Vec<&str> = [BRIDGE, TAP].into_iter().filter(missing).collect();
         (!missing.is_empty()).then(|| {
             format!(
-                "the TAP network is not set up: no {}",
+                "the TAP network is not set up: no {}; `sudo pcp-vmm network setup` does it",
                 missing.join(", no ")
             )
         })
@@ -138,7 +133,7 @@ mod tests {
         let tap = Case::find("base-tap").unwrap();
         assert_eq!(Case::find("base").unwrap().obstacle(devices.path()), None);
         let why = tap.obstacle(devices.path()).unwrap();
-        assert!(why.ends_with("no pcpbr0, no pcptap0"), "{why}");
+        assert!(why.contains("no pcpbr0, no pcptap0;"), "{why}");
         std::fs::create_dir(devices.path().join(BRIDGE)).unwrap();
         std::fs::create_dir(devices.path().join(TAP)).unwrap();
         assert_eq!(tap.obstacle(devices.path()), None);

@@ -77,6 +77,8 @@ fn set_up(log: &mut Log) -> Result<Counts> {
     release::set_up()?;
     // The guests of the end-to-end tests speak SSH.
     apt::ensure(&["openssh-client", "iproute2", "curl", "socat"])?;
+    // What sets a network up.
+    apt::ensure(&["nftables", "procps", "acl"])?;
     // What PCP's scripts use.
     apt::ensure(&["expect", "netcat-openbsd", "sshpass"])?;
     // What they do with files.

@@ -16,7 +16,8 @@ use vmm::instance::{self, Entry};
 use super::super::stop::{Step, end};
 use crate::diagnostic::Diagnostic;
 use crate::instances::{RuntimeDir, connect};
-use crate::lifecycle::case::{Case, TAP, TAP_ADDRESS};
+use crate::lifecycle::case::Case;
+use crate::network::{GUEST, TAP};
 use crate::output::Output;
 use crate::process::Process;
 use crate::ssh::Login;
@@ -281,7 +282,7 @@ fn command(start: &Start<'_>, runtime: &RuntimeDir) -> Vec<String> {
 }
 
 fn address(case: &Case) -> Option<SocketAddr> {
-    case.tap.then(|| SocketAddr::from((TAP_ADDRESS, 22)))
+    case.tap.then(|| SocketAddr::from((GUEST, 22)))
 }
 
 /// The VM of process `pid`, once it answers.

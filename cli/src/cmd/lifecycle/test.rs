@@ -16,10 +16,11 @@ use super::machine::{FORCE, Machine, Start, of_bundle};
 use super::{consoles, deep, depth, finish};
 use crate::diagnostic::Diagnostic;
 use crate::instances::RuntimeDir;
-use crate::lifecycle::case::{Case, TAP_ADDRESS};
+use crate::lifecycle::case::Case;
 use crate::lifecycle::report::{CaseReport, Evidence};
 use crate::lifecycle::text::{self, About};
 use crate::lifecycle::{Ledger, Limits, Phase};
+use crate::network::GUEST;
 use crate::output::Output;
 use crate::process::Process;
 
@@ -100,7 +101,7 @@ impl Suite<'_> {
             .as_ref()
             .and_then(|it| it.forwards.iter().find(|forward| forward.guest == 22));
         let ssh = match ssh {
-            _ if case.tap => format!("SSH: {TAP_ADDRESS}:22"),
+            _ if case.tap => format!("SSH: {GUEST}:22"),
             Some(forward) => format!("SSH Port: {}", forward.host),
             None => String::new(),
         };

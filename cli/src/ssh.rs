@@ -37,18 +37,17 @@ impl Login {
         user: Option<&str>,
     ) -> Result<Self, Diagnostic> {
         let name = &status.name;
-        let address = address(&status.forwards).ok_or_else(|| {
+        let record = entry.record.as_ref().filter(|record| record.direct);
+        let own = record.and_then(|record| record.address);
+        let own = own.map(|ip| SocketAddr::from((ip, PORT)));
+        let address = address(&status.forwards).or(own).ok_or_else(|| {
             Diagnostic::failure("ssh", format!("cannot log in to `{name}`"))
                 .cause(format!("no host port leads to its port {PORT}"))
                 .hint(format!(
-                    "`pcp-vmm forward add {name} 2222:22` opens one, if it has `--net user`"
+                    "`pcp-vmm forward add {name} 2222:22` opens one, if it has `--net user`; a guest on a TAP is reached at \
+                     the address that `--net tap,address=IP/LENGTH` tells it"
                 ))
         })?;
-        Ok(Self::at(address, entry, user))
-    }
-
-    /// How to log in at `address`, which leads to the guest of `entry`.
-    pub(crate) fn at(address: SocketAddr, entry: &Entry, user: Option<&str>) -> Self {
         let dir = entry.record.as_ref().and_then(|it| it.bundle.as_ref());
         let bundle = dir.and_then(|dir| Bundle::load(dir).ok());
         let known = bundle.as_ref().and_then(|it| it.logins.ssh.clone());
@@ -60,12 +59,12 @@ impl Login {
         // A bundle knows of one user alone.
         let same = user.is_none_or(|user| user == known.user);
         let key = known.key.filter(|_| same);
-        Self {
+        Ok(Self {
             address,
             user: user.map_or(known.user, str::to_owned),
             password: known.password.filter(|_| same),
             key: key.and_then(|key| Some(bundle.as_ref()?.resolve(&key))),
-        }
+        })
     }
 
     /// A login at `address`.

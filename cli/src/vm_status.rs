@@ -1,6 +1,7 @@
 //! How a VM that runs is: what its process tells over the control socket, and what the system
 //! knows of that process. `docs/control.md` has the fields of the JSON.
 
+use std::net::Ipv4Addr;
 use std::path::PathBuf;
 use std::thread;
 use std::time::Duration;
@@ -34,6 +35,8 @@ pub(crate) struct VmStatus {
     pub(crate) resident_bytes: Option<u64>,
     pub(crate) cpu_seconds: Option<f64>,
     pub(crate) cpu_percent: Option<f64>,
+    /// The guest's address.
+    pub(crate) address: Option<Ipv4Addr>,
     pub(crate) forwards: Vec<String>,
     pub(crate) consoles: Vec<ConsoleInfo>,
     pub(crate) balloon: Option<BalloonSize>,
@@ -88,6 +91,7 @@ impl VmStatus {
             cpu_percent: cpu.and_then(share).map(rounded),
             balloon: told.and_then(|info| info.balloon),
             link: told.and_then(|info| info.link),
+            address: record.and_then(|record| record.address),
             control: entry.control(),
             folder: entry.folder.clone(),
             forwards: told.map(|info| info.forwards.clone()).unwrap_or_default(),

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::address::Address;
+
 /// What to do, as the command line says.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Settings {
@@ -11,6 +13,8 @@ pub(crate) struct Settings {
     pub(crate) changes: Changes,
     /// The program that takes over.
     pub(crate) init: String,
+    /// The guest's address.
+    pub(crate) address: Option<Address>,
 }
 
 /// Where the root file system is.
@@ -58,12 +62,14 @@ impl Settings {
         let mut root = None;
         let mut changes = Changes::Ram;
         let mut init = "/sbin/init".to_owned();
+        let mut address = None;
         // What follows `--` belongs to the init that takes over.
         for word in words(text).into_iter().take_while(|word| word != "--") {
             let (key, value) = word.split_once('=').unwrap_or((&word, ""));
             match key {
                 "pcpvmm.root" => root = Some(Root::parse(value)?),
                 "pcpvmm.changes" => changes = Changes::parse(value)?,
+                "ip" => address = Address::parse(value)?,
                 "init" if value.starts_with('/') => value.clone_into(&mut init),
                 "init" => return Err(format!("init=`{value}` is not an absolute path")),
                 _ if key.starts_with("pcpvmm.") => {
@@ -77,6 +83,7 @@ impl Settings {
             root: root.ok_or_else(missing)?,
             changes,
             init,
+            address,
         })
     }
 }
@@ -198,6 +205,22 @@ mod tests {
         let settings = Settings::parse(text).unwrap();
         assert_eq!(settings.init, "/nix/store/a b/init");
         assert_eq!(settings.changes, Changes::Refuse);
+    }
+
+    #[test]
+    fn the_guests_address_is_the_kernels_word() {
+        let address = |text: &str| {
+            let text = format!("pcpvmm.root=virtiofs:r {text}");
+            Settings::parse(&text).map(|settings| settings.address)
+        };
+        let found = address("ip=10.0.0.2:::255.0.0.0").unwrap().unwrap();
+        assert_eq!(found.ip.to_string(), "10.0.0.2");
+        assert_eq!(address("ip=dhcp").unwrap(), None);
+        assert!(
+            address("ip=10.0.0.2")
+                .unwrap_err()
+                .contains("ip=`10.0.0.2`")
+        );
     }
 
     #[test]

@@ -5,6 +5,7 @@
 //! of it is one thread; it uses the standard library alone, because the guest crate's build script
 //! compiles it with a bare `rustc` for the static target. Settings: see `docs/init.md`.
 
+mod address;
 mod cmdline;
 mod report;
 mod root;
@@ -47,6 +48,9 @@ fn start() -> Result<std::convert::Infallible, Failure> {
     let settings = Settings::parse(&text)?;
     load_modules()?;
     root::mount(&settings)?;
+    if let Some(address) = &settings.address {
+        address.write(settings.changes)?;
+    }
     let elapsed = begin.elapsed().as_millis();
     report::note(&format!(
         "root {} is mounted after {elapsed} ms",

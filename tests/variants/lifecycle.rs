@@ -202,3 +202,58 @@ fn phases_are_checked_alone_and_find_what_the_guest_lacks() {
         .count();
     assert_eq!(left, 0);
 }
+
+/// PCP's network on this host, as long as the value lives.
+struct Network(TempDir);
+
+impl Network {
+    fn set_up() -> Self {
+        let network = Self(tempfile::tempdir().unwrap());
+        network.run("setup");
+        network
+    }
+
+    fn run(&self, verb: &str) {
+        let mut command = Command::new(program().unwrap());
+        command.args(["network", verb]);
+        let state = self.0.path().join("state");
+        let output = command.env("PCP_VMM_STATE_DIR", state).output().unwrap();
+        assert!(output.status.success(), "{verb}: {output:?}");
+    }
+}
+
+impl Drop for Network {
+    fn drop(&mut self) {
+        self.run("teardown");
+    }
+}
+
+#[test]
+fn the_base_guest_is_tested_on_pcps_tap_once_the_network_is_set_up() {
+    let suite = |more: &[&str]| {
+        let words = ["lifecycle", "test", "--json", "--variant", "base-tap"];
+        let words = [&words, &["--timeout-scale", scale()], more].concat();
+        let adapt = |command: &mut Command| {
+            let cache = images();
+            command.env("PCP_VMM_CACHE", cache.parent().unwrap());
+        };
+        let ended = TestVm::start_with(&words, adapt)
+            .unwrap()
+            .wait(120)
+            .unwrap();
+        let report: Value = serde_json::from_str(&ended.out).unwrap();
+        (ended.code, report["tests"][0].clone())
+    };
+    let (status, skipped) = suite(&[]);
+    assert_eq!((status, &skipped["result"]), (0, &json!("skipped")));
+    let reason = skipped["reason"].as_str().unwrap();
+    assert!(reason.contains("pcp-vmm network setup"), "{reason}");
+
+    let network = Network::set_up();
+    let (status, test) = suite(&["--", "--cpus", "1"]);
+    assert_eq!(test["result"], "passed", "{test:#}");
+    assert_eq!(status, 0);
+    drop(network);
+    let (_, skipped) = suite(&[]);
+    assert_eq!(skipped["result"], "skipped");
+}

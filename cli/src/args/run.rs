@@ -134,7 +134,8 @@ pub(crate) struct RunArgs {
     /// Or tap, a TAP of the host's, pcptap0 unless `ifname=NAME` says another. One that exists is used as it is, with
     /// a queue for each vCPU if it has several (`queues=N`: so many); else it is made, brought up, put into
     /// `bridge=NAME`, and gone when the VM ends, which needs root. `fd=N[:N]` takes descriptors that the caller opened. `vhost=on|off|auto`: the
-    /// kernel's vhost-net moves the packets; auto, if it can be had.
+    /// kernel's vhost-net moves the packets; auto, if it can be had. `address=IP/LENGTH|dhcp`: what a bundle's guest is told
+    /// of its address, on pcptap0 10.177.0.20/24.
     ///
     /// Or `vhost-user,socket=PATH`: another process, such as passt, takes the packets.
     #[arg(long, value_name = "KIND[,OPTION=VALUE]", env = env::NET, hide_env_values = true, help_heading = "Devices")]

@@ -163,7 +163,7 @@ fn alone(suite: &Suite<'_>, case: &Case, phase: Phase, board: &Board) -> Result<
         suite.start(case, &bundle, board, true);
         return Ok(());
     }
-    let Some(mut machine) = Machine::running(suite.runtime, &bundle, case)? else {
+    let Some(mut machine) = Machine::running(suite.runtime, &bundle)? else {
         if phase == Phase::Exit {
             board.begin(phase);
             board.pass(phase, "VM exited cleanly");

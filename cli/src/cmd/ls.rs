@@ -29,7 +29,7 @@ pub(crate) fn list(args: &LsArgs, runtime: &RuntimeDir, output: Output) -> Resul
 
 fn table(rows: &[VmStatus]) -> Table {
     let mut table = Table::new(&[
-        "NAME", "VARIANT", "STATE", "PHASE", "UPTIME", "CPU", "MEMORY", "PORTS",
+        "NAME", "VARIANT", "STATE", "PHASE", "UPTIME", "CPU", "MEMORY", "ADDRESS", "PORTS",
     ]);
     let dash = || "-".to_owned();
     for row in rows {
@@ -45,6 +45,7 @@ fn table(rows: &[VmStatus]) -> Table {
             memory.map_or_else(dash, |(used, all)| {
                 format!("{} of {}", size_words(used), size_words(all))
             }),
+            row.address.map_or_else(dash, |address| address.to_string()),
             row.ports(),
         ]);
     }

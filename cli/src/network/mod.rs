@@ -13,6 +13,8 @@ mod user;
 
 use std::net::Ipv4Addr;
 
+use vmm::config::value::GuestAddress;
+
 pub(crate) use self::change::Change;
 pub(crate) use self::found::{Found, Part, PartState};
 pub(crate) use self::ledger::Ledger;
@@ -29,7 +31,7 @@ pub(crate) const GATEWAY: (Ipv4Addr, u8) = (Ipv4Addr::new(10, 177, 0, 1), 24);
 /// The network.
 pub(crate) const SUBNET: &str = "10.177.0.0/24";
 /// The guest's address.
-pub(crate) const GUEST: Ipv4Addr = Ipv4Addr::new(10, 177, 0, 20);
+pub(crate) const GUEST: Ipv4Addr = GuestAddress::PCP.ip;
 /// The table of nftables with the network's rules, of the family `inet`.
 pub(crate) const TABLE: &str = "pcp-nat";
 /// Where TAPs come from.

@@ -75,6 +75,9 @@ pub struct Layer {
     pub transport: Option<Transport>,
     /// Whether there is a network card.
     pub net: Option<NetChoice>,
+    /// The name servers that a guest with an address of its own is told of; not for files.
+    #[serde(skip)]
+    pub nameserver: Vec<Ipv4Addr>,
     /// The card's address.
     pub mac: Option<MacAddress>,
     /// The card's largest packet.

@@ -15,6 +15,7 @@ use std::path::PathBuf;
 pub use devices::backend::block::{BlkSpec, CacheMode, DiskFormat, IoMode};
 pub use devices::backend::console::{ConsoleSpec, ConsoleSpecError};
 pub use devices::backend::fs::{Cache, FsSpec, Protocol as ShareProtocol, Security};
+pub use devices::backend::net::user::GUEST as USER_GUEST;
 pub use devices::backend::net::{
     Forward, ForwardError, NetBackendSpec, NetSpec, Protocol, TapSource, TapSpec, UserSpec,
     VhostChoice,
@@ -29,6 +30,7 @@ pub use resolve::Resolved;
 use serde::{Deserialize, Serialize};
 pub use validate::Problem;
 
+use self::value::GuestAddress;
 use crate::layout::VirtioMmioPlace;
 use crate::sandbox::SandboxMode;
 
@@ -80,6 +82,9 @@ pub struct VmSpec {
     /// Where the control socket is, if there is one.
     #[serde(default)]
     pub control: Option<PathBuf>,
+    /// The guest's address on its network, if it is known here.
+    #[serde(default)]
+    pub guest_address: Option<GuestAddress>,
     /// The machine's folder in the runtime directory, which goes at its end.
     #[serde(default)]
     pub instance: Option<PathBuf>,

@@ -1,11 +1,12 @@
 //! From layers to a spec: a later layer's value wins, and every value remembers where it is from.
 
+use std::net::Ipv4Addr;
 use std::path::PathBuf;
 
 use super::layer::{Layer, Origin, Setting};
 use crate::sandbox::SandboxMode;
 
-use super::value::{ConsolePort, MemorySize, NetChoice, UserChoice};
+use super::value::{ConsolePort, GuestAddress, MemorySize, NetChoice, UserChoice};
 use super::{
     BalloonSpec, ConsoleSpec, DeviceSpec, DiskFormat, Field, Forward, NetBackendSpec, NetSpec,
     Problem, ShareProtocol, Transport, UserSpec, VmSpec,
@@ -116,6 +117,7 @@ impl<'a> Merge<'a> {
             uuid: self.uuid(),
             credentials: self.credentials(),
             control: self.path(Field::Control, |l| l.control.clone()),
+            guest_address: self.guest_address().map(|(address, _)| address),
             instance: None,
         }
     }
@@ -231,7 +233,37 @@ impl<'a> Merge<'a> {
                 });
             }
         }
+        self.tell_address(&mut cmdline);
         cmdline
+    }
+
+    /// The guest's address, and where it comes from.
+    fn guest_address(&self) -> Option<(GuestAddress, &'a Origin)> {
+        match self.last(|l| l.net.clone())? {
+            (NetChoice::Tap(tap), origin) => Some((tap.guest_address()?, origin)),
+            _ => None,
+        }
+    }
+
+    /// Adds the guest's address to the command line of a guest with our init, which knows what to do with it. A kernel that
+    /// configures a card itself waits for one that it has as a module.
+    fn tell_address(&mut self, cmdline: &mut String) {
+        let has = |word: &str| cmdline.split_whitespace().any(|it| it.starts_with(word));
+        let Some((address, origin)) = self.guest_address() else {
+            return;
+        };
+        if !has("pcpvmm.root=") || has("ip=") {
+            return;
+        }
+        let layers = self.layers.iter();
+        let servers: Vec<Ipv4Addr> = layers.flat_map(|(_, l)| l.nameserver.clone()).collect();
+        let word = address.word(&servers);
+        cmdline.push_str(&format!(" {word}"));
+        self.settings.push(Setting {
+            field: Field::Cmdline,
+            value: format!("+ {word}"),
+            origin: origin.of(Field::Net),
+        });
     }
 
     fn console(&mut self, port: ConsolePort, name: &str) -> ConsoleSpec {

@@ -1,5 +1,6 @@
 //! Values as users write them, on the command line and in configuration files alike.
 
+mod address;
 mod tap;
 
 use std::fmt;
@@ -8,7 +9,8 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-pub use self::tap::TapChoice;
+pub use self::address::GuestAddress;
+pub use self::tap::{TapAddress, TapChoice};
 use super::{BlkSpec, ConsoleSpec, FsSpec, Transport, VsockSpec};
 use crate::sandbox::SandboxMode;
 

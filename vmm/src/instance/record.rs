@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io;
+use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -35,6 +36,12 @@ pub struct Record {
     /// The folder in which it was started, where relative paths begin.
     #[serde(default)]
     pub directory: Option<PathBuf>,
+    /// Its guest's address, if it is known on the host.
+    #[serde(default)]
+    pub address: Option<Ipv4Addr>,
+    /// Whether the host reaches the guest at that address, without a forward.
+    #[serde(default)]
+    pub direct: bool,
     /// Its control socket.
     pub control: PathBuf,
     /// Its values with their origins.

@@ -12,6 +12,8 @@ fn record(name: &str) -> Record {
         bundle: None,
         process: None,
         directory: None,
+        address: None,
+        direct: false,
         control: "/c".into(),
         settings: Value::Null,
         spec: Value::Null,

@@ -1,7 +1,6 @@
 //! The VM of a test: started, found, and seen to its end.
 
 use std::io::Read;
-use std::net::SocketAddr;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::thread::{self, JoinHandle};
@@ -17,7 +16,7 @@ use super::super::stop::{Step, end};
 use crate::diagnostic::Diagnostic;
 use crate::instances::{RuntimeDir, connect};
 use crate::lifecycle::case::Case;
-use crate::network::{GUEST, TAP};
+use crate::network::TAP;
 use crate::output::Output;
 use crate::process::Process;
 use crate::ssh::Login;
@@ -39,8 +38,6 @@ pub(super) struct Machine {
     pub(super) entry: Entry,
     pub(super) process: Process,
     pub(super) pid: u32,
-    /// Where its guest's SSH server is, if no host port leads there.
-    address: Option<SocketAddr>,
     run: Option<Run>,
 }
 
@@ -102,7 +99,6 @@ impl Machine {
             entry: found,
             process,
             pid,
-            address: address(start.case),
             run: (!start.stays).then_some(run),
         };
         machine.is_called(&start.bundle.process)?;
@@ -113,14 +109,9 @@ impl Machine {
     pub(super) fn running(
         runtime: &RuntimeDir,
         bundle: &Bundle,
-        case: &Case,
     ) -> Result<Option<Self>, Diagnostic> {
         let found = of_bundle(runtime, bundle)?.into_iter().next();
-        let mut machine = found.and_then(Self::of_entry);
-        if let Some(machine) = &mut machine {
-            machine.address = address(case);
-        }
-        Ok(machine)
+        Ok(found.and_then(Self::of_entry))
     }
 
     /// The VM of `entry`, unless it has ended.
@@ -130,7 +121,6 @@ impl Machine {
             process: Process::open(pid).ok().flatten()?,
             entry,
             pid,
-            address: None,
             run: None,
         })
     }
@@ -162,9 +152,6 @@ impl Machine {
 
     /// How to log in to its guest.
     pub(super) fn login(&self) -> Result<Login, String> {
-        if let Some(address) = self.address {
-            return Ok(Login::at(address, &self.entry, None));
-        }
         let status = self.status().ok_or_else(|| "the VM has ended".to_owned())?;
         Login::of(&self.entry, &status, None).map_err(|diagnostic| {
             let causes = diagnostic.causes.join(": ");
@@ -279,10 +266,6 @@ fn command(start: &Start<'_>, runtime: &RuntimeDir) -> Vec<String> {
     }
     words.extend(start.flags.iter().cloned());
     words
-}
-
-fn address(case: &Case) -> Option<SocketAddr> {
-    case.tap.then(|| SocketAddr::from((GUEST, 22)))
 }
 
 /// The VM of process `pid`, once it answers.

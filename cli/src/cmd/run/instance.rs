@@ -5,7 +5,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use std::{env, process};
 
 use serde_json::Value;
-use vmm::config::Field;
+use vmm::config::{DeviceSpec, Field, NetBackendSpec, USER_GUEST as GUEST, VmSpec};
 use vmm::instance::{Instance, InstanceError, Record};
 
 use super::plan::Plan;
@@ -39,7 +39,10 @@ pub(super) fn claim(plan: &mut Plan, runtime: &RuntimeDir) -> Result<Instance, D
     let spec = &mut plan.resolved.spec;
     spec.instance = Some(instance.folder().to_owned());
     let control = spec.control.get_or_insert_with(|| instance.control());
+    let control = absolute(control);
     let directory = env::current_dir().ok();
+    let told = spec.guest_address.map(|address| address.ip);
+    let address = told.or_else(|| leases(spec).then_some(GUEST));
     let record = Record {
         version: Record::VERSION,
         name: spec.name.clone(),
@@ -50,7 +53,9 @@ pub(super) fn claim(plan: &mut Plan, runtime: &RuntimeDir) -> Result<Instance, D
         bundle: plan.bundle.as_ref().map(|bundle| absolute(&bundle.dir)),
         process: plan.process_name.clone(),
         directory,
-        control: absolute(control),
+        address,
+        direct: spec.guest_address.is_some(),
+        control,
         settings: Value::Null,
         spec: Value::Null,
     };
@@ -58,6 +63,14 @@ pub(super) fn claim(plan: &mut Plan, runtime: &RuntimeDir) -> Result<Instance, D
     let described = instance.describe(&record);
     described.map_err(|error| refused(plan, &error))?;
     Ok(instance)
+}
+
+/// Whether the guest gets its address from us.
+fn leases(spec: &VmSpec) -> bool {
+    spec.devices.iter().any(|device| match device {
+        DeviceSpec::Net(net) => matches!(net.backend, NetBackendSpec::User(_)),
+        _ => false,
+    })
 }
 
 fn absolute(path: &std::path::Path) -> PathBuf {

@@ -2,11 +2,13 @@
 
 use std::fs;
 use std::io::ErrorKind;
+use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 
 use clap::ArgMatches;
 use clap::parser::ValueSource;
 use guest::bundle::{Bundle, BundleError, MANIFEST};
+use vmm::config::value::NetChoice;
 use vmm::config::{Layer, Origin, Resolved};
 
 use crate::args::RunArgs;
@@ -57,6 +59,12 @@ pub(crate) fn plan(args: &RunArgs, matches: &ArgMatches, output: Output) -> Resu
     let (environment, flags) = split(args, matches);
     layers.push((Origin::Environment, environment));
     layers.push((Origin::Flags, flags));
+    let on_tap = |(_, layer): &(Origin, Layer)| matches!(layer.net, Some(NetChoice::Tap(_)));
+    if layers.iter().any(on_tap)
+        && let Some((_, weakest)) = layers.first_mut()
+    {
+        weakest.nameserver = nameservers();
+    }
     let mut resolved = Resolved::from_layers(&layers);
     resolved.spec.kernel_cache = env::cache_dir().map(|dir| dir.join("kernels"));
     let named = bundle.is_some() || layers.iter().any(|(_, layer)| layer.process_name.is_some());
@@ -67,6 +75,16 @@ pub(crate) fn plan(args: &RunArgs, matches: &ArgMatches, output: Output) -> Resu
         process_name,
         boot_timeout: args.boot_timeout,
     })
+}
+
+/// The host's name servers, without those that only the host itself reaches.
+fn nameservers() -> Vec<Ipv4Addr> {
+    let text = fs::read_to_string("/etc/resolv.conf").unwrap_or_default();
+    let servers = text.lines().filter_map(|line| {
+        let rest = line.trim().strip_prefix("nameserver")?;
+        rest.trim().parse::<Ipv4Addr>().ok()
+    });
+    servers.filter(|server| !server.is_loopback()).collect()
 }
 
 /// Where the guest comes from.

@@ -205,3 +205,39 @@ fn a_credential_of_a_stronger_layer_replaces_that_of_its_name() {
     );
     assert_eq!(resolved.origins(Field::Uuid), ["--uuid"]);
 }
+
+#[test]
+fn a_guest_with_our_init_is_told_its_address_on_a_tap() {
+    let cmdline = |base: &str, net: &str| {
+        let layers = [
+            (
+                Origin::Default,
+                Layer {
+                    nameserver: vec![Ipv4Addr::new(9, 9, 9, 9)],
+                    ..Layer::under_bundle()
+                },
+            ),
+            (
+                Origin::Flags,
+                Layer {
+                    cmdline: Some(base.to_owned()),
+                    net: Some(net.parse().unwrap()),
+                    ..Layer::default()
+                },
+            ),
+        ];
+        let spec = Resolved::from_layers(&layers).spec;
+        (spec.cmdline, spec.guest_address.map(|it| it.to_string()))
+    };
+    let pcp = Some("10.177.0.20/24".to_owned());
+    let told = "a pcpvmm.root=virtiofs:root ip=10.177.0.20::10.177.0.1:255.255.255.0:::off:9.9.9.9";
+    let ours = "a pcpvmm.root=virtiofs:root";
+    assert_eq!(cmdline(ours, "tap"), (told.to_owned(), pcp.clone()));
+    // Others know it by themselves, or were told already.
+    assert_eq!(cmdline("a", "tap"), ("a".to_owned(), pcp.clone()));
+    let own = "pcpvmm.root=virtiofs:root ip=dhcp";
+    assert_eq!(cmdline(own, "tap"), (own.to_owned(), pcp));
+    for net in ["user", "tap,ifname=t0", "tap,address=dhcp"] {
+        assert_eq!(cmdline(ours, net), (ours.to_owned(), None), "{net}");
+    }
+}

@@ -1,11 +1,12 @@
-//! A TAP as users write it: `tap[,ifname=NAME|,fd=N[:N…]][,queues=N][,bridge=NAME][,vhost=on|off|auto]`.
+//! A TAP as users write it: `tap[,ifname=NAME|,fd=N[:N…]][,queues=N][,bridge=NAME][,vhost=on|off|auto][,address=IP/LENGTH|dhcp]`.
 
 use std::fmt;
 
-use super::{ValueError, form, pieces, unknown};
+use super::{GuestAddress, ValueError, form, pieces, unknown};
 use crate::config::{TapSource, TapSpec, VhostChoice};
 
-const KNOWN: &str = "ifname=NAME, fd=N[:N], queues=N, bridge=NAME, vhost=on|off|auto";
+const KNOWN: &str =
+    "ifname=NAME, fd=N[:N], queues=N, bridge=NAME, vhost=on|off|auto, address=IP/LENGTH|dhcp";
 
 /// The TAP that PCP's own network has.
 const IFNAME: &str = "pcptap0";
@@ -21,6 +22,17 @@ pub struct TapChoice {
     pub bridge: Option<String>,
     /// Whether the kernel's vhost-net moves the packets.
     pub vhost: VhostChoice,
+    /// Whether the guest is told its address, if the user says so.
+    pub address: Option<TapAddress>,
+}
+
+/// How a guest on a TAP gets its address.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TapAddress {
+    /// It asks the network, or knows it by itself.
+    Dhcp,
+    /// It is told this one.
+    Fixed(GuestAddress),
 }
 
 impl Default for TapChoice {
@@ -30,6 +42,7 @@ impl Default for TapChoice {
             queues: None,
             bridge: None,
             vhost: VhostChoice::Auto,
+            address: None,
         }
     }
 }
@@ -56,10 +69,22 @@ impl TapChoice {
                 Some(("vhost", "auto")) => choice.vhost = VhostChoice::Auto,
                 Some(("vhost", "on")) => choice.vhost = VhostChoice::On,
                 Some(("vhost", "off")) => choice.vhost = VhostChoice::Off,
+                Some(("address", "dhcp")) => choice.address = Some(TapAddress::Dhcp),
+                Some(("address", text)) => choice.address = Some(TapAddress::Fixed(text.parse()?)),
                 _ => return Err(unknown(option, KNOWN)),
             }
         }
         Ok(choice)
+    }
+
+    /// The guest's address, if it is known here; on PCP's own TAP it is PCP's.
+    #[must_use]
+    pub fn guest_address(&self) -> Option<GuestAddress> {
+        match (&self.address, &self.source) {
+            (Some(TapAddress::Fixed(address)), _) => Some(*address),
+            (None, TapSource::Name(name)) if name == IFNAME => Some(GuestAddress::PCP),
+            _ => None,
+        }
     }
 
     /// The TAP of a machine with `cpus` vCPUs.
@@ -97,9 +122,14 @@ impl fmt::Display for TapChoice {
             write!(f, ",bridge={bridge}")?;
         }
         match self.vhost {
-            VhostChoice::Auto => Ok(()),
-            VhostChoice::On => f.write_str(",vhost=on"),
-            VhostChoice::Off => f.write_str(",vhost=off"),
+            VhostChoice::Auto => {}
+            VhostChoice::On => f.write_str(",vhost=on")?,
+            VhostChoice::Off => f.write_str(",vhost=off")?,
+        }
+        match self.address {
+            None => Ok(()),
+            Some(TapAddress::Dhcp) => f.write_str(",address=dhcp"),
+            Some(TapAddress::Fixed(address)) => write!(f, ",address={address}"),
         }
     }
 }
@@ -117,11 +147,31 @@ mod tests {
             ("tap,fd=3:4", "tap,fd=3:4"),
             ("vhost-user,socket=/a,,b", "vhost-user,socket=/a,,b"),
             ("tap,ifname=t0,vhost=on", "tap,ifname=t0,vhost=on"),
+            ("tap,address=dhcp", "tap,ifname=pcptap0,address=dhcp"),
+            (
+                "tap,ifname=t0,address=10.9.0.2/16",
+                "tap,ifname=t0,address=10.9.0.2/16",
+            ),
         ] {
             let choice: NetChoice = text.parse().unwrap();
             assert_eq!(choice.to_string(), full);
             assert_eq!(full.parse(), Ok(choice), "{full}");
         }
+    }
+
+    #[test]
+    fn the_guest_of_pcps_tap_has_pcps_address_unless_another_is_said() {
+        let address = |text: &str| {
+            let NetChoice::Tap(tap) = text.parse().unwrap() else {
+                panic!("{text}");
+            };
+            tap.guest_address().map(|address| address.to_string())
+        };
+        assert_eq!(address("tap").as_deref(), Some("10.177.0.20/24"));
+        assert_eq!(address("tap,address=dhcp"), None);
+        assert_eq!(address("tap,ifname=t0"), None);
+        let own = address("tap,ifname=t0,address=10.9.0.2/16");
+        assert_eq!(own.as_deref(), Some("10.9.0.2/16"));
     }
 
     #[test]
@@ -140,6 +190,7 @@ mod tests {
             "tap,queues=65536",
             "tap,mode=fast",
             "tap,vhost=yes",
+            "tap,address=10.9.0.1/16",
         ] {
             assert!(text.parse::<NetChoice>().is_err(), "{text}");
         }

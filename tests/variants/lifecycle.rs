@@ -232,7 +232,7 @@ impl Drop for Network {
 fn the_base_guest_is_tested_on_pcps_tap_once_the_network_is_set_up() {
     let suite = |more: &[&str]| {
         let words = ["lifecycle", "test", "--json", "--variant", "base-tap"];
-        let words = [&words, &["--timeout-scale", scale()], more].concat();
+        let words = [&words[..], &["--timeout-scale", scale()], more].concat();
         let adapt = |command: &mut Command| {
             let cache = images();
             command.env("PCP_VMM_CACHE", cache.parent().unwrap());

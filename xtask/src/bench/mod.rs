@@ -72,12 +72,18 @@ struct Options {
     /// The program to measure [default: the release binary, built first]
     #[arg(long, value_name = "FILE")]
     vmm: Option<PathBuf>,
+    /// Another build of the program, measured in turn with it (`fs`, `blk` and `console`)
+    #[arg(long, value_name = "FILE")]
+    before: Option<PathBuf>,
     /// The base guest with an EROFS disk as its root (for `ready`) [default: built first]
     #[arg(long, value_name = "DIR")]
     bundle: Option<PathBuf>,
     /// Measures only the contestants whose names contain this (`fs`, `blk`, `console` and `net`)
     #[arg(long, value_name = "TEXT")]
     only: Option<String>,
+    /// Measures only the parts of the load whose names contain this (`fs`)
+    #[arg(long, value_name = "TEXT")]
+    part: Option<String>,
     /// Files of the tree that `fs` lists and asks for
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     files: Option<u32>,
@@ -191,6 +197,12 @@ fn in_lab(name: &str, options: &Options) -> Result<ExitCode> {
     }
     if let Some(only) = &options.only {
         call.args(["--only", only]);
+    }
+    if let Some(before) = &options.before {
+        call.arg("--before").arg(fs::canonicalize(before)?);
+    }
+    if let Some(part) = &options.part {
+        call.args(["--part", part]);
     }
     if let Some(files) = options.files {
         call.args(["--files", &files.to_string()]);

@@ -61,6 +61,13 @@ impl Files {
         Ok(files)
     }
 
+    /// The words of one of this program's contestants with `program` in its place; `None` for another's.
+    pub(super) fn words_of(&self, one: &Contestant, program: &str) -> Option<Vec<String>> {
+        let (first, rest) = one.words.split_first()?;
+        let ours = *first == self.vmm.to_string_lossy();
+        ours.then(|| [&[program.to_owned()], rest].concat())
+    }
+
     pub(super) fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }

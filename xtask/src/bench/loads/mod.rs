@@ -12,7 +12,7 @@ pub(super) use files::prepare;
 use side::{LIMIT, Side};
 
 use super::Options;
-use super::contestant::refresh;
+use super::contestant::{Contestant, refresh};
 use super::qemu::COMMAND_LINE;
 use super::table::{Row, Table};
 use super::user_exits::UserExits;
@@ -90,10 +90,11 @@ fn console(files: &Files) -> Result<Vec<Side>> {
 pub(super) fn run(subject: Subject, options: &Options) -> Result<()> {
     let files = Files::new(options)?;
     let sides = match subject {
-        Subject::Fs { files: count } => share::sides(&files, count)?,
+        Subject::Fs { files: count } => share::sides(&files, count, options.part.as_deref())?,
         Subject::Blk => blk(&files)?,
         Subject::Console => console(&files)?,
     };
+    let sides = with_before(sides, &files, options);
     let wanted = |side: &Side| options.wants(&side.contestant.name);
     let sides: Vec<_> = sides.into_iter().filter(wanted).collect();
     let there: Vec<_> = sides.iter().collect();
@@ -131,6 +132,25 @@ pub(super) fn run(subject: Subject, options: &Options) -> Result<()> {
         exits(&files, options)?;
     }
     Ok(())
+}
+
+/// The sides, and each of this program's once more with the other build of it, if there is one.
+fn with_before(sides: Vec<Side>, files: &Files, options: &Options) -> Vec<Side> {
+    let Some(before) = &options.before else {
+        return sides;
+    };
+    let before = before.to_string_lossy();
+    let other = |side: &Side| {
+        let words = files.words_of(&side.contestant, &before)?;
+        let contestant = Contestant {
+            name: format!("before, {}", side.group),
+            words,
+            codes: side.contestant.codes,
+        };
+        Some(Side::alone(contestant, side.group))
+    };
+    let others: Vec<_> = sides.iter().filter_map(other).collect();
+    sides.into_iter().chain(others).collect()
 }
 
 /// Adds a measurement to the row of its load and side.

@@ -16,11 +16,10 @@ const FOLDER: u32 = 200;
 /// Files of the repository, which is a tree as well.
 const TRACKED: u32 = 10_000;
 
-/// What the guest does; `files` are in the tree.
-fn script(mount: &str, files: u32) -> String {
-    format!(
-        "mkdir /mnt\n{mount}\n\
-        load drop-caches; load read 'sequential read, 256 MiB' /mnt/big\n\
+/// What the guest does, all of it or the lines that contain `part`; `files` are in the tree.
+fn script(mount: &str, files: u32, part: Option<&str>) -> String {
+    let all = format!(
+        "load drop-caches; load read 'sequential read, 256 MiB' /mnt/big\n\
         load drop-caches; load random 'random read, 4096 x 4 KiB' /mnt/big 4096\n\
         load write 'sequential write, 64 MiB' /mnt/new 64\n\
         load drop-caches; load walk 'find, {files} files' /mnt/tree\n\
@@ -28,10 +27,15 @@ fn script(mount: &str, files: u32) -> String {
         load drop-caches; cd /mnt/repo; export GIT_OPTIONAL_LOCKS=0 HOME=/\n\
         load run 'git status, {TRACKED} files' {GIT} status --short; cd /\n\
         load make 'make 2000 files' /mnt/made 20 100\n\
-        load remove 'remove 2000 files' /mnt/made\n\
-        rm /mnt/new\n"
+        load remove 'remove 2000 files' /mnt/made\n"
     )
-    .replace("load ", "/load ")
+    .replace("load ", "/load ");
+    let wanted = |line: &&str| part.is_none_or(|part| line.contains(part));
+    let lines: Vec<_> = all.lines().filter(wanted).collect();
+    format!(
+        "mkdir /mnt\n{mount}\n{}\nrm -rf /mnt/new /mnt/made\n",
+        lines.join("\n")
+    )
 }
 
 /// Runs git with the libraries beside it.
@@ -95,13 +99,16 @@ fn repository(at: &Path) -> Result<()> {
     git(&["update-index", "--refresh"])
 }
 
-/// The folder that guests share: a large file, a tree of many small ones, and a repository.
-fn folder(files: &Files, count: u32) -> Result<String> {
+/// The folder that guests share: a large file, a tree of many small ones, and a repository; of the last, which takes
+/// longest to make, nothing if it is not wanted.
+fn folder(files: &Files, count: u32, git: bool) -> Result<String> {
     let share = files.path("share");
     fs::create_dir(&share).context("cannot make the share")?;
     fs::write(share.join("big"), vec![7; 256 << 20]).context("cannot write a file")?;
     tree(&share.join("tree"), count)?;
-    repository(&share.join("repo"))?;
+    if git {
+        repository(&share.join("repo"))?;
+    }
     Ok(files.text("share"))
 }
 
@@ -112,14 +119,14 @@ fn virtiofsd() -> Result<String> {
     Ok(found.context("virtiofsd is not installed")?.into())
 }
 
-/// The programs, with `count` files in the tree.
-pub(super) fn sides(files: &Files, count: u32) -> Result<Vec<Side>> {
-    let share = folder(files, count)?;
+/// The programs, with `count` files in the tree, and what `part` names of the load.
+pub(super) fn sides(files: &Files, count: u32, part: Option<&str>) -> Result<Vec<Side>> {
+    let fuse = script("mount -t virtiofs data /mnt", count, part);
+    let share = folder(files, count, fuse.contains("git status"))?;
     let git = git()?;
-    let fuse = script("mount -t virtiofs data /mnt", count);
     files.initramfs("fuse", &git, &fuse)?;
     let nine = "mount -t 9p -o trans=virtio,version=9p2000.L,msize=524288 data /mnt";
-    files.initramfs("nine", &git, &script(nine, count))?;
+    files.initramfs("nine", &git, &script(nine, count, part))?;
     let socket = files.path("virtiofsd.sock");
     let server = vec![
         virtiofsd()?,

@@ -25,6 +25,15 @@ pub enum Effect {
     CrashLoaded,
 }
 
+/// The two address spaces of a processor.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Space {
+    /// Guest-physical memory.
+    Memory,
+    /// I/O ports, 0 to 0xffff.
+    Port,
+}
+
 /// A device reached by port or memory accesses.
 pub trait BusDevice: Send {
     /// Answers a read of `data.len()` bytes at `offset` from the start of the device's range.

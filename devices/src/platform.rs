@@ -7,6 +7,8 @@ use std::io;
 
 use vmm_sys_util::eventfd::EventFd;
 
+use crate::bus::Space;
+
 /// One message-signalled interrupt (an MSI-X table entry's other half).
 pub trait Msi: Send + Sync + Debug {
     /// Sets the message to send; called by a vCPU thread when the driver programs the vector.
@@ -62,7 +64,9 @@ pub trait InterruptLine: Send + Sync + Debug {
 /// The guest's writes that ring a doorbell.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct DoorbellPlace {
-    /// Guest-physical address.
+    /// Where `address` counts.
+    pub space: Space,
+    /// Guest-physical address, or port.
     pub address: u64,
     /// The 32 bits that are to be written; `None` for any length and value.
     pub value: Option<u32>,

@@ -16,6 +16,7 @@ use crate::input::Input;
 
 const ECAM: u64 = 0xe000_0000;
 const WINDOW: u64 = 0xc000_0000;
+const PORTS: u64 = 0xc000;
 /// The ports of the firmware's files.
 const FW_CFG: u64 = 0x510;
 /// What a guest reads there.
@@ -40,6 +41,7 @@ fn machine() -> (PciBus, Bus, Bus) {
         ecam: ECAM..ECAM + (1 << 20),
         mmio32: WINDOW..ECAM,
         mmio64: 1 << 40..1 << 41,
+        ports: PORTS..PORTS + 0x2000,
     });
     let devices: [(u8, Box<dyn VirtioDevice>); 2] =
         [(1, Box::new(Rng)), (3, Box::<Echo>::default())];
@@ -103,6 +105,8 @@ pub fn configure(data: &[u8]) {
             6 => {
                 mmio.write(WINDOW + place % 0x2_0000, &value[..width]);
                 mmio.read(WINDOW + place % 0x2_0000, &mut read[..width]);
+                pio.write(PORTS + place % 0x100, &value[..width.min(4)]);
+                pio.read(PORTS + place % 0x100, &mut read[..width.min(4)]);
             }
             _ => {
                 pci.pause();

@@ -72,9 +72,10 @@ fn split(kind: u8, value: &[u8; 8]) -> &[u8] {
 
 impl Registers for PciDriver {
     fn recover(&self) {
-        // The bus gave this address, the first of its window, when the device was put in.
+        // The bus gave these addresses, the first of its windows, when the device was put in.
         self.write_config(0x10, &0xc000_0000_u32.to_le_bytes());
-        self.write_config(4, &6_u16.to_le_bytes());
+        self.write_config(0x14, &0xc000_u32.to_le_bytes());
+        self.write_config(4, &7_u16.to_le_bytes());
         self.set_up_msix();
     }
 
@@ -83,7 +84,13 @@ impl Registers for PciDriver {
         let data = split(kind, &value);
         let mut read = [0; 8];
         match kind >> 2 & 7 {
-            0 | 1 => self.write(self.bar() + u64::from(offset), data),
+            0 => self.write(self.bar() + u64::from(offset), data),
+            1 if kind & 3 < 3 => {
+                let port = self.ports() + u64::from(offset & 0xff);
+                self.pio.write(port, data);
+                self.pio.read(port, &mut read[..data.len()]);
+            }
+            1 => self.write(self.bar() + u64::from(offset), data),
             2 => self
                 .mmio
                 .read(self.bar() + u64::from(offset), &mut read[..data.len()]),

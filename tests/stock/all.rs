@@ -76,6 +76,7 @@ for d in /sys/bus/virtio/devices/*; do
   echo "bound: $(cat $d/device) $(basename $(readlink $d/driver)) $(cat $d/status)"
 done
 echo "pci: $(ls /sys/bus/pci/devices 2>/dev/null | wc -l)"
+echo "doorbells by port: $(grep -c virtio-pci /proc/ioports)"
 "#;
 
 /// The host's side of one boot.
@@ -177,10 +178,9 @@ fn works(name: &str, transport: &str, net: Net) {
     let ended = vm.wait(45).unwrap();
     let said = ended.out.replace('\r', "");
     assert_eq!(ended.code, 0, "{said}");
-    let count = if transport == "pci" {
-        "pci: "
-    } else {
-        "pci: 0"
+    let (count, doorbells) = match transport {
+        "pci" => ("pci: ", "doorbells by port: 9"),
+        _ => ("pci: 0", "doorbells by port: 0"),
     };
     let lines = [
         "console: from the console",
@@ -196,6 +196,7 @@ fn works(name: &str, transport: &str, net: Net) {
         "panic: 3 pvpanic-mmio",
         "generation: /sys/bus/",
         count,
+        doorbells,
     ];
     for line in lines {
         assert!(said.contains(&format!("\n{line}")), "{line}: {said}");

@@ -90,8 +90,10 @@ pub mod pio {
     pub const PVPANIC: Range = Range::new(0x505, pvpanic::LEN);
     /// The firmware configuration device, where QEMU has it.
     pub const FW_CFG: Range = Range::new(0x510, fw_cfg::LEN);
+    /// The window for PCI BARs of ports: 256, the most that a BAR may have, for each slot.
+    pub const PCI_BARS: Range = Range::new(0xc000, 0x2000);
     /// Every port that a device claims, by name.
-    pub const ALL: [(&str, Range); 7] = [
+    pub const ALL: [(&str, Range); 8] = [
         ("i8042 data", I8042_DATA),
         ("i8042 command", I8042_COMMAND),
         ("serial", SERIAL),
@@ -99,6 +101,7 @@ pub mod pio {
         ("pci config", PCI_CONFIG),
         ("pvpanic", PVPANIC),
         ("fw_cfg", FW_CFG),
+        ("pci bars", PCI_BARS),
     ];
 }
 

@@ -84,5 +84,6 @@ pub(crate) fn pci_bus(layout: &Layout) -> PciBus {
         ecam: range(mmio::ECAM),
         mmio32: range(mmio::PCI_MMIO32),
         mmio64: range(layout.pci_mmio64()),
+        ports: range(pio::PCI_BARS),
     })
 }

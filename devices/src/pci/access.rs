@@ -1,9 +1,9 @@
-//! The ways to a bus: ECAM, the configuration ports and the memory windows.
+//! The ways to a bus: ECAM, the configuration ports and the windows of the BARs.
 
 use std::sync::{Arc, Mutex};
 
 use super::bus::{ECAM_BUS_SIZE, Root};
-use crate::bus::{BusDevice, Effect};
+use crate::bus::{BusDevice, Effect, Space};
 use crate::lock;
 
 /// Configuration space in memory (PCI Express 5.0 §7.2.2).
@@ -83,19 +83,22 @@ impl BusDevice for Ports {
     }
 }
 
-/// A memory window: whichever BAR is at the address takes the access.
+/// A window: whichever BAR is at the address takes the access.
 pub(super) struct Window {
     pub(super) root: Arc<Mutex<Root>>,
+    pub(super) space: Space,
     pub(super) start: u64,
 }
 
 impl BusDevice for Window {
     fn read(&mut self, offset: u64, data: &mut [u8]) {
-        lock(&self.root).read_memory(self.start.wrapping_add(offset), data);
+        let address = self.start.wrapping_add(offset);
+        lock(&self.root).read(self.space, address, data);
     }
 
     fn write(&mut self, offset: u64, data: &[u8]) -> Effect {
-        lock(&self.root).write_memory(self.start.wrapping_add(offset), data);
+        let address = self.start.wrapping_add(offset);
+        lock(&self.root).write(self.space, address, data);
         Effect::None
     }
 }

@@ -9,8 +9,8 @@ use std::ops::Range;
 use std::sync::{Arc, Mutex};
 
 use super::access::{Ecam, Ports, Window};
-use super::config::{BarKind, PciConfig};
-use crate::bus::{Bus, BusSlot, Overlap};
+use super::config::{BarKind, PciConfig, Windows};
+use crate::bus::{Bus, BusSlot, Overlap, Space};
 use crate::lock;
 use crate::persist::{Payload, PersistError};
 use crate::virtio::device::VirtioDevice;
@@ -23,7 +23,7 @@ pub const SLOTS: u8 = 32;
 /// Bytes of ECAM for one bus (PCI Express 5.0 §7.2.2).
 pub const ECAM_BUS_SIZE: u64 = 1 << 20;
 
-/// Where the bus is in guest-physical memory.
+/// Where the bus is in guest-physical memory and among the ports.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PciLayout {
     /// Configuration space; buses past the first are empty.
@@ -32,6 +32,8 @@ pub struct PciLayout {
     pub mmio32: Range<u64>,
     /// The window for 64-bit BARs.
     pub mmio64: Range<u64>,
+    /// The window for BARs of ports.
+    pub ports: Range<u64>,
 }
 
 /// One PCI function (function 0 of its slot).
@@ -143,17 +145,22 @@ pub(super) struct Root {
     layout: PciLayout,
     next32: u64,
     next64: u64,
+    next_port: u64,
 }
 
 impl Root {
     fn place(&mut self, name: &str, function: &mut dyn PciFunction) -> Result<(), PciError> {
-        let windows = [self.layout.mmio32.clone(), self.layout.mmio64.clone()];
+        let windows = Windows {
+            memory: [self.layout.mmio32.clone(), self.layout.mmio64.clone()],
+            ports: self.layout.ports.clone(),
+        };
         let bars: Vec<_> = function.config().bars().collect();
         function.config_mut().set_windows(windows);
         for (index, size, kind) in bars {
             let (next, end) = match kind {
                 BarKind::Memory32 => (&mut self.next32, self.layout.mmio32.end),
                 BarKind::Memory64 => (&mut self.next64, self.layout.mmio64.end),
+                BarKind::Io => (&mut self.next_port, self.layout.ports.end),
             };
             let address = next.checked_next_multiple_of(size);
             let fits = |address: &u64| address.checked_add(size).is_some_and(|top| top <= end);
@@ -199,22 +206,22 @@ impl Root {
         Some((self.function(device)?, offset))
     }
 
-    pub(super) fn read_memory(&mut self, address: u64, data: &mut [u8]) {
-        match self.claim(address) {
+    pub(super) fn read(&mut self, space: Space, address: u64, data: &mut [u8]) {
+        match self.claim(space, address) {
             Some((function, bar, offset)) => function.read_bar(bar, offset, data),
             None => data.fill(0xff),
         }
     }
 
-    pub(super) fn write_memory(&mut self, address: u64, data: &[u8]) {
-        if let Some((function, bar, offset)) = self.claim(address) {
+    pub(super) fn write(&mut self, space: Space, address: u64, data: &[u8]) {
+        if let Some((function, bar, offset)) = self.claim(space, address) {
             function.write_bar(bar, offset, data);
         }
     }
 
-    fn claim(&mut self, address: u64) -> Option<(&mut dyn PciFunction, usize, u64)> {
+    fn claim(&mut self, space: Space, address: u64) -> Option<(&mut dyn PciFunction, usize, u64)> {
         for slot in self.slots.iter_mut().flatten() {
-            if let Some((bar, offset)) = slot.function.config().claims(address) {
+            if let Some((bar, offset)) = slot.function.config().claims(space, address) {
                 return Some((slot.function.as_mut(), bar, offset));
             }
         }
@@ -252,6 +259,7 @@ impl PciBus {
             slots,
             next32: layout.mmio32.start,
             next64: layout.mmio64.start,
+            next_port: layout.ports.start,
             layout: layout.clone(),
         };
         Self {
@@ -315,23 +323,30 @@ impl PciBus {
     /// What is behind the 32-bit window, at `layout.mmio32.start`.
     #[must_use]
     pub fn window32(&self) -> BusSlot {
-        self.window(&self.layout.mmio32)
+        self.window(Space::Memory, &self.layout.mmio32)
     }
 
     /// What is behind the 64-bit window, at `layout.mmio64.start`.
     #[must_use]
     pub fn window64(&self) -> BusSlot {
-        self.window(&self.layout.mmio64)
+        self.window(Space::Memory, &self.layout.mmio64)
     }
 
-    fn window(&self, range: &Range<u64>) -> BusSlot {
+    /// What is behind the window of ports, at `layout.ports.start`.
+    #[must_use]
+    pub fn ports(&self) -> BusSlot {
+        self.window(Space::Port, &self.layout.ports)
+    }
+
+    fn window(&self, space: Space, range: &Range<u64>) -> BusSlot {
         Arc::new(Mutex::new(Window {
             root: Arc::clone(&self.root),
+            space,
             start: range.start,
         }))
     }
 
-    /// Claims ECAM, both windows and the configuration ports.
+    /// Claims ECAM, the windows and the configuration ports.
     ///
     /// # Errors
     /// Another device has a part of one of them.
@@ -340,12 +355,14 @@ impl PciBus {
             ecam,
             mmio32,
             mmio64,
+            ports,
         } = &self.layout;
         let len = |range: &Range<u64>| range.end.saturating_sub(range.start);
         mmio.insert("pci config", ecam.start, len(ecam), self.ecam())?;
         mmio.insert("pci 32-bit", mmio32.start, len(mmio32), self.window32())?;
         mmio.insert("pci 64-bit", mmio64.start, len(mmio64), self.window64())?;
-        pio.insert("pci config", 0xcf8, 8, self.cf8())
+        pio.insert("pci config", 0xcf8, 8, self.cf8())?;
+        pio.insert("pci ports", ports.start, len(ports), self.ports())
     }
 
     /// Stops every function. The vCPUs stand still meanwhile and until [`PciBus::resume`].

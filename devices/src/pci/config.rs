@@ -9,6 +9,7 @@ use std::ops::Range;
 
 use serde::{Deserialize, Serialize};
 
+use crate::bus::Space;
 use crate::persist::PersistError;
 
 /// Bytes of configuration space that have registers.
@@ -27,6 +28,7 @@ const CAPABILITIES: usize = 0x34;
 const INTERRUPT_LINE: usize = 0x3c;
 const FIRST_CAPABILITY: usize = 0x40;
 
+const COMMAND_IO: u8 = 1 << 0;
 const COMMAND_MEMORY: u8 = 1 << 1;
 /// I/O space, memory space, bus master, parity error response; SERR, interrupt disable.
 const COMMAND_WRITABLE: u16 = 0x0547;
@@ -52,6 +54,46 @@ pub enum BarKind {
     Memory32,
     /// 64-bit memory, prefetchable; takes two BARs.
     Memory64,
+    /// I/O ports, at most 256 (PCI 3.0 §6.2.5.1).
+    Io,
+}
+
+impl BarKind {
+    /// The BAR's bytes, and its lowest bits, which are fixed (PCI 3.0 §6.2.5.1).
+    fn shape(self) -> (usize, u8) {
+        match self {
+            Self::Memory32 => (4, 0x0),
+            Self::Memory64 => (8, 0xc),
+            Self::Io => (4, 0x1),
+        }
+    }
+
+    /// Whether a BAR of this kind can be BAR `index`, of `size` bytes.
+    fn admits(self, index: usize, size: u64) -> bool {
+        let (last, sizes) = match self {
+            Self::Memory32 => (5, 16..=1 << 31),
+            Self::Memory64 => (4, 16..=1 << 63),
+            Self::Io => (5, 4..=256),
+        };
+        index <= last && sizes.contains(&size) && size.is_power_of_two()
+    }
+
+    /// The address space that it decodes.
+    fn space(self) -> Space {
+        match self {
+            Self::Memory32 | Self::Memory64 => Space::Memory,
+            Self::Io => Space::Port,
+        }
+    }
+}
+
+/// Where BARs decode; outside these windows they have no effect.
+#[derive(Debug, Clone, Default)]
+pub struct Windows {
+    /// Below and above 4 GiB.
+    pub memory: [Range<u64>; 2],
+    /// I/O ports.
+    pub ports: Range<u64>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -66,7 +108,7 @@ pub struct PciConfig {
     registers: [u8; CONFIG_SIZE],
     writable: [u8; CONFIG_SIZE],
     bars: [Option<Bar>; 6],
-    windows: [Range<u64>; 2],
+    windows: Windows,
     last_capability: usize,
     end: usize,
 }
@@ -79,7 +121,7 @@ impl PciConfig {
             registers: [0; CONFIG_SIZE],
             writable: [0; CONFIG_SIZE],
             bars: [None; 6],
-            windows: [0..0, 0..0],
+            windows: Windows::default(),
             last_capability: CAPABILITIES,
             end: FIRST_CAPABILITY,
         };
@@ -101,14 +143,10 @@ impl PciConfig {
         config
     }
 
-    /// Adds BAR `index` of `size` bytes, a power of two of at least 16; it has no address yet.
+    /// Adds BAR `index` of `size` bytes, a power of two of at least 16 (ports: 4); it has no address yet.
     /// A BAR that does not fit is left out.
     pub fn add_bar(&mut self, index: usize, size: u64, kind: BarKind) {
-        let room = match kind {
-            BarKind::Memory32 => index < 6 && size <= 1 << 31,
-            BarKind::Memory64 => index < 5,
-        };
-        if !room || !size.is_power_of_two() || size < 16 {
+        if !kind.admits(index, size) {
             debug_assert!(false, "BAR {index} of {size:#x} bytes");
             return;
         }
@@ -116,10 +154,7 @@ impl PciConfig {
             *bar = Some(Bar { size, kind });
         }
         let mask = (!(size - 1)).to_le_bytes();
-        let (width, flags) = match kind {
-            BarKind::Memory32 => (4, 0x0),
-            BarKind::Memory64 => (8, 0xc),
-        };
+        let (width, flags) = kind.shape();
         let at = BARS + 4 * index;
         put(
             &mut self.writable,
@@ -135,51 +170,56 @@ impl PciConfig {
         self.bars.iter().enumerate().filter_map(bar)
     }
 
-    /// The windows that BARs decode in; outside them a BAR has no effect.
-    pub fn set_windows(&mut self, windows: [Range<u64>; 2]) {
+    /// Says where BARs decode.
+    pub fn set_windows(&mut self, windows: Windows) {
         self.windows = windows;
     }
 
     /// Gives BAR `index` its first address, as firmware does.
     pub fn set_bar_address(&mut self, index: usize, address: u64) {
         let bytes = address.to_le_bytes();
-        let width = match self.bars.get(index) {
-            Some(Some(bar)) if bar.kind == BarKind::Memory64 => 8,
-            Some(Some(_)) => 4,
-            _ => return,
+        let Some(Some(bar)) = self.bars.get(index) else {
+            return;
         };
+        let (width, _) = bar.kind.shape();
         self.write(BARS + 4 * index, bytes.get(..width).unwrap_or_default());
     }
 
     fn bar_base(&self, index: usize, kind: BarKind) -> u64 {
         let mut bytes = [0; 8];
-        let width = match kind {
-            BarKind::Memory32 => 4,
-            BarKind::Memory64 => 8,
-        };
+        let (width, _) = kind.shape();
         let field = bytes.get_mut(..width).unwrap_or_default();
         self.read(BARS + 4 * index, field);
-        u64::from_le_bytes(bytes) & !0xf
+        let low = match kind.space() {
+            Space::Memory => 0xf,
+            Space::Port => 0x3,
+        };
+        u64::from_le_bytes(bytes) & !low
     }
 
-    /// Where BAR `index` is decoded now, if it is: memory space is enabled and the address is
-    /// inside a window.
+    /// Where BAR `index` is decoded now, if it is: its space is enabled and the address is inside a
+    /// window.
     #[must_use]
     pub fn bar_address(&self, index: usize) -> Option<u64> {
         let bar = (*self.bars.get(index)?)?;
-        if self.registers.get(COMMAND)? & COMMAND_MEMORY == 0 {
+        let (enable, windows) = match bar.kind.space() {
+            Space::Memory => (COMMAND_MEMORY, self.windows.memory.as_slice()),
+            Space::Port => (COMMAND_IO, std::slice::from_ref(&self.windows.ports)),
+        };
+        if self.registers.get(COMMAND)? & enable == 0 {
             return None;
         }
         let base = self.bar_base(index, bar.kind);
         let end = base.checked_add(bar.size)?;
         let inside = |window: &Range<u64>| window.start <= base && end <= window.end;
-        self.windows.iter().any(inside).then_some(base)
+        windows.iter().any(inside).then_some(base)
     }
 
-    /// The BAR that claims `address`, and the offset in it.
+    /// The BAR that claims `address` of `space`, and the offset in it.
     #[must_use]
-    pub fn claims(&self, address: u64) -> Option<(usize, u64)> {
-        self.bars().find_map(|(index, size, _)| {
+    pub fn claims(&self, space: Space, address: u64) -> Option<(usize, u64)> {
+        let mut bars = self.bars().filter(|(_, _, kind)| kind.space() == space);
+        bars.find_map(|(index, size, _)| {
             let offset = address.checked_sub(self.bar_address(index)?)?;
             (offset < size).then_some((index, offset))
         })

@@ -131,13 +131,16 @@ fn host_bridge(sink: &mut Vec<u8>, layout: &Layout) {
     let [uid, segment, bus] = ["_UID", "_SEG", "_BBN"].map(|n| name(n, &ZERO));
 
     let buses = AddressSpace::new_bus_number(0_u16, u16::from(LAST_BUS));
+    let ports = pio::PCI_BARS;
+    let (first, last) = (ports.start as u16, (ports.end() - 1) as u16);
+    let ports = AddressSpace::new_io(first, last, None);
     let low = mmio::PCI_MMIO32;
     let (first, last) = (low.start as u32, (low.end() - 1) as u32);
     let low = AddressSpace::new_memory(CACHE, WRITABLE, first, last, None);
     let high = layout.pci_mmio64();
     let last = high.end().saturating_sub(1).max(high.start);
     let window = AddressSpace::new_memory(CACHE, WRITABLE, high.start, last, None);
-    let mut windows: Vec<&dyn Aml> = vec![&buses, &low];
+    let mut windows: Vec<&dyn Aml> = vec![&buses, &ports, &low];
     if high.len > 0 {
         windows.push(&window);
     }

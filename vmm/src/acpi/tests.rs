@@ -191,6 +191,9 @@ fn the_dsdt_names_the_ports_and_interrupts_of_its_devices() {
     for (start, len) in [(0x3f8, 8), (0x60, 1), (0x64, 1), (0x600, 4), (0x505, 1)] {
         assert!(contains(dsdt, &port(start, len)), "{start:#x}");
     }
+    // WordIO (ResourceProducer, MinFixed, MaxFixed, PosDecode, EntireRange, 0, 0xC000, 0xDFFF, 0, 0x2000)
+    let window = b"\x88\x0d\0\x01\x0c\x03\0\0\0\xc0\xff\xdf\0\0\0\x20";
+    assert!(contains(dsdt, window));
     for number in [gsi::SERIAL, gsi::I8042, gsi::EVENTS] {
         let descriptor = [&[0x89, 6, 0, 3, 1][..], &number.to_le_bytes()].concat();
         assert!(contains(dsdt, &descriptor), "{number}");

@@ -7,6 +7,7 @@ use std::os::fd::{AsRawFd, FromRawFd, IntoRawFd};
 use std::sync::Arc;
 
 use devices::GuestRam;
+use devices::bus::Space;
 use devices::platform::{DoorbellPlace, Msi, Platform};
 use kvm_bindings::{
     KVM_CAP_SPLIT_IRQCHIP, KVM_CAP_X2APIC_API, KVM_X2APIC_API_USE_32BIT_IDS, kvm_enable_cap,
@@ -190,13 +191,20 @@ impl fmt::Debug for KvmPlatform {
     }
 }
 
+fn io_address(at: DoorbellPlace) -> IoEventAddress {
+    match at.space {
+        Space::Memory => IoEventAddress::Mmio(at.address),
+        Space::Port => IoEventAddress::Pio(at.address),
+    }
+}
+
 impl Platform for KvmPlatform {
     fn allocate_msi(&self) -> io::Result<Box<dyn Msi>> {
         Ok(Box::new(SignalMsi::new(Arc::clone(&self.routes))))
     }
 
     fn add_doorbell(&self, at: DoorbellPlace, doorbell: &EventFd) -> io::Result<()> {
-        let address = IoEventAddress::Mmio(at.address);
+        let address = io_address(at);
         let added = match at.value {
             Some(value) => self.fd.register_ioevent(doorbell, &address, value),
             None => self.fd.register_ioevent(doorbell, &address, NoDatamatch),
@@ -205,7 +213,7 @@ impl Platform for KvmPlatform {
     }
 
     fn remove_doorbell(&self, at: DoorbellPlace, doorbell: &EventFd) -> io::Result<()> {
-        let address = IoEventAddress::Mmio(at.address);
+        let address = io_address(at);
         let removed = match at.value {
             Some(value) => self.fd.unregister_ioevent(doorbell, &address, value),
             None => self.fd.unregister_ioevent(doorbell, &address, NoDatamatch),

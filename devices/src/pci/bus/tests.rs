@@ -54,6 +54,7 @@ fn fixture() -> Fixture {
         ecam: ECAM..ECAM + (2 << 20),
         mmio32: 0xc000_0000..0xc010_0000,
         mmio64: 1 << 40..1 << 41,
+        ports: 0xc000..0xc100,
     });
     let (mut mmio, mut pio) = (Bus::new(), Bus::new());
     pci.attach(&mut mmio, &mut pio).unwrap();
@@ -200,6 +201,25 @@ fn a_slot_or_a_window_is_given_only_once() {
         .unwrap_err();
     assert!(matches!(error, PciError::Window { .. }), "{error}");
     f.pci.add("d", 2, small()).unwrap();
+    f.pci.add("e", 3, scratch(256, BarKind::Io)).unwrap();
+    let error = f.pci.add("f", 4, scratch(4, BarKind::Io)).unwrap_err();
+    assert!(matches!(error, PciError::Window { .. }), "{error}");
+}
+
+#[test]
+fn ports_reach_the_bar_that_claims_them() {
+    let f = fixture();
+    f.pci.add("a", 1, scratch(4, BarKind::Io)).unwrap();
+    f.pci.add("b", 2, scratch(32, BarKind::Io)).unwrap();
+    let config = |slot: u64| ECAM + (slot << 15);
+    assert_eq!(f.read(config(1) + 0x10), [0x01, 0xc0, 0, 0]);
+    assert_eq!(f.read(config(2) + 0x10), [0x21, 0xc0, 0, 0]);
+    assert_eq!(f.inp::<1>(0xc020), [0xff], "decoding is off");
+    f.mmio.write(config(2) + 4, &[0x01, 0x00]);
+    f.pio.write(0xc025, &[0x42]);
+    assert_eq!(f.inp::<1>(0xc025), [0x42]);
+    assert_eq!(f.inp::<1>(0xc001), [0xff]);
+    assert_eq!(f.inp::<1>(0xc041), [0xff]);
 }
 
 #[test]

@@ -9,7 +9,11 @@ fn config() -> PciConfig {
     });
     config.add_bar(0, 0x8000, BarKind::Memory32);
     config.add_bar(2, 1 << 33, BarKind::Memory64);
-    config.set_windows([0xc000_0000..0xe000_0000, 1 << 40..1 << 41]);
+    config.add_bar(4, 32, BarKind::Io);
+    config.set_windows(Windows {
+        memory: [0xc000_0000..0xe000_0000, 1 << 40..1 << 41],
+        ports: 0xc000..0xd000,
+    });
     config
 }
 
@@ -56,6 +60,24 @@ fn writing_ones_to_a_bar_yields_its_size() {
     assert_eq!(u32::from_le_bytes(read(&config, 0x1c)), 0xffff_fffe);
     config.write(0x14, &[0xff; 4]);
     assert_eq!(read(&config, 0x14), [0; 4], "no such BAR");
+    config.write(0x20, &[0xff; 4]);
+    assert_eq!(u32::from_le_bytes(read(&config, 0x20)), 0xffff_ffe1);
+}
+
+#[test]
+fn a_bar_of_ports_is_decoded_only_with_io_space_and_in_its_window() {
+    let mut config = config();
+    config.set_bar_address(4, 0xc020);
+    enable(&mut config);
+    assert_eq!(config.bar_address(4), None, "I/O space is off");
+    config.write(COMMAND, &[0x01, 0]);
+    assert_eq!(config.claims(Space::Port, 0xc03f), Some((4, 0x1f)));
+    assert_eq!(config.claims(Space::Port, 0xc040), None);
+    assert_eq!(config.claims(Space::Memory, 0xc020), None);
+    for outside in [0_u32, 0x3f8, 0xd000, 0xc000_0000, 0xffff_ffff] {
+        config.write(0x20, &outside.to_le_bytes());
+        assert_eq!(config.bar_address(4), None, "{outside:#x}");
+    }
 }
 
 #[test]
@@ -63,15 +85,22 @@ fn a_bar_claims_its_addresses_only_when_decoded_inside_a_window() {
     let mut config = config();
     config.set_bar_address(0, 0xc001_0000);
     config.set_bar_address(2, (1 << 40) + (1 << 33));
-    assert_eq!(config.claims(0xc001_0000), None, "decoding is off");
+    assert_eq!(
+        config.claims(Space::Memory, 0xc001_0000),
+        None,
+        "decoding is off"
+    );
     enable(&mut config);
-    assert_eq!(config.claims(0xc001_0000), Some((0, 0)));
-    assert_eq!(config.claims(0xc001_7fff), Some((0, 0x7fff)));
-    assert_eq!(config.claims(0xc001_8000), None);
-    assert_eq!(config.claims((1 << 40) + (1 << 33) + 5), Some((2, 5)));
+    assert_eq!(config.claims(Space::Memory, 0xc001_0000), Some((0, 0)));
+    assert_eq!(config.claims(Space::Memory, 0xc001_7fff), Some((0, 0x7fff)));
+    assert_eq!(config.claims(Space::Memory, 0xc001_8000), None);
+    assert_eq!(
+        config.claims(Space::Memory, (1 << 40) + (1 << 33) + 5),
+        Some((2, 5))
+    );
     config.write(0x10, &0xd000_0000_u32.to_le_bytes());
-    assert_eq!(config.claims(0xc001_0000), None, "it moved");
-    assert_eq!(config.claims(0xd000_0010), Some((0, 0x10)));
+    assert_eq!(config.claims(Space::Memory, 0xc001_0000), None, "it moved");
+    assert_eq!(config.claims(Space::Memory, 0xd000_0010), Some((0, 0x10)));
     for outside in [0_u32, 0xfee0_0000, 0xbfff_8000, 0xffff_8000] {
         config.write(0x10, &outside.to_le_bytes());
         assert_eq!(config.bar_address(0), None, "{outside:#x}");

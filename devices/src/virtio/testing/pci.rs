@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use super::{FakePlatform, Ring, Used, ram};
 use crate::GuestRam;
-use crate::bus::{Bus, Effect};
+use crate::bus::{Bus, Effect, Space};
 use crate::event_loop::EventLoop;
 use crate::pci::{PciBus, PciLayout};
 use crate::virtio::core::F_RING_EVENT_IDX;
@@ -44,12 +44,12 @@ pub mod common {
 }
 
 /// Where the driver found a structure: an address in memory.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Structures {
     /// Common configuration.
     pub common: u64,
-    /// Doorbells.
-    pub notify: u64,
+    /// Doorbells: those that come first in the list and are decoded.
+    pub notify: (Space, u64),
     /// ISR status.
     pub isr: u64,
     /// Device configuration.
@@ -63,6 +63,22 @@ pub struct Structures {
     /// Offset in configuration space of the PCI configuration access capability.
     pub window: u64,
     multiplier: u64,
+}
+
+impl Default for Structures {
+    fn default() -> Self {
+        Self {
+            common: 0,
+            notify: (Space::Memory, 0),
+            isr: 0,
+            device: 0,
+            table: 0,
+            pending: 0,
+            msix: 0,
+            window: 0,
+            multiplier: 0,
+        }
+    }
 }
 
 /// A machine with one virtio PCI device, and the driver for it.
@@ -86,7 +102,7 @@ pub struct PciDriver {
 }
 
 impl PciDriver {
-    /// Puts `device` on a bus, finds it there and turns on memory space and MSI-X; no virtio
+    /// Puts `device` on a bus, finds it there and turns on memory space, I/O space and MSI-X; no virtio
     /// register is written yet.
     #[must_use]
     pub fn new(device: Box<dyn VirtioDevice>) -> Self {
@@ -98,6 +114,7 @@ impl PciDriver {
             ecam: ECAM..ECAM + (1 << 20),
             mmio32: 0xc000_0000..ECAM,
             mmio64: 1 << 40..1 << 41,
+            ports: 0xc000..0xe000,
         });
         let ctx = VirtioContext {
             mem: mem.clone(),
@@ -121,7 +138,7 @@ impl PciDriver {
             rings,
             events,
         };
-        driver.write_config(4, &0x0006_u16.to_le_bytes());
+        driver.write_config(4, &0x0007_u16.to_le_bytes());
         driver.at = driver.find_structures();
         driver.set_up_msix();
         driver
@@ -180,10 +197,18 @@ impl PciDriver {
         u64::from(u32::from_le_bytes(self.read_config(0x10)) & !0xf)
     }
 
-    /// Walks the capability list.
+    /// The address of BAR 1, of ports.
+    #[must_use]
+    pub fn ports(&self) -> u64 {
+        u64::from(u32::from_le_bytes(self.read_config(0x14)) & !0x3)
+    }
+
+    /// Walks the capability list. Doorbells of ports are a driver's only if it enabled I/O space.
     #[must_use]
     pub fn find_structures(&self) -> Structures {
         let bar = self.bar();
+        let [command] = self.read_config(4);
+        let mut notify = None;
         let mut at = Structures::default();
         let [mut capability] = self.read_config(0x34);
         while capability != 0 {
@@ -192,8 +217,13 @@ impl PciDriver {
             let word = |i| u64::from(u32::from_le_bytes(self.read_config(offset + i)));
             match (id, kind) {
                 (9, 1) => at.common = bar + word(8),
-                (9, 2) => {
-                    at.notify = bar + word(8);
+                (9, 2) if notify.is_none() => {
+                    let [number] = self.read_config(offset + 4);
+                    notify = match number {
+                        0 => Some((Space::Memory, bar + word(8))),
+                        _ if command & 1 != 0 => Some((Space::Port, self.ports() + word(8))),
+                        _ => None,
+                    };
                     at.multiplier = word(16);
                 }
                 (9, 3) => at.isr = bar + word(8),
@@ -208,6 +238,7 @@ impl PciDriver {
             }
             capability = next;
         }
+        at.notify = notify.expect("the device has doorbells");
         at
     }
 
@@ -296,20 +327,30 @@ impl PciDriver {
 
     /// Where the doorbell of `queue` is.
     #[must_use]
-    pub fn doorbell(&self, queue: u16) -> u64 {
+    pub fn doorbell(&self, queue: u16) -> (Space, u64) {
         self.set_common(common::QUEUE_SELECT, &queue.to_le_bytes());
         let offset = u64::from(self.common16(common::QUEUE_NOTIFY_OFF));
-        self.at.notify + offset * self.at.multiplier
+        let (space, first) = self.at.notify;
+        (space, first + offset * self.at.multiplier)
     }
 
     /// Rings the doorbell of `queue`; `true` if the hypervisor took it without the transport.
     pub fn kick(&self, queue: u16) -> bool {
-        let address = self.doorbell(queue);
-        let taken = self.platform.ring(address, u32::from(queue));
+        let at = self.doorbell(queue);
+        let taken = self.platform.ring(at, u32::from(queue));
         if !taken {
-            self.write(address, &queue.to_le_bytes());
+            self.write_doorbell(at, queue);
         }
         taken
+    }
+
+    /// A write to a doorbell that reaches the transport.
+    pub fn write_doorbell(&self, (space, address): (Space, u64), queue: u16) {
+        let bus = match space {
+            Space::Memory => &self.mmio,
+            Space::Port => &self.pio,
+        };
+        assert_eq!(bus.write(address, &queue.to_le_bytes()), Effect::None);
     }
 
     /// Makes a chain available and rings the doorbell; its head.

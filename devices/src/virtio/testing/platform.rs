@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex};
 
 use vmm_sys_util::eventfd::EventFd;
 
+use crate::bus::Space;
 use crate::lock;
 use crate::platform::{DoorbellPlace, Msi, Platform};
 
@@ -112,16 +113,23 @@ impl FakePlatform {
             .collect()
     }
 
-    /// The addresses that have a doorbell.
+    /// The addresses and ports that have a doorbell.
     #[must_use]
-    pub fn doorbells(&self) -> Vec<u64> {
-        lock(&self.doorbells).keys().map(|at| at.address).collect()
+    pub fn doorbells(&self) -> Vec<(Space, u64)> {
+        let doorbells = lock(&self.doorbells);
+        doorbells.keys().map(|at| (at.space, at.address)).collect()
     }
 
-    /// A guest's write of the 32 bits `value` to `address`: `true` if a doorbell took it.
-    pub fn ring(&self, address: u64, value: u32) -> bool {
+    /// A guest's write of the 32 bits `value` to `address` of `space`: `true` if a doorbell took it.
+    pub fn ring(&self, (space, address): (Space, u64), value: u32) -> bool {
         let doorbells = lock(&self.doorbells);
-        let at = |value| doorbells.get(&DoorbellPlace { address, value });
+        let at = |value| {
+            doorbells.get(&DoorbellPlace {
+                space,
+                address,
+                value,
+            })
+        };
         let doorbell = at(Some(value)).or_else(|| at(None));
         doorbell.is_some_and(|doorbell| doorbell.write(1).is_ok())
     }

@@ -4,6 +4,7 @@ use super::mmio::{MmioDriver, reg};
 use super::pci::{PciDriver, common, wait};
 use super::{Ring, Used};
 use crate::GuestRam;
+use crate::bus::Space;
 use crate::virtio::core::{F_RING_EVENT_IDX, Part};
 use crate::virtio::device::VirtioDevice;
 
@@ -310,9 +311,10 @@ impl TransportDriver for MmioDriver {
     }
 
     fn notify(&self, queue: u16) {
-        let taken = self
-            .platform
-            .ring(super::mmio::BASE + reg::QUEUE_NOTIFY, queue.into());
+        let taken = self.platform.ring(
+            (Space::Memory, super::mmio::BASE + reg::QUEUE_NOTIFY),
+            queue.into(),
+        );
         if !taken {
             self.set(reg::QUEUE_NOTIFY, queue.into());
         }

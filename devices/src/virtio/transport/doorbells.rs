@@ -6,12 +6,27 @@ use super::Attached;
 use crate::platform::{DoorbellPlace, Platform};
 use crate::virtio::runner::Doorbells;
 
-/// Where the doorbell of a queue is, in registers that begin at an address.
-type PlaceOf = fn(base: u64, index: u16) -> DoorbellPlace;
+/// Where a device's doorbells are: that of queue 0, and how far from each to the next. Where they share a register, the
+/// value is the queue's index.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Row {
+    pub(super) first: DoorbellPlace,
+    pub(super) stride: u64,
+}
+
+impl Row {
+    fn place(&self, index: u16) -> DoorbellPlace {
+        DoorbellPlace {
+            address: self.first.address + u64::from(index) * self.stride,
+            value: self.first.value.map(|first| first + u32::from(index)),
+            ..self.first
+        }
+    }
+}
 
 #[derive(Debug)]
 struct Placed {
-    base: u64,
+    row: Row,
     doorbells: Doorbells,
     queues: Vec<u16>,
 }
@@ -21,25 +36,23 @@ struct Placed {
 #[derive(Debug)]
 pub(super) struct PlacedDoorbells {
     platform: Arc<dyn Platform>,
-    place_of: PlaceOf,
     placed: Option<Placed>,
 }
 
 impl PlacedDoorbells {
-    pub(super) fn new(platform: Arc<dyn Platform>, place_of: PlaceOf) -> Self {
+    pub(super) fn new(platform: Arc<dyn Platform>) -> Self {
         Self {
             platform,
-            place_of,
             placed: None,
         }
     }
 
-    /// Brings them in line with the device and the address of its registers.
-    pub(super) fn sync(&mut self, attached: &Attached, base: Option<u64>) {
-        let wanted = attached.doorbells().zip(base);
+    /// Brings them in line with the device and the place of its registers.
+    pub(super) fn sync(&mut self, attached: &Attached, row: Option<Row>) {
+        let wanted = attached.doorbells().zip(row);
         let same = match (&wanted, &self.placed) {
-            (Some((doorbells, base)), Some(placed)) => {
-                placed.base == *base && Arc::ptr_eq(doorbells, &placed.doorbells)
+            (Some((doorbells, row)), Some(placed)) => {
+                placed.row == *row && Arc::ptr_eq(doorbells, &placed.doorbells)
             }
             (None, None) => true,
             _ => false,
@@ -48,24 +61,23 @@ impl PlacedDoorbells {
             return;
         }
         self.remove();
-        self.placed = wanted.map(|(doorbells, base)| self.place(attached, doorbells, base));
+        self.placed = wanted.map(|(doorbells, row)| self.place(attached, doorbells, row));
     }
 
-    fn place(&self, attached: &Attached, doorbells: &Doorbells, base: u64) -> Placed {
+    fn place(&self, attached: &Attached, doorbells: &Doorbells, row: Row) -> Placed {
         let mut queues = Vec::new();
         for (index, doorbell) in (0..).zip(doorbells.iter()) {
             if !attached.core.queue_enabled(index) {
                 continue;
             }
-            let place = (self.place_of)(base, index);
-            match self.platform.add_doorbell(place, doorbell) {
+            match self.platform.add_doorbell(row.place(index), doorbell) {
                 Ok(()) => queues.push(index),
                 // The driver's writes then reach the vCPU thread, which rings the same doorbell.
                 Err(error) => log::debug!("doorbell of queue {index}: {error}"),
             }
         }
         Placed {
-            base,
+            row,
             doorbells: Arc::clone(doorbells),
             queues,
         }
@@ -79,7 +91,7 @@ impl PlacedDoorbells {
             let Some(doorbell) = placed.doorbells.get(usize::from(index)) else {
                 continue;
             };
-            let place = (self.place_of)(placed.base, index);
+            let place = placed.row.place(index);
             if let Err(error) = self.platform.remove_doorbell(place, doorbell) {
                 log::debug!("doorbell of queue {index}: {error}");
             }

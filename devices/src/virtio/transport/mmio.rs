@@ -10,9 +10,9 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use serde::{Deserialize, Serialize};
 
-use super::doorbells::PlacedDoorbells;
+use super::doorbells::{PlacedDoorbells, Row};
 use super::{Attached, AttachedStateV1, VirtioContext};
-use crate::bus::{BusDevice, Effect};
+use crate::bus::{BusDevice, Effect, Space};
 use crate::persist::{Payload, PersistError};
 use crate::platform::{DoorbellPlace, InterruptLine};
 use crate::virtio::core::Part;
@@ -99,14 +99,6 @@ pub struct VirtioMmio {
     doorbells: PlacedDoorbells,
 }
 
-/// All queues share a register; the value is the queue's index.
-fn doorbell_place(base: u64, index: u16) -> DoorbellPlace {
-    DoorbellPlace {
-        address: base + reg::QUEUE_NOTIFY,
-        value: Some(u32::from(index)),
-    }
-}
-
 impl VirtioMmio {
     /// The length of the registers.
     pub const LEN: u64 = 0x1000;
@@ -131,12 +123,18 @@ impl VirtioMmio {
             address,
             attached: Attached::new(name, device, interrupt.clone(), ctx)?,
             interrupt,
-            doorbells: PlacedDoorbells::new(Arc::clone(&ctx.platform), doorbell_place),
+            doorbells: PlacedDoorbells::new(Arc::clone(&ctx.platform)),
         })
     }
 
     fn sync_doorbells(&mut self) {
-        self.doorbells.sync(&self.attached, Some(self.address));
+        let first = DoorbellPlace {
+            space: Space::Memory,
+            address: self.address + reg::QUEUE_NOTIFY,
+            value: Some(0),
+        };
+        self.doorbells
+            .sync(&self.attached, Some(Row { first, stride: 0 }));
     }
 
     fn read_register(&mut self, offset: u64) -> u32 {

@@ -1,12 +1,16 @@
 //! Virtio over PCI (VIRTIO 1.3 §4.1), modern interface only, MSI-X only.
 //!
-//! One 32-bit BAR holds everything:
+//! One 32-bit BAR holds everything, and one of ports the doorbells once more:
 //!
 //! ```text
 //! 0x0000  common configuration    0x3000  doorbells, 4 bytes a queue
 //! 0x1000  ISR status              0x4000  MSI-X table
 //! 0x2000  device configuration    0x5000  MSI-X pending bits
 //! ```
+//!
+//! A write to a port costs the hypervisor less than one to memory, whose instruction it may have to decode; so ports come
+//! first, and drivers take the first that they can use (VIRTIO 1.3 §4.1.4). The doorbells that the hypervisor knows are
+//! those of ports while ports are decoded, else those in memory; the others work too, by way of the transport.
 
 mod interrupt;
 mod registers;
@@ -14,8 +18,9 @@ mod registers;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
-use super::doorbells::PlacedDoorbells;
+use super::doorbells::{PlacedDoorbells, Row};
 use super::{Attached, AttachedStateV1, VirtioContext};
+use crate::bus::Space;
 use crate::pci::config::{BarKind, PciConfig, PciConfigStateV1, PciIds};
 use crate::pci::msix::{MAX_VECTORS, Msix, MsixStateV1};
 use crate::pci::{PciError, PciFunction};
@@ -28,7 +33,11 @@ const VENDOR: u16 = 0x1af4;
 /// Device ids are this plus the device type (VIRTIO 1.3 §4.1.2).
 const DEVICE_BASE: u16 = 0x1040;
 
+/// The BAR of registers.
 const BAR: usize = 0;
+/// The BAR of ports; a device with more queues than it has room for has none.
+const PORTS: usize = 1;
+const MAX_PORTS: u64 = 256;
 const BAR_SIZE: u64 = 0x8000;
 const COMMON: u32 = 0x0000;
 const ISR: u32 = 0x1000;
@@ -64,9 +73,9 @@ fn class(id: u32) -> u32 {
 }
 
 /// A vendor capability's body, after the id and the pointer to the next (VIRTIO 1.3 §4.1.4).
-fn capability(kind: u8, offset: u32, length: u32, tail: &[u8]) -> Vec<u8> {
+fn capability(kind: u8, bar: usize, offset: u32, length: u32, tail: &[u8]) -> Vec<u8> {
     let size = u8::try_from(16 + tail.len()).unwrap_or(u8::MAX);
-    let mut body = vec![size, kind, BAR as u8, 0, 0, 0];
+    let mut body = vec![size, kind, bar as u8, 0, 0, 0];
     body.extend(offset.to_le_bytes());
     body.extend(length.to_le_bytes());
     body.extend(tail);
@@ -81,6 +90,8 @@ pub struct VirtioPci {
     attached: Attached,
     interrupt: Arc<PciInterrupt>,
     doorbells: PlacedDoorbells,
+    /// The bytes of BAR [`PORTS`].
+    ports: u32,
     /// The PCI configuration access capability.
     window: usize,
 }
@@ -111,7 +122,14 @@ impl VirtioPci {
             revision: 1,
         });
         config.add_bar(BAR, BAR_SIZE, BarKind::Memory32);
-        let window = add_capabilities(&mut config, queues).ok_or_else(many)?;
+        let ports = u64::from(doorbells(queues)).next_power_of_two();
+        let ports = if ports <= MAX_PORTS {
+            config.add_bar(PORTS, ports, BarKind::Io);
+            ports as u32
+        } else {
+            0
+        };
+        let window = add_capabilities(&mut config, queues, ports > 0).ok_or_else(many)?;
         let offsets = (TABLE, PENDING);
         let msix = Msix::new(&mut config, queues + 1, BAR as u8, offsets, &*ctx.platform);
         let msix = msix.map_err(|source| PciError::Interrupt {
@@ -129,14 +147,30 @@ impl VirtioPci {
             msix,
             attached,
             interrupt,
-            doorbells: PlacedDoorbells::new(Arc::clone(&ctx.platform), doorbell_place),
+            doorbells: PlacedDoorbells::new(Arc::clone(&ctx.platform)),
+            ports,
             window,
         })
     }
 
     fn sync_doorbells(&mut self) {
-        self.doorbells
-            .sync(&self.attached, self.config.bar_address(BAR));
+        let row = |space, address| Row {
+            first: DoorbellPlace {
+                space,
+                address,
+                value: None,
+            },
+            stride: u64::from(NOTIFY_MULTIPLIER),
+        };
+        let ports = self.config.bar_address(PORTS);
+        let ports = ports.map(|base| row(Space::Port, base));
+        let registers = self.config.bar_address(BAR);
+        let registers = registers.map(|base| row(Space::Memory, base + u64::from(NOTIFY)));
+        self.doorbells.sync(&self.attached, ports.or(registers));
+    }
+
+    fn ring(&mut self, offset: u32) {
+        self.attached.ring((offset / NOTIFY_MULTIPLIER) as usize);
     }
 
     fn read_at(&mut self, offset: u64, data: &mut [u8]) {
@@ -167,15 +201,15 @@ impl VirtioPci {
         match offset - inner {
             COMMON => self.write_common(u64::from(inner), data),
             DEVICE => self.attached.write_config(u64::from(inner), data),
-            NOTIFY => self.attached.ring((inner / NOTIFY_MULTIPLIER) as usize),
+            NOTIFY => self.ring(inner),
             TABLE => self.msix.write_table(u64::from(inner), data),
             _ => {}
         }
     }
 
     /// What the driver asked for through the PCI configuration access capability: an aligned access
-    /// of 1, 2 or 4 bytes to the virtio structures (VIRTIO 1.3 §4.1.4.9).
-    fn window_target(&self) -> Option<(u64, usize)> {
+    /// of 1, 2 or 4 bytes to the virtio structures (VIRTIO 1.3 §4.1.4.9); BAR, offset and length.
+    fn window_target(&self) -> Option<(usize, u64, usize)> {
         let field = |offset: usize| {
             let mut bytes = [0; 4];
             self.config.read(self.window + offset, &mut bytes);
@@ -186,11 +220,14 @@ impl VirtioPci {
             field(WINDOW_OFFSET),
             field(WINDOW_LENGTH),
         );
-        let valid = bar == BAR as u32
-            && matches!(length, 1 | 2 | 4)
-            && offset.is_multiple_of(length)
-            && offset < TABLE;
-        valid.then_some((u64::from(offset), length as usize))
+        let bar = bar as usize;
+        let end = match bar {
+            BAR => TABLE,
+            PORTS => self.ports,
+            _ => 0,
+        };
+        let valid = matches!(length, 1 | 2 | 4) && offset.is_multiple_of(length) && offset < end;
+        valid.then_some((bar, u64::from(offset), length as usize))
     }
 
     fn touches_window(&self, offset: usize, len: usize) -> bool {
@@ -199,25 +236,31 @@ impl VirtioPci {
     }
 }
 
-/// A doorbell of its own for each queue; what is written does not matter.
-fn doorbell_place(base: u64, index: u16) -> DoorbellPlace {
-    DoorbellPlace {
-        address: base + u64::from(NOTIFY) + u64::from(index) * u64::from(NOTIFY_MULTIPLIER),
-        value: None,
-    }
+/// The bytes of the doorbells: a doorbell of its own for each queue; what is written does not matter.
+fn doorbells(queues: u16) -> u32 {
+    (u32::from(queues) * NOTIFY_MULTIPLIER).max(NOTIFY_MULTIPLIER)
 }
 
 /// Adds the vendor capabilities; where the last one is, for access through configuration space.
-fn add_capabilities(config: &mut PciConfig, queues: u16) -> Option<usize> {
-    let doorbells = u32::from(queues) * NOTIFY_MULTIPLIER;
-    let multiplier = NOTIFY_MULTIPLIER.to_le_bytes();
+fn add_capabilities(config: &mut PciConfig, queues: u16, ports: bool) -> Option<usize> {
+    let notify = |bar, offset| {
+        let multiplier = NOTIFY_MULTIPLIER.to_le_bytes();
+        capability(CFG_NOTIFY, bar, offset, doorbells(queues), &multiplier)
+    };
     let plain = [
-        capability(CFG_COMMON, COMMON, registers::COMMON_SIZE, &[]),
-        capability(CFG_ISR, ISR, 1, &[]),
-        capability(CFG_DEVICE, DEVICE, REGION, &[]),
-        capability(CFG_NOTIFY, NOTIFY, doorbells.max(4), &multiplier),
+        Some(capability(
+            CFG_COMMON,
+            BAR,
+            COMMON,
+            registers::COMMON_SIZE,
+            &[],
+        )),
+        Some(capability(CFG_ISR, BAR, ISR, 1, &[])),
+        Some(capability(CFG_DEVICE, BAR, DEVICE, REGION, &[])),
+        ports.then(|| notify(PORTS, 0)),
+        Some(notify(BAR, NOTIFY)),
     ];
-    for body in plain {
+    for body in plain.into_iter().flatten() {
         config.add_capability(CAP_VENDOR, &body, &[])?;
     }
     let mut writable = [0; 18];
@@ -229,7 +272,11 @@ fn add_capabilities(config: &mut PciConfig, queues: u16) -> Option<usize> {
             *mask = 0xff;
         }
     }
-    config.add_capability(CAP_VENDOR, &capability(CFG_PCI, 0, 0, &[0; 4]), &writable)
+    config.add_capability(
+        CAP_VENDOR,
+        &capability(CFG_PCI, BAR, 0, 0, &[0; 4]),
+        &writable,
+    )
 }
 
 impl PciFunction for VirtioPci {
@@ -243,10 +290,10 @@ impl PciFunction for VirtioPci {
 
     fn read_config(&mut self, offset: usize, data: &mut [u8]) {
         if self.touches_window(offset, data.len())
-            && let Some((at, length)) = self.window_target()
+            && let Some((bar, at, length)) = self.window_target()
         {
             let mut value = [0; 4];
-            self.read_at(at, value.get_mut(..length).unwrap_or_default());
+            self.read_bar(bar, at, value.get_mut(..length).unwrap_or_default());
             self.config.set(self.window + WINDOW_DATA, &value);
         }
         self.config.read(offset, data);
@@ -255,22 +302,28 @@ impl PciFunction for VirtioPci {
     fn write_config(&mut self, offset: usize, data: &[u8]) {
         self.config.write(offset, data);
         if self.touches_window(offset, data.len())
-            && let Some((at, length)) = self.window_target()
+            && let Some((bar, at, length)) = self.window_target()
         {
             let mut value = [0; 4];
             self.config.read(self.window + WINDOW_DATA, &mut value);
-            self.write_at(at, value.get(..length).unwrap_or_default());
+            self.write_bar(bar, at, value.get(..length).unwrap_or_default());
         }
         self.msix.config_written(&self.config);
         self.sync_doorbells();
     }
 
-    fn read_bar(&mut self, _bar: usize, offset: u64, data: &mut [u8]) {
-        self.read_at(offset, data);
+    fn read_bar(&mut self, bar: usize, offset: u64, data: &mut [u8]) {
+        match bar {
+            BAR => self.read_at(offset, data),
+            _ => data.fill(0),
+        }
     }
 
-    fn write_bar(&mut self, _bar: usize, offset: u64, data: &[u8]) {
-        self.write_at(offset, data);
+    fn write_bar(&mut self, bar: usize, offset: u64, data: &[u8]) {
+        match bar {
+            BAR => self.write_at(offset, data),
+            _ => self.ring(u32::try_from(offset).unwrap_or(u32::MAX)),
+        }
     }
 
     fn pause(&mut self) {

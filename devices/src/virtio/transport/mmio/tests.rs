@@ -81,7 +81,7 @@ fn doorbells_match_the_index_of_an_enabled_queue() {
     driver.set_up_ring(1);
     assert!(driver.platform.doorbells().is_empty());
     driver.set_device_status(15);
-    let notify = BASE + reg::QUEUE_NOTIFY;
+    let notify = (Space::Memory, BASE + reg::QUEUE_NOTIFY);
     assert!(driver.platform.ring(notify, 1));
     for absent in [0, 2, 0x1_0001] {
         assert!(!driver.platform.ring(notify, absent), "{absent}");

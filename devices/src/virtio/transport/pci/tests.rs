@@ -5,6 +5,7 @@ use std::sync::atomic::Ordering;
 use proptest::prelude::*;
 
 use super::*;
+use crate::bus::Effect;
 use crate::lock;
 use crate::platform::Platform;
 use crate::virtio::core::{F_RING_EVENT_IDX, F_VERSION_1};
@@ -79,15 +80,57 @@ fn a_doorbell_write_that_reaches_the_transport_rings_too() {
     let (_, mut driver) = echo();
     driver.start();
     // Whoever moved the doorbells away is the test: the hypervisor's are gone.
-    let at = driver.doorbell(1);
+    let ports = driver.doorbell(1);
     driver.rings[1].add(&[b"slow path"], &[16]);
-    driver.write(at, &1_u16.to_le_bytes());
+    driver.write_doorbell(ports, 1);
     assert_eq!(driver.wait_used(1).data, b"slow path");
+    // A driver may use the doorbells in memory beside those that the hypervisor has.
+    let memory = (Space::Memory, driver.bar() + u64::from(NOTIFY) + 4);
+    assert!(!driver.platform.ring(memory, 1));
+    driver.rings[1].add(&[b"by memory"], &[16]);
+    driver.write_doorbell(memory, 1);
+    assert_eq!(driver.wait_used(1).data, b"by memory");
+}
+
+#[test]
+fn doorbells_are_ports_while_ports_are_decoded_and_memory_otherwise() {
+    let (_, mut driver) = echo();
+    driver.start();
+    assert_eq!(driver.doorbell(1), (Space::Port, 0xc004));
+    assert_eq!(driver.read_config(0x14), [0x01, 0xc0, 0, 0]);
+    driver.write_config(4, &[0x06, 0]);
+    driver.at = driver.find_structures();
+    assert_eq!(driver.doorbell(1), (Space::Memory, 0xc000_3004));
+    let both = [driver.doorbell(0), driver.doorbell(1)];
+    assert_eq!(driver.platform.doorbells(), both);
+    assert!(driver.kick(1));
+    assert_eq!(driver.request(1, &[b"memory"], &[8]), b"memory");
+    // Ports that move take the doorbells with them.
+    driver.write_config(4, &[0x07, 0]);
+    driver.write_config(0x14, &0xd010_u32.to_le_bytes());
+    driver.at = driver.find_structures();
+    assert_eq!(driver.doorbell(0), (Space::Port, 0xd010));
+    assert_eq!(
+        driver.platform.doorbells().first(),
+        Some(&driver.doorbell(0))
+    );
+    assert_eq!(driver.request(0, &[b"port"], &[8]), b"port");
+    // Nothing listens outside the window.
+    driver.write_config(0x14, &0x03f8_u32.to_le_bytes());
+    assert!(
+        driver
+            .platform
+            .doorbells()
+            .iter()
+            .all(|at| at.0 == Space::Memory)
+    );
 }
 
 #[test]
 fn a_moved_bar_takes_registers_and_doorbells_with_it() {
     let (_, mut driver) = echo();
+    driver.write_config(4, &[0x06, 0]);
+    driver.at = driver.find_structures();
     driver.start();
     let old = driver.doorbell(0);
     driver.write_config(4, &[0x04, 0]);
@@ -226,8 +269,13 @@ fn the_structures_are_reached_through_configuration_space() {
     assert_eq!(driver.read_config(window + 16), [3, 0, 0, 0]);
     aim(0, DEVICE, 4);
     assert_eq!(driver.read_config(window + 16), [1, 2, 3, 4]);
+    // A doorbell, by its port.
+    aim(1, 4, 2);
+    driver.write_config(window + 16, &[1, 0]);
     for (bar, offset, length) in [
+        (1, 8, 2),
         (1, DEVICE, 4),
+        (2, 0, 4),
         (0, DEVICE + 1, 4),
         (0, DEVICE, 3),
         (0, DEVICE, 0),
@@ -328,7 +376,12 @@ fn a_device_that_does_not_fit_is_refused() {
         make(&[2; 256]),
         Err(PciError::TooManyQueues { .. })
     ));
-    make(&[2; 255]).unwrap();
+    let large = make(&[2; 255]).unwrap();
+    // More queues than a BAR of ports has room for: none, and the doorbells are in memory.
+    assert_eq!(large.config().bars().count(), 1);
+    let full = make(&[2; 64]).unwrap();
+    let bars: Vec<_> = full.config().bars().collect();
+    assert_eq!(bars[1], (PORTS, 256, BarKind::Io));
 }
 
 /// What a hostile driver does.
@@ -341,6 +394,7 @@ enum Act {
     Queue(u16, u64, Vec<u8>),
     Ram(u32, Vec<u8>),
     Kick(u16),
+    Port(u64, Vec<u8>),
     Pause,
 }
 
@@ -365,6 +419,7 @@ fn act() -> impl Strategy<Value = Act> {
         (0_u16..3, 24_u64..56, bytes()).prop_map(|(q, at, data)| Act::Queue(q, at, data)),
         (ram, bytes()).prop_map(|(at, data)| Act::Ram(at, data)),
         (0_u16..4).prop_map(Act::Kick),
+        (0_u64..0x2010, bytes()).prop_map(|(at, data)| Act::Port(at, data)),
         Just(Act::Pause),
     ]
 }
@@ -385,8 +440,15 @@ fn check(driver: &PciDriver) -> Result<(), TestCaseError> {
     if status & 4 == 0 {
         prop_assert!(driver.platform.doorbells().is_empty());
     }
-    for address in driver.platform.doorbells() {
+    for (space, address) in driver.platform.doorbells() {
+        prop_assert_eq!(space, Space::Memory);
         prop_assert!((0xc000_3000..0xc000_4000).contains(&address));
+    }
+    driver.write_config(0x14, &0xc000_u32.to_le_bytes());
+    driver.write_config(4, &[0x07, 0]);
+    for (space, port) in driver.platform.doorbells() {
+        prop_assert_eq!(space, Space::Port);
+        prop_assert!((0xc000..0xc008).contains(&port));
     }
     Ok(())
 }
@@ -416,6 +478,10 @@ proptest! {
                 }
                 Act::Ram(at, data) => driver.rings[0].write(u64::from(at), &data),
                 Act::Kick(queue) => driver.write(bar + 0x3000 + 4 * u64::from(queue), &[0, 0]),
+                Act::Port(at, data) => {
+                    prop_assert_eq!(driver.pio.write(0xc000 + at, &data), Effect::None);
+                    driver.pio.read(0xc000 + at, &mut vec![0; data.len()]);
+                }
                 Act::Pause => {
                     driver.pci.pause();
                     let states = driver.pci.save();

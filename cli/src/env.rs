@@ -32,6 +32,7 @@ variables! {
     CACHE = "PCP_VMM_CACHE", "The folder of built images and unpacked kernels, in place of `$XDG_CACHE_HOME/pcp-vmm`.";
     RUNTIME_DIR = "PCP_VMM_RUNTIME_DIR", "The folder of the running VMs (as `--runtime-dir`).";
     STATE_DIR = "PCP_VMM_STATE_DIR", "The folder of what is kept between runs (as `--state-dir`).";
+    LOG_DIR = "PCP_VMM_LOG_DIR", "The folder of the logs of VMs that run as daemons (as `--log-dir`).";
     ASKPASS = "PCP_VMM_ASKPASS", "Set by `ssh` for itself: the program prints it, as the answer to a question for a password.";
     LOG = "PCP_VMM_LOG", "A log filter: a level, or `TARGET=LEVEL` with commas between.";
     NO_COLOR = "NO_COLOR", "Any value: no colours.";
@@ -42,6 +43,7 @@ variables! {
     XDG_RUNTIME_DIR = "XDG_RUNTIME_DIR", "The folder of `pcp-vmm/`, the running VMs; without it, `/tmp/pcp-vmm-UID`, and for root always `/run/pcp-vmm`.";
     XDG_STATE_HOME = "XDG_STATE_HOME", "The folder of `pcp-vmm/`, what is kept between runs; `~/.local/state` by default, and for root always `/var/lib/pcp-vmm`.";
     SUDO_UID = "SUDO_UID", "Set by sudo: the user for whom root sets up the network, unless `--user` names one.";
+    NOTIFY_SOCKET = "NOTIFY_SOCKET", "Set by the service manager: the socket that is told of readiness and state (sd_notify).";
     HOME = "HOME", "The user's folder.";
 }
 
@@ -86,6 +88,14 @@ pub(crate) fn state_dir() -> Option<PathBuf> {
         return Some("/var/lib/pcp-vmm".into());
     }
     in_home(XDG_STATE_HOME, ".local/state").map(|dir| dir.join("pcp-vmm"))
+}
+
+/// The folder of logs, unless the user names one; `None` without a home for it.
+pub(crate) fn log_dir() -> Option<PathBuf> {
+    if rustix::process::geteuid().is_root() {
+        return Some("/var/log/pcp-vmm".into());
+    }
+    state_dir().map(|dir| dir.join("log"))
 }
 
 /// The folder that `variable` names, or `fallback` in the user's folder. A relative path is no

@@ -8,14 +8,30 @@ use crate::env;
 
 /// The folder of what is kept between runs.
 pub(crate) fn state_dir(args: &CommonArgs) -> Result<PathBuf, Diagnostic> {
-    let named = args.state_dir.clone();
-    let named = named.or_else(|| env::get(env::STATE_DIR).map(PathBuf::from));
-    let path = named.or_else(env::state_dir).ok_or_else(|| {
-        Diagnostic::usage("state-dir", "there is no folder to keep anything in")
+    let usual = env::state_dir();
+    chosen(args.state_dir.clone(), env::STATE_DIR, usual, "state-dir")
+}
+
+/// The folder of the logs of VMs that run as daemons.
+pub(crate) fn log_dir(args: &CommonArgs) -> Result<PathBuf, Diagnostic> {
+    let usual = env::log_dir();
+    chosen(args.log_dir.clone(), env::LOG_DIR, usual, "log-dir")
+}
+
+/// The folder that the flag names, else the variable, else the usual one.
+fn chosen(
+    named: Option<PathBuf>,
+    variable: &str,
+    usual: Option<PathBuf>,
+    flag: &'static str,
+) -> Result<PathBuf, Diagnostic> {
+    let named = named.or_else(|| env::get(variable).map(PathBuf::from));
+    let path = named.or(usual).ok_or_else(|| {
+        Diagnostic::usage(flag, "there is no folder to keep anything in")
             .cause("`HOME` is not set")
-            .hint("`--state-dir DIR` names a folder of yours")
+            .hint(format!("`--{flag} DIR` names a folder of yours"))
     })?;
     std::path::absolute(path).map_err(|error| {
-        Diagnostic::usage("state-dir", "`--state-dir` names no folder").because(&error)
+        Diagnostic::usage(flag, format!("`--{flag}` names no folder")).because(&error)
     })
 }

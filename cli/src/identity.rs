@@ -48,7 +48,10 @@ impl Invocation {
             let mut args = self.args.iter();
             args.any(|arg| arg.as_encoded_bytes().starts_with(flag))
         };
-        word(1) == Some(b"run") && (self.named || has(b"--kernel")) && !has(b"--dry-run")
+        let runs = word(1) == Some(b"run") && (self.named || has(b"--kernel"));
+        runs && ![&b"--dry-run"[..], b"--daemon", b"-D"]
+            .iter()
+            .any(|flag| has(flag))
     }
 
     /// Replaces the process by itself under `name`; returns only if it has a name already or the

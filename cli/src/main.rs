@@ -6,6 +6,7 @@
 
 mod args;
 mod cmd;
+mod deployment;
 mod diagnostic;
 mod doctor;
 mod env;
@@ -16,10 +17,12 @@ mod instances;
 mod lifecycle;
 mod logging;
 mod network;
+mod notify;
 mod output;
 mod printable;
 mod process;
 mod progress;
+mod service;
 mod ssh;
 mod ssh_config;
 mod table;

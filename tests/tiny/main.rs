@@ -12,6 +12,7 @@ mod end;
 mod instances;
 mod network;
 mod sandbox;
+mod services;
 mod start;
 mod surroundings;
 mod verbs;

@@ -7,6 +7,7 @@ mod logins;
 mod manage;
 mod network;
 mod run;
+mod service;
 
 use std::path::PathBuf;
 
@@ -24,6 +25,7 @@ pub(crate) use manage::{
 };
 pub(crate) use network::{CheckArgs, NetworkArgs, NetworkVerb, SetupArgs, TeardownArgs};
 pub(crate) use run::RunArgs;
+pub(crate) use service::{DeployArgs, GenerateArgs, ServiceArgs, ServiceVerb};
 
 use crate::exit::Exit;
 
@@ -121,6 +123,17 @@ pub(crate) struct CommonArgs {
     )]
     pub(crate) state_dir: Option<PathBuf>,
 
+    /// The folder of the logs of VMs that run as daemons, NAME.log each [default: $PCP_VMM_LOG_DIR, else
+    /// /var/log/pcp-vmm for root and `log` in the state folder for others].
+    #[arg(
+        long,
+        global = true,
+        value_name = "DIR",
+        hide_short_help = true,
+        help_heading = "Folders"
+    )]
+    pub(crate) log_dir: Option<PathBuf>,
+
     /// How log lines are written.
     #[arg(
         long,
@@ -198,6 +211,10 @@ pub(crate) enum Verb {
     Lifecycle(LifecycleArgs),
     /// `pcp-vmm network`.
     Network(NetworkArgs),
+    /// `pcp-vmm service`.
+    Service(ServiceArgs),
+    /// `pcp-vmm deploy`.
+    Deploy(DeployArgs),
     /// `pcp-vmm image`.
     Image(ImageArgs),
     /// `pcp-vmm doctor`.
@@ -241,7 +258,7 @@ pub(crate) struct DocsArgs {
 type Definition = (&'static str, &'static str, fn(Command) -> Command);
 
 /// The visible verbs in the order of the help.
-const VERBS: [Definition; 24] = [
+const VERBS: [Definition; 26] = [
     (
         "run",
         "Start a VM and stay with it until it ends",
@@ -332,6 +349,16 @@ const VERBS: [Definition; 24] = [
         NetworkArgs::augment_args,
     ),
     (
+        "service",
+        "Define VMs as services of this machine's service manager",
+        ServiceArgs::augment_args,
+    ),
+    (
+        "deploy",
+        "Bring a declared set of VMs to the wanted state",
+        DeployArgs::augment_args,
+    ),
+    (
         "image",
         "Build, list and remove guest images",
         ImageArgs::augment_args,
@@ -393,6 +420,8 @@ impl FromArgMatches for Verb {
             Some(("lifecycle", verb)) => LifecycleArgs::from_arg_matches(verb).map(Self::Lifecycle),
             Some(("test", verb)) => DeepArgs::from_arg_matches(verb).map(Self::Test),
             Some(("network", verb)) => NetworkArgs::from_arg_matches(verb).map(Self::Network),
+            Some(("service", verb)) => ServiceArgs::from_arg_matches(verb).map(Self::Service),
+            Some(("deploy", verb)) => DeployArgs::from_arg_matches(verb).map(Self::Deploy),
             Some(("image", verb)) => ImageArgs::from_arg_matches(verb).map(Self::Image),
             Some(("doctor", _)) => Ok(Self::Doctor),
             Some(("completions", verb)) => {

@@ -1,6 +1,7 @@
 //! `pcp-vmm run`.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::Args;
 use guest::MacAddress;
@@ -9,7 +10,7 @@ use vmm::config::{Credential, Forward, Transport, Uuid};
 
 use vmm::sandbox::SandboxMode;
 
-use super::TEMPLATE;
+use super::{TEMPLATE, seconds};
 use crate::env;
 use crate::exit::Exit;
 
@@ -255,6 +256,24 @@ pub(crate) struct RunArgs {
     /// End the VM, as by SIGTERM, when the process that started this one ends.
     #[arg(long, help_heading = "Running")]
     pub(crate) end_with_parent: bool,
+
+    /// Let the VM go on by itself; return when its guest is ready, as its bundle says, or, without a bundle, when the machine
+    /// runs. Its log is NAME.log in the log folder.
+    #[arg(short = 'D', long, conflicts_with_all = ["dry_run", "end_with_parent"], help_heading = "Running")]
+    pub(crate) daemon: bool,
+
+    /// With --daemon: write the process's number to this file once the guest is ready; the file goes with the VM.
+    #[arg(long, value_name = "FILE", help_heading = "Running")]
+    pub(crate) pid_file: Option<PathBuf>,
+
+    /// With --daemon: how long the guest has to be ready; then the VM is ended.
+    #[arg(long, value_name = "SECONDS", default_value = "900", value_parser = seconds, hide_short_help = true,
+        help_heading = "Running")]
+    pub(crate) ready_timeout: Duration,
+
+    /// The process of a VM that goes on by itself.
+    #[arg(long, hide = true)]
+    pub(crate) detached: bool,
 
     /// Show the machine and where each value comes from; start nothing.
     #[arg(long, help_heading = "Running")]

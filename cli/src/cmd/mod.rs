@@ -3,6 +3,7 @@
 mod adjust;
 mod completions;
 mod console;
+mod deploy;
 mod docs;
 mod doctor;
 mod events;
@@ -17,6 +18,7 @@ mod ls;
 mod network;
 mod pause;
 mod run;
+mod service;
 mod ssh;
 mod status;
 mod stop;
@@ -51,6 +53,7 @@ pub(crate) fn dispatch(
                 invocation,
                 kvm,
                 runtime: &runtime,
+                common: &cli.common,
             };
             run::run(&args, matches, &surroundings, output)
         }
@@ -74,6 +77,8 @@ pub(crate) fn dispatch(
         Some(Verb::Lifecycle(args)) => lifecycle::dispatch(args.verb, &runtime, output),
         Some(Verb::Test(args)) => lifecycle::test_deeply(&args, &runtime, output),
         Some(Verb::Network(args)) => network::dispatch(&args.verb, &cli.common, output),
+        Some(Verb::Service(args)) => service::dispatch(args.verb, output),
+        Some(Verb::Deploy(args)) => deploy::deploy(&args, &cli.common, &runtime, output),
         Some(Verb::Image(args)) => image::dispatch(args.verb, output),
         Some(Verb::Doctor) => doctor::doctor(output),
         Some(Verb::Completions(args)) => completions::print(args.shell, output),

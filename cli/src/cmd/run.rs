@@ -1,16 +1,18 @@
 //! `pcp-vmm run`: from flags, files and a bundle to a VM, and from its end to an exit status.
 
+mod daemon;
 mod instance;
 mod launch;
 mod plan;
 mod report;
 
+use self::daemon::PidFile;
 use clap::ArgMatches;
 pub(crate) use plan::load as load_bundle;
 use vmm::config::{Problem, Resolved};
 use vmm::kvm::EarlyKvm;
 
-use crate::args::RunArgs;
+use crate::args::{CommonArgs, RunArgs};
 use crate::diagnostic::Diagnostic;
 use crate::exit::Exit;
 use crate::identity::Invocation;
@@ -26,6 +28,8 @@ pub(crate) struct Surroundings<'a> {
     pub(crate) kvm: &'a EarlyKvm,
     /// The folder of the running VMs.
     pub(crate) runtime: &'a RuntimeDir,
+    /// What every verb understands.
+    pub(crate) common: &'a CommonArgs,
 }
 
 /// Runs a VM until it ends.
@@ -38,6 +42,14 @@ pub(crate) fn run(
     if args.end_with_parent {
         end_with_parent()?;
     }
+    if args.detached {
+        // One that leads a session already has run itself anew under its name.
+        let _ = rustix::process::setsid();
+    } else if args.pid_file.is_some() && !args.daemon {
+        return Err(Diagnostic::usage("usage", "`--pid-file` is for `--daemon`")
+            .hint("in the foreground, who started the process knows its number")
+            .into());
+    }
     let mut plan = plan::plan(args, matches, output)?;
     let verdict = plan.resolved.validate();
     if args.dry_run {
@@ -46,11 +58,17 @@ pub(crate) fn run(
         return Ok(Exit::Success);
     }
     verdict.map_err(|problems| refused(&plan.resolved, &problems))?;
+    if args.daemon {
+        return daemon::start(args, &plan, surroundings, output);
+    }
     if let Some(name) = &plan.process_name
         && let Err(error) = surroundings.invocation.become_named(name)
     {
         log::warn!("the process keeps its name: cannot run `/proc/self/exe`: {error}");
     }
+    let path = args.pid_file.as_deref().map(std::path::absolute);
+    plan.resolved.spec.pid_file = path.and_then(Result::ok);
+    let _pid_file = plan.resolved.spec.pid_file.as_deref().map(PidFile::of);
     let _instance = instance::claim(&mut plan, surroundings.runtime)?;
     report::banner(&plan, output);
     launch::launch(&plan, surroundings.kvm, output)

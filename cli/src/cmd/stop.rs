@@ -22,6 +22,19 @@ const QUIT_LIMIT: Duration = Duration::from_secs(5);
 /// How long the kernel may take to end a process that is killed.
 const KILL_LIMIT: Duration = Duration::from_secs(10);
 
+/// How an unwanted VM is ended.
+pub(super) const FORCE: [(Step, Duration); 2] = [
+    (Step::Quit, Duration::from_secs(1)),
+    (Step::Kill, KILL_LIMIT),
+];
+/// How a VM is stopped unless somebody says otherwise.
+pub(super) const DEFAULT: [(Step, Duration); 4] = [
+    (Step::PowerButton, Duration::from_secs(30)),
+    (Step::CtrlAltDel, Duration::from_secs(10)),
+    (Step::Quit, QUIT_LIMIT),
+    (Step::Kill, KILL_LIMIT),
+];
+
 /// What makes a VM end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
@@ -86,15 +99,9 @@ pub(super) fn end_all(
     steps: &[(Step, Duration)],
     output: Output,
 ) -> Result<Exit, Stop> {
-    let outcomes: Vec<Result<Stopped, Diagnostic>> = thread::scope(|scope| {
-        let ends: Vec<_> = entries
-            .iter()
-            .map(|entry| scope.spawn(|| end(entry, steps, output)))
-            .collect();
-        let joined = ends.into_iter().filter_map(|end| end.join().ok());
-        joined.collect()
-    });
-    let (done, failed): (Vec<_>, Vec<_>) = outcomes.into_iter().partition(Result::is_ok);
+    let (done, failed): (Vec<_>, Vec<_>) = end_each(entries, steps, output)
+        .into_iter()
+        .partition(Result::is_ok);
     let done: Vec<Stopped> = done.into_iter().filter_map(Result::ok).collect();
     if output.is_json() {
         output.json(&done)?;
@@ -113,6 +120,31 @@ pub(super) fn end_all(
         output.error(&diagnostic);
     }
     Err(last.into())
+}
+
+/// Ends the VMs of `entries`, all at once; why some could not be ended.
+pub(super) fn end_quietly(
+    entries: &[Entry],
+    steps: &[(Step, Duration)],
+    output: Output,
+) -> Vec<Diagnostic> {
+    let outcomes = end_each(entries, steps, output).into_iter();
+    outcomes.filter_map(Result::err).collect()
+}
+
+fn end_each(
+    entries: &[Entry],
+    steps: &[(Step, Duration)],
+    output: Output,
+) -> Vec<Result<Stopped, Diagnostic>> {
+    thread::scope(|scope| {
+        let ends: Vec<_> = entries
+            .iter()
+            .map(|entry| scope.spawn(|| end(entry, steps, output)))
+            .collect();
+        let joined = ends.into_iter().filter_map(|end| end.join().ok());
+        joined.collect()
+    })
 }
 
 /// Ends one VM.

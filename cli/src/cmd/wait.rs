@@ -23,7 +23,7 @@ const LOOK: Duration = Duration::from_millis(20);
 
 /// A VM that is as wanted, in JSON.
 #[derive(Debug, Serialize)]
-pub(super) struct Reached {
+pub(in crate::cmd) struct Reached {
     name: String,
     wanted: Vec<String>,
     seconds: f64,
@@ -124,7 +124,7 @@ impl From<Diagnostic> for InVain {
 }
 
 /// Waits until one VM is in all that is wanted.
-pub(super) fn one(
+pub(in crate::cmd) fn one(
     entry: &Entry,
     wanted: &[Wanted],
     begin: Instant,

@@ -82,6 +82,9 @@ pub struct VmSpec {
     /// Where the control socket is, if there is one.
     #[serde(default)]
     pub control: Option<PathBuf>,
+    /// The file with the process's number, which goes at its end.
+    #[serde(default)]
+    pub pid_file: Option<PathBuf>,
     /// The guest's address on its network, if it is known here.
     #[serde(default)]
     pub guest_address: Option<GuestAddress>,

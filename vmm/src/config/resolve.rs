@@ -117,6 +117,7 @@ impl<'a> Merge<'a> {
             uuid: self.uuid(),
             credentials: self.credentials(),
             control: self.path(Field::Control, |l| l.control.clone()),
+            pid_file: None,
             guest_address: self.guest_address().map(|(address, _)| address),
             instance: None,
         }

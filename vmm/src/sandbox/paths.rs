@@ -89,6 +89,9 @@ impl Rules {
         if let Some(control) = &spec.control {
             this.socket(control);
         }
+        if let Some(file) = &spec.pid_file {
+            this.socket(file);
+        }
         if let Some(folder) = &spec.instance {
             if spec.control.as_ref().and_then(|path| path.parent()) != Some(folder) {
                 this.allow(folder, Use::Remove);
@@ -127,7 +130,7 @@ impl Rules {
         }
     }
 
-    /// A socket's name goes at the end of the run.
+    /// The name of a socket, or of another file of the run, goes at its end.
     fn socket(&mut self, path: &Path) {
         let folder = path.parent().filter(|folder| *folder != Path::new(""));
         self.allow(folder.unwrap_or(".".as_ref()), Use::Remove);

@@ -12,7 +12,7 @@ use serde_json::Value;
 use vmm::control::protocol::State;
 use vmm::instance::{self, Entry};
 
-use super::super::stop::{Step, end};
+use super::super::stop::{FORCE, end};
 use crate::diagnostic::Diagnostic;
 use crate::instances::{RuntimeDir, connect};
 use crate::lifecycle::case::Case;
@@ -22,11 +22,6 @@ use crate::process::Process;
 use crate::ssh::Login;
 use crate::vm_status::VmStatus;
 
-/// How an unwanted VM is ended.
-pub(super) const FORCE: [(Step, Duration); 2] = [
-    (Step::Quit, Duration::from_secs(1)),
-    (Step::Kill, Duration::from_secs(10)),
-];
 /// The time between two looks for a VM that starts.
 const LOOK: Duration = Duration::from_millis(5);
 /// The most that is kept of what a run prints.

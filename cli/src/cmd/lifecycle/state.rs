@@ -6,8 +6,9 @@ use guest::variant::{self, Variant};
 use serde::Serialize;
 use vmm::instance::Entry;
 
+use super::super::stop::FORCE;
 use super::super::stop::end_all;
-use super::machine::{FORCE, Machine};
+use super::machine::Machine;
 use super::{CONSOLES, at_once, consoles};
 use crate::args::{LifecycleStatusArgs, VariantArgs};
 use crate::diagnostic::Diagnostic;

@@ -9,10 +9,10 @@ use guest::bundle::{Bundle, MANIFEST};
 
 use super::super::image;
 use super::super::run::load_bundle;
-use super::super::stop::end;
+use super::super::stop::{FORCE, end};
 use super::board::Board;
 use super::inside::Inquiry;
-use super::machine::{FORCE, Machine, Start, of_bundle};
+use super::machine::{Machine, Start, of_bundle};
 use super::{consoles, deep, depth, finish};
 use crate::diagnostic::Diagnostic;
 use crate::instances::RuntimeDir;

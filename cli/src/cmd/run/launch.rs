@@ -9,13 +9,14 @@ use vmm::boot::BootError;
 use vmm::config::{ConsoleSpec, DeviceSpec};
 use vmm::kvm::{EarlyKvm, Failure, KvmError};
 use vmm::sandbox::Notice;
-use vmm::{Error, ExitReason, Landmark, Limits, Observer, Outcome};
+use vmm::{Controls, Error, ExitReason, Landmark, Limits, Observer, Outcome};
 
 use super::plan::Plan;
 use super::report;
 use crate::diagnostic::Diagnostic;
 use crate::doctor;
 use crate::exit::Exit;
+use crate::notify::Notify;
 use crate::output::{Output, Stop};
 
 /// How long a guest from a bundle may take to its first sign of user space: far longer than any
@@ -35,6 +36,8 @@ pub(crate) fn launch(plan: &Plan, kvm: &EarlyKvm, output: Output) -> Result<Exit
     };
     let mut watcher = Watcher {
         output,
+        notify: Notify::open(),
+        boots: plan.bundle.is_some(),
         phases: output.shows_progress() && !uses_terminal(plan),
     };
     if uses_terminal(plan) && io::stdin().is_terminal() {
@@ -42,6 +45,9 @@ pub(crate) fn launch(plan: &Plan, kvm: &EarlyKvm, output: Output) -> Result<Exit
     }
     let outcome = vmm::run(spec, kvm, limits, notice(plan, output), &mut watcher)
         .map_err(|error| not_started(plan, &error))?;
+    watcher
+        .notify
+        .tell("STOPPING=1\nSTATUS=the machine has ended");
     if output.is_json() {
         output.json(&Report::new(&outcome))?;
     }
@@ -70,13 +76,30 @@ fn notice(plan: &Plan, output: Output) -> Notice {
 /// Tells how far the guest is.
 struct Watcher {
     output: Output,
+    notify: Notify,
+    /// Whether the guest is ready once it offers a login, and not before.
+    boots: bool,
     phases: bool,
 }
 
 impl Observer for Watcher {
+    fn started(&mut self, _: &Controls) {
+        self.notify.tell(if self.boots {
+            "STATUS=the machine runs"
+        } else {
+            "READY=1\nSTATUS=the machine runs"
+        });
+    }
+
     fn landmark(&mut self, landmark: Landmark, after: Duration) {
         let seconds = after.as_secs_f64();
         let what = landmark_words(landmark);
+        let ready = if landmark == Landmark::Login && self.boots {
+            "READY=1\n"
+        } else {
+            ""
+        };
+        self.notify.tell(&format!("{ready}STATUS={what}"));
         log::info!("{what} after {seconds:.3} s");
         if self.phases {
             self.output.note(format!("  {seconds:>8.3} s  {what}"));
@@ -84,6 +107,8 @@ impl Observer for Watcher {
     }
 
     fn shutdown_requested(&mut self) {
+        self.notify
+            .tell("STOPPING=1\nSTATUS=the guest is asked to shut down");
         self.output
             .note("asked the guest to shut down; once more ends it at once");
     }

@@ -28,6 +28,7 @@ fn good() -> VmSpec {
         uuid: None,
         credentials: Vec::new(),
         control: None,
+        pid_file: None,
         guest_address: None,
         instance: None,
     }

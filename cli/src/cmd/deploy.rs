@@ -1,0 +1,237 @@
+//! `pcp-vmm deploy`: a declared set of VMs brought to the wanted state.
+
+use std::collections::BTreeSet;
+use std::fs::{self, File};
+use std::io::{self, ErrorKind, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::thread;
+
+use serde::{Deserialize, Serialize};
+
+use super::stop::{DEFAULT, end_quietly};
+use crate::args::{CommonArgs, DeployArgs};
+use crate::deployment::{self, Steps, Wishes};
+use crate::diagnostic::Diagnostic;
+use crate::exit::Exit;
+use crate::folders;
+use crate::instances::RuntimeDir;
+use crate::output::{Output, Stop};
+
+/// What was started for a file.
+#[derive(Debug, Default, Serialize, Deserialize)]
+struct Record {
+    version: u32,
+    file: PathBuf,
+    vms: Wishes,
+}
+
+/// Brings the VMs of a file to the wanted state.
+pub(crate) fn deploy(
+    args: &DeployArgs,
+    common: &CommonArgs,
+    runtime: &RuntimeDir,
+    output: Output,
+) -> Result<Exit, Stop> {
+    let shown = args.file.display();
+    let failed = || Diagnostic::usage("deploy", format!("cannot use `{shown}`"));
+    let file = std::path::absolute(&args.file).map_err(|error| failed().because(&error))?;
+    let wishes = if args.undeploy {
+        Wishes::new()
+    } else {
+        let text = fs::read_to_string(&file).map_err(|error| failed().because(&error))?;
+        deployment::parse(&text).map_err(|problems| {
+            let told = problems.into_iter().fold(failed(), Diagnostic::cause);
+            told.hint("`pcp-vmm deploy --help` shows what such a file looks like")
+        })?
+    };
+    let path = folders::state_dir(common)?.join("deploy").join(key(&file));
+    let mut record = read(&path).map_err(|error| kept(&path, &error))?;
+    let running: BTreeSet<String> = runtime.all()?.iter().map(|entry| entry.name()).collect();
+    let steps = deployment::steps(&wishes, &record.vms, &running);
+    if !args.dry_run {
+        strangers(&wishes, &record.vms, &running)?;
+        record.file = file;
+        carry_out(&steps, &wishes, &mut record, &path, runtime, output)?;
+    }
+    if output.is_json() {
+        output.json(&steps)?;
+    } else {
+        let started = steps.start.concat();
+        for (word, names) in [
+            ("stop", &steps.stop),
+            ("start", &started),
+            ("keep", &steps.keep),
+        ] {
+            for name in names {
+                output.data(format!("{word} {name}\n"))?;
+            }
+        }
+    }
+    Ok(Exit::Success)
+}
+
+/// VMs that run under a wanted name, and were started by others.
+fn strangers(
+    wishes: &Wishes,
+    deployed: &Wishes,
+    running: &BTreeSet<String>,
+) -> Result<(), Diagnostic> {
+    let names: Vec<&String> = wishes
+        .keys()
+        .filter(|&name| running.contains(name) && !deployed.contains_key(name))
+        .collect();
+    let Some(first) = names.first() else {
+        return Ok(());
+    };
+    let what = Diagnostic::failure("name-in-use", "VMs run under names of the file");
+    let what = names.iter().fold(what, |it, name| {
+        it.cause(format!("`{name}` was started by somebody else"))
+    });
+    Err(what.hint(format!(
+        "`pcp-vmm stop {first}` ends it; or give the VM of the file another name"
+    )))
+}
+
+fn carry_out(
+    steps: &Steps,
+    wishes: &Wishes,
+    record: &mut Record,
+    path: &Path,
+    runtime: &RuntimeDir,
+    output: Output,
+) -> Result<(), Stop> {
+    let entries = runtime.all()?;
+    let gone: Vec<_> = entries
+        .into_iter()
+        .filter(|it| steps.stop.contains(&it.name()))
+        .collect();
+    let mut failed = end_quietly(&gone, &DEFAULT, output);
+    let survivors: BTreeSet<String> = runtime.all()?.iter().map(|entry| entry.name()).collect();
+    record
+        .vms
+        .retain(|name, _| steps.keep.contains(name) || survivors.contains(name));
+    write(path, record).map_err(|error| kept(path, &error))?;
+    for names in &steps.start {
+        if !failed.is_empty() {
+            break;
+        }
+        // Written down before it is done: what is interrupted here is stopped or kept by the next deployment.
+        for name in names {
+            if let Some(wanted) = wishes.get(name) {
+                record.vms.insert(name.clone(), wanted.clone());
+            }
+        }
+        write(path, record).map_err(|error| kept(path, &error))?;
+        let outcomes: Vec<Option<Diagnostic>> = thread::scope(|scope| {
+            let starts: Vec<_> = names
+                .iter()
+                .map(|name| {
+                    let flags = wishes
+                        .get(name)
+                        .map(|it| it.run.as_slice())
+                        .unwrap_or_default();
+                    scope.spawn(move || start(name, flags, runtime))
+                })
+                .collect();
+            let joined = starts.into_iter().filter_map(|it| it.join().ok());
+            joined.collect()
+        });
+        failed.extend(outcomes.into_iter().flatten());
+    }
+    let Some(last) = failed.pop() else {
+        return Ok(());
+    };
+    for diagnostic in failed {
+        output.error(&diagnostic);
+    }
+    Err(last.hint("`pcp-vmm deploy` again goes on from here").into())
+}
+
+/// Starts one VM and waits for its guest; why it failed.
+fn start(name: &str, flags: &[String], runtime: &RuntimeDir) -> Option<Diagnostic> {
+    let mut command = Command::new("/proc/self/exe");
+    command.args(["run", "--daemon", "--quiet", "--name", name]);
+    command.arg("--runtime-dir").arg(runtime.path()).args(flags);
+    command.stdin(Stdio::null()).stdout(Stdio::null());
+    let failed = || Diagnostic::failure("deploy", format!("`{name}` was not started"));
+    match command.stderr(Stdio::piped()).output() {
+        Ok(done) if done.status.success() => None,
+        Ok(done) => {
+            let said = String::from_utf8_lossy(&done.stderr).into_owned();
+            let lines = said.lines().filter(|line| !line.trim().is_empty());
+            Some(lines.fold(failed(), Diagnostic::cause))
+        }
+        Err(error) => Some(failed().because(&error)),
+    }
+}
+
+/// The name of a file's record: the file's path, in letters that file names have.
+fn key(file: &Path) -> String {
+    let good = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
+    let text = file.to_string_lossy();
+    let escaped = text.chars().map(|c| match c {
+        c if good(c) => c.to_string(),
+        '/' => "+".to_owned(),
+        other => format!("%{:x}", u32::from(other)),
+    });
+    format!("{}.json", escaped.collect::<String>())
+}
+
+fn read(path: &Path) -> io::Result<Record> {
+    match fs::read(path) {
+        Ok(text) => Ok(serde_json::from_slice(&text)?),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(Record::default()),
+        Err(error) => Err(error),
+    }
+}
+
+/// Writes the record, whole or not at all; one of nothing is removed.
+fn write(path: &Path, record: &mut Record) -> io::Result<()> {
+    if record.vms.is_empty() {
+        return match fs::remove_file(path) {
+            Err(error) if error.kind() != ErrorKind::NotFound => Err(error),
+            _ => Ok(()),
+        };
+    }
+    if let Some(folder) = path.parent() {
+        fs::create_dir_all(folder)?;
+    }
+    record.version = 1;
+    let draft = path.with_extension("new");
+    let mut file = File::create(&draft)?;
+    file.write_all(&serde_json::to_vec_pretty(record)?)?;
+    file.sync_all()?;
+    fs::rename(&draft, path)
+}
+
+fn kept(path: &Path, error: &io::Error) -> Diagnostic {
+    let what = format!("cannot use the record `{}`", path.display());
+    Diagnostic::failure("state-dir", what)
+        .because(error)
+        .hint("`--state-dir DIR` names another folder for such records")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_file_has_a_record_of_its_own() {
+        assert_eq!(key("/a/vms.toml".as_ref()), "+a+vms.toml.json");
+        assert_ne!(key("/a/b c".as_ref()), key("/a/b+c".as_ref()));
+    }
+
+    #[test]
+    fn a_record_of_nothing_is_no_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("deploy/x.json");
+        let mut record = Record::default();
+        record.vms.insert("a".into(), deployment::Wanted::default());
+        write(&path, &mut record).unwrap();
+        assert_eq!(read(&path).unwrap().vms, record.vms);
+        record.vms.clear();
+        write(&path, &mut record).unwrap();
+        assert!(!path.exists());
+    }
+}

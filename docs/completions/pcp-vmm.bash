@@ -187,7 +187,7 @@ _pcp__vmm() {
             return 0
             ;;
         pcp__subcmd__vmm__subcmd__balloon)
-            opts="-q -v -h --json --quiet --verbose --color --no-progress --log-file --runtime-dir --state-dir --log-dir --log-format --help"
+            opts="-q -v -a -h --json --quiet --verbose --color --no-progress --log-file --runtime-dir --state-dir --log-dir --log-format --all --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -263,7 +263,7 @@ _pcp__vmm() {
             return 0
             ;;
         pcp__subcmd__vmm__subcmd__console)
-            opts="-q -v -h --json --quiet --verbose --color --no-progress --log-file --runtime-dir --state-dir --log-dir --log-format --replay --help serial virtio"
+            opts="-q -v -a -h --json --quiet --verbose --color --no-progress --log-file --runtime-dir --state-dir --log-dir --log-format --replay --all --help serial virtio"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1153,7 +1153,7 @@ _pcp__vmm() {
             return 0
             ;;
         pcp__subcmd__vmm__subcmd__link)
-            opts="-q -v -h --json --quiet --verbose --color --no-progress --log-file --runtime-dir --state-dir --log-dir --log-format --help up down"
+            opts="-q -v -a -h --json --quiet --verbose --color --no-progress --log-file --runtime-dir --state-dir --log-dir --log-format --all --help up down"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1191,7 +1191,7 @@ _pcp__vmm() {
             return 0
             ;;
         pcp__subcmd__vmm__subcmd__logs)
-            opts="-q -v -f -n -h --json --quiet --verbose --color --no-progress --log-file --runtime-dir --state-dir --log-dir --log-format --follow --lines --help serial virtio"
+            opts="-q -v -f -n -a -h --json --quiet --verbose --color --no-progress --log-file --runtime-dir --state-dir --log-dir --log-format --follow --lines --all --help serial virtio"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1831,7 +1831,7 @@ _pcp__vmm() {
             return 0
             ;;
         pcp__subcmd__vmm__subcmd__ssh)
-            opts="-q -v -u -h --json --quiet --verbose --color --no-progress --log-file --runtime-dir --state-dir --log-dir --log-format --user --timeout --help"
+            opts="-q -v -a -u -h --json --quiet --verbose --color --no-progress --log-file --runtime-dir --state-dir --log-dir --log-format --all --user --timeout --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0

@@ -103,6 +103,25 @@ fn logs_are_what_the_console_printed() {
     let mut follower = follower.stdout(Stdio::piped()).spawn().unwrap();
     let out = Stream::read(follower.stdout.take().unwrap());
     out.wait_for("two\n", 20).unwrap();
+
+    let other = runtime.halted("other");
+    assert_eq!(
+        said(&["logs", "--all", "serial"]),
+        "log: one\nlog: two\nother: !\n"
+    );
+    for (words, why) in [
+        (&["console", "--all"][..], "a terminal shows one console"),
+        (&["ssh", "--all"], "a login is to one VM"),
+        (
+            &["logs", "--all", "log"],
+            "a VM is not named beside `--all`",
+        ),
+    ] {
+        let output = runtime.run(words);
+        assert!(!output.status.success(), "{words:?}");
+        assert!(errors(&output).contains(why), "{output:?}");
+    }
+    end(other);
     end(vm);
     assert!(follower.wait().unwrap().success());
     assert_eq!(out.wait_for_end(5).unwrap(), b"one\ntwo\n");
@@ -275,10 +294,13 @@ fn forwards_balloons_and_links_change_while_the_guest_runs() {
     assert_eq!(output.status.code(), Some(1), "{output:?}");
     assert!(errors(&output).contains("caused by:"), "{output:?}");
 
-    assert_eq!(runtime.json(&["balloon", "net", "64M"])["target"], 64 << 20);
-    assert_eq!(runtime.json(&["balloon", "net"])["target"], 64 << 20);
-    assert_eq!(runtime.json(&["link", "net", "down"])["link"], "down");
-    assert_eq!(runtime.json(&["link", "net"])["link"], "down");
+    assert_eq!(
+        runtime.json(&["balloon", "net", "64M"])[0]["target"],
+        64 << 20
+    );
+    assert_eq!(runtime.json(&["balloon", "--all"])[0]["target"], 64 << 20);
+    assert_eq!(runtime.json(&["link", "--all", "down"])[0]["link"], "down");
+    assert_eq!(runtime.json(&["link", "net"])[0]["link"], "down");
     end(vm);
 }
 

@@ -83,16 +83,20 @@ at the same time. Ctrl-] leaves it; the VM goes on.";
 #[derive(Debug, Args)]
 #[command(help_template = TEMPLATE, long_about = CONSOLE)]
 pub(crate) struct ConsoleArgs {
-    /// The VM.
-    #[arg(value_name = "VM")]
-    pub(crate) name: String,
+    /// The VM, by name or by variant; not with --all.
+    #[arg(value_name = "VM", required_unless_present = "all")]
+    name: Option<String>,
 
     /// Which console [default: the one that has printed most].
-    pub(crate) console: Option<ConsoleArg>,
+    console: Option<ConsoleArg>,
 
     /// Show at most so much of what was printed before.
     #[arg(long, value_name = "SIZE")]
     pub(crate) replay: Option<MemorySize>,
+
+    /// The one VM that runs: a terminal shows one console.
+    #[arg(short, long)]
+    all: bool,
 }
 
 /// A console.
@@ -117,12 +121,12 @@ impl From<ConsoleArg> for ConsoleName {
 #[derive(Debug, Args)]
 #[command(help_template = TEMPLATE)]
 pub(crate) struct LogsArgs {
-    /// The VM.
-    #[arg(value_name = "VM")]
-    pub(crate) name: String,
+    /// The VM, by name or by variant; not with --all.
+    #[arg(value_name = "VM", required_unless_present = "all")]
+    name: Option<String>,
 
     /// Which console [default: the one that has printed most].
-    pub(crate) console: Option<ConsoleArg>,
+    console: Option<ConsoleArg>,
 
     /// Go on with what it prints, until the VM ends.
     #[arg(short, long)]
@@ -131,6 +135,10 @@ pub(crate) struct LogsArgs {
     /// Only the last so many lines.
     #[arg(short = 'n', long, value_name = "N")]
     pub(crate) lines: Option<usize>,
+
+    /// All VMs that run; each line begins with its VM's name.
+    #[arg(short, long)]
+    all: bool,
 }
 
 const SSH: &str = "\
@@ -149,9 +157,13 @@ Examples:
   pcp-vmm ssh pcp-vm -- pminfo -f kernel.all.load\n"
 )]
 pub(crate) struct SshArgs {
-    /// The VM.
-    #[arg(value_name = "VM")]
-    pub(crate) name: String,
+    /// The VM, by name or by variant; not with --all.
+    #[arg(value_name = "VM", required_unless_present = "all")]
+    name: Option<String>,
+
+    /// All VMs that run, for a command; each line begins with its VM's name.
+    #[arg(short, long, conflicts_with = "name")]
+    all: bool,
 
     /// The user to log in as [default: the bundle's, else root].
     #[arg(short, long, value_name = "USER")]
@@ -198,25 +210,104 @@ pub(crate) struct ResumeArgs {
 #[derive(Debug, Args)]
 #[command(help_template = TEMPLATE)]
 pub(crate) struct BalloonArgs {
-    /// The VM.
-    #[arg(value_name = "VM")]
-    pub(crate) name: String,
+    /// The VM, by name or by variant; not with --all.
+    #[arg(value_name = "VM", required_unless_present = "all")]
+    name: Option<String>,
 
     /// What the guest is to give; 0 gives all back to it.
     #[arg(value_name = "SIZE")]
-    pub(crate) size: Option<MemorySize>,
+    size: Option<MemorySize>,
+
+    /// All VMs that run.
+    #[arg(short, long)]
+    all: bool,
 }
 
 /// Show whether a VM's network cards have a link, or take it down and up.
 #[derive(Debug, Args)]
 #[command(help_template = TEMPLATE)]
 pub(crate) struct LinkArgs {
-    /// The VM.
-    #[arg(value_name = "VM")]
-    pub(crate) name: String,
+    /// The VM, by name or by variant; not with --all.
+    #[arg(value_name = "VM", required_unless_present = "all")]
+    name: Option<String>,
 
     /// The new state.
-    pub(crate) state: Option<LinkArg>,
+    state: Option<LinkArg>,
+
+    /// All VMs that run.
+    #[arg(short, long)]
+    all: bool,
+}
+
+impl BalloonArgs {
+    /// Which VMs, and the size.
+    pub(crate) fn read(&self) -> Result<(TargetArgs, Option<MemorySize>), String> {
+        let parse = |text: &str| {
+            text.parse::<MemorySize>()
+                .map_err(|error| error.to_string())
+        };
+        shifted(self.all, self.name.as_deref(), self.size, parse)
+    }
+}
+
+impl LinkArgs {
+    /// Which VMs, and the new state.
+    pub(crate) fn read(&self) -> Result<(TargetArgs, Option<LinkArg>), String> {
+        shifted(self.all, self.name.as_deref(), self.state, choice)
+    }
+}
+
+impl ConsoleArgs {
+    /// Which VM, and which console.
+    pub(crate) fn read(&self) -> Result<(TargetArgs, Option<ConsoleArg>), String> {
+        shifted(self.all, self.name.as_deref(), self.console, choice)
+    }
+}
+
+impl SshArgs {
+    /// Which VMs.
+    pub(crate) fn target(&self) -> TargetArgs {
+        TargetArgs {
+            names: self.name.clone().into_iter().collect(),
+            all: self.all,
+        }
+    }
+}
+
+impl LogsArgs {
+    /// Which VMs, and which console.
+    pub(crate) fn read(&self) -> Result<(TargetArgs, Option<ConsoleArg>), String> {
+        shifted(self.all, self.name.as_deref(), self.console, choice)
+    }
+}
+
+fn choice<T: ValueEnum>(text: &str) -> Result<T, String> {
+    T::from_str(text, false).map_err(|_| format!("`{}` is none of its values", text.escape_debug()))
+}
+
+/// With --all, what stands in the VM's place is the value behind it.
+fn shifted<T: Copy>(
+    all: bool,
+    name: Option<&str>,
+    value: Option<T>,
+    parse: impl Fn(&str) -> Result<T, String>,
+) -> Result<(TargetArgs, Option<T>), String> {
+    let names = match (all, name, value) {
+        (true, Some(_), Some(_)) => return Err("a VM is named beside `--all`".to_owned()),
+        (true, Some(text), None) => {
+            let value =
+                parse(text).map_err(|why| format!("{why}; a VM is not named beside `--all`"))?;
+            return Ok((
+                TargetArgs {
+                    names: Vec::new(),
+                    all,
+                },
+                Some(value),
+            ));
+        }
+        (_, name, _) => name.map(str::to_owned).into_iter().collect(),
+    };
+    Ok((TargetArgs { names, all }, value))
 }
 
 /// Whether the cable is in.

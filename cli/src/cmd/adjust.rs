@@ -1,9 +1,10 @@
 //! `pcp-vmm balloon` and `pcp-vmm link`: devices that are changed while the guest runs.
 
 use serde::Serialize;
-use vmm::control::protocol::{BalloonSize, LinkState, Request};
+use vmm::control::protocol::{Answer, BalloonSize, LinkState, Request};
 
-use crate::args::{BalloonArgs, LinkArgs};
+use crate::args::{BalloonArgs, LinkArgs, TargetArgs};
+use crate::diagnostic::Diagnostic;
 use crate::exit::Exit;
 use crate::instances::{RuntimeDir, ask};
 use crate::output::{Output, Stop};
@@ -24,38 +25,76 @@ struct Link {
     link: Option<LinkState>,
 }
 
-/// Shows or changes a VM's balloon.
+/// Shows or changes the balloons of VMs.
 pub(crate) fn balloon(
     args: &BalloonArgs,
     runtime: &RuntimeDir,
     output: Output,
 ) -> Result<Exit, Stop> {
-    let entry = runtime.one(&args.name)?;
-    let size = ask(&entry, &Request::Balloon { size: args.size })?.balloon;
-    let name = entry.name();
-    if output.is_json() {
-        output.json(&Balloon { name, size })?;
-    } else if let Some(BalloonSize { target, actual }) = size {
-        let (target, actual) = (size_words(target), size_words(actual));
-        output.data(format!("{name}: {actual} given, {target} wanted\n"))?;
-    }
-    Ok(Exit::Success)
+    let (target, size) = args.read().map_err(usage)?;
+    let request = Request::Balloon { size };
+    each(&target, runtime, &request, output, |name, answer| {
+        let size = answer.balloon;
+        let line = size.map(|BalloonSize { target, actual }| {
+            let (target, actual) = (size_words(target), size_words(actual));
+            format!("{name}: {actual} given, {target} wanted\n")
+        });
+        (Balloon { name, size }, line)
+    })
 }
 
-/// Shows or changes the links of a VM's network cards.
+/// Shows or changes the links of VMs' network cards.
 pub(crate) fn link(args: &LinkArgs, runtime: &RuntimeDir, output: Output) -> Result<Exit, Stop> {
-    let entry = runtime.one(&args.name)?;
-    let state = args.state.map(LinkState::from);
-    let link = ask(&entry, &Request::Link { state })?.link;
-    let name = entry.name();
-    if output.is_json() {
-        output.json(&Link { name, link })?;
-    } else if let Some(link) = link {
-        let word = match link {
-            LinkState::Up => "up",
-            LinkState::Down => "down",
-        };
-        output.data(format!("{name}: {word}\n"))?;
+    let (target, state) = args.read().map_err(usage)?;
+    let state = state.map(LinkState::from);
+    let request = Request::Link { state };
+    each(&target, runtime, &request, output, |name, answer| {
+        let link = answer.link;
+        let line = link.map(|link| {
+            let word = match link {
+                LinkState::Up => "up",
+                LinkState::Down => "down",
+            };
+            format!("{name}: {word}\n")
+        });
+        (Link { name, link }, line)
+    })
+}
+
+/// What is said of a command line that is none.
+pub(super) fn usage(why: String) -> Diagnostic {
+    Diagnostic::usage("usage", why).hint("all options: `pcp-vmm VERB --help`")
+}
+
+/// Asks all VMs that are meant; those that do not do it do not keep the others from it.
+fn each<T: Serialize>(
+    target: &TargetArgs,
+    runtime: &RuntimeDir,
+    request: &Request,
+    output: Output,
+    told: impl Fn(String, Answer) -> (T, Option<String>),
+) -> Result<Exit, Stop> {
+    let (mut rows, mut lines, mut failed) = (Vec::new(), String::new(), Vec::new());
+    for entry in runtime.select(target)? {
+        match ask(&entry, request) {
+            Ok(answer) => {
+                let (row, line) = told(entry.name(), answer);
+                rows.push(row);
+                lines.push_str(&line.unwrap_or_default());
+            }
+            Err(diagnostic) => failed.push(diagnostic),
+        }
     }
-    Ok(Exit::Success)
+    if output.is_json() {
+        output.json(&rows)?;
+    } else {
+        output.data(lines)?;
+    }
+    let Some(last) = failed.pop() else {
+        return Ok(Exit::Success);
+    };
+    for diagnostic in failed {
+        output.error(&diagnostic);
+    }
+    Err(last.into())
 }

@@ -10,6 +10,7 @@ use rustix::termios::{OptionalActions, Termios, tcgetattr, tcsetattr};
 use vmm::control::protocol::{ConsoleName, Info};
 use vmm::instance::Entry;
 
+use super::adjust::usage;
 use crate::args::{ConsoleArg, ConsoleArgs};
 use crate::diagnostic::Diagnostic;
 use crate::exit::Exit;
@@ -72,8 +73,12 @@ pub(crate) fn attach(
     runtime: &RuntimeDir,
     output: Output,
 ) -> Result<Exit, Stop> {
-    let entry = runtime.one(&args.name)?;
-    let attached = open(&entry, args.console, args.replay.map(|size| size.0))?;
+    let (target, console) = args.read().map_err(usage)?;
+    let entries = runtime.select(&target)?;
+    let [entry] = entries.as_slice() else {
+        return Err(several(&entries));
+    };
+    let attached = open(entry, console, args.replay.map(|size| size.0))?;
     let name = entry.name();
     let device = attached.console.device();
     let failed = |error: io::Error| {
@@ -91,6 +96,19 @@ pub(crate) fn attach(
         End::Over => output.note(format!("\n{name} has ended")),
     }
     Ok(Exit::Success)
+}
+
+/// What is said where a terminal would show several consoles, or none.
+fn several(entries: &[Entry]) -> Stop {
+    let names: Vec<String> = entries.iter().map(Entry::name).collect();
+    let failure = Diagnostic::failure("several-vms", "a terminal shows one console");
+    match names.as_slice() {
+        [] => failure.cause("no VM runs"),
+        names => failure
+            .cause(format!("these run: {}", names.join(", ")))
+            .hint("name one of them; `pcp-vmm logs --all -f` shows what all of them print"),
+    }
+    .into()
 }
 
 /// How a session ended.

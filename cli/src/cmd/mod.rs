@@ -63,7 +63,7 @@ pub(crate) fn dispatch(
         Some(Verb::Wait(args)) => wait::wait(&args, &runtime, output),
         Some(Verb::Console(args)) => console::attach(&args, &runtime, output),
         Some(Verb::Logs(args)) => logs::show(&args, &runtime, output),
-        Some(Verb::Ssh(args)) => ssh::log_in(&args, &runtime),
+        Some(Verb::Ssh(args)) => ssh::log_in(&args, &runtime, output),
         Some(Verb::SshConfig(args)) => logins::ssh_config(&args, &runtime, output),
         Some(Verb::Inventory(args)) => logins::inventory(&args, &runtime, output),
         Some(Verb::Events(args)) => events::tell(&args, &runtime, output),

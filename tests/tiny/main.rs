@@ -15,6 +15,7 @@ mod sandbox;
 mod services;
 mod start;
 mod surroundings;
+mod unprivileged;
 mod verbs;
 
 use std::path::PathBuf;

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use pcp_vmm_tests::guests::{Code, Stop, one_byte};
 use pcp_vmm_tests::time::wait_until;
-use pcp_vmm_tests::{TestVm, program};
+use pcp_vmm_tests::{TestVm, ports, program};
 use rustix::process::Signal;
 use serde_json::Value;
 
@@ -277,8 +277,11 @@ fn a_runtime_directory_that_cannot_be_written_is_an_error_with_a_remedy() {
 #[test]
 fn nothing_is_left_whenever_a_vm_is_ended() {
     let runtime = Runtime::new();
+    let port = ports::free().unwrap();
+    let forward = format!("127.0.0.1:{port}:80");
     for round in 0..50_u32 {
-        let vm = runtime.start(&one_byte(Stop::Spin), &["--name", "brief"]);
+        let flags = ["--name", "brief", "--net", "user", "--forward", &forward];
+        let vm = runtime.start_bare(&one_byte(Stop::Spin), &flags);
         // From before its first system call to well into the guest.
         std::thread::sleep(Duration::from_micros(u64::from(round * 7919 % 50) * 200));
         let signal = [Signal::KILL, Signal::TERM, Signal::INT, Signal::HUP][round as usize % 4];
@@ -299,6 +302,7 @@ fn nothing_is_left_whenever_a_vm_is_ended() {
         // Until it takes signals over, one ends it without a chance to clear up.
         let _ = runtime.run(&["ls"]);
         wait_until("an empty folder", 5, || runtime.is_empty()).unwrap();
+        ports::ensure_free(port).unwrap();
     }
 }
 

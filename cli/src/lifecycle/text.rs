@@ -147,7 +147,8 @@ pub(crate) fn summary(report: &SuiteReport) -> String {
     for test in &report.tests {
         let mut line = format!("{:<14}{:<8}", test.name, test.verdict.word());
         match &test.reason {
-            Some(reason) => line.push_str(reason),
+            // In full it was told when its turn came.
+            Some(reason) => line.push_str(&shortened(reason, WIDTH - 4 - line.len())),
             None => {
                 for column in columns.clone() {
                     let _ = write!(line, "{:<9}", cell(test, column));
@@ -176,6 +177,18 @@ pub(crate) fn summary(report: &SuiteReport) -> String {
     )));
     let _ = writeln!(text, "╚{edge}╝");
     text
+}
+
+/// The words of `text` that fit into `width` columns.
+fn shortened(text: &str, width: usize) -> String {
+    if text.chars().count() <= width {
+        return text.to_owned();
+    }
+    let mut short: String = text.chars().take(width.saturating_sub(1)).collect();
+    let end = short.rfind(' ').unwrap_or(short.len());
+    short.truncate(end);
+    short.push('…');
+    short
 }
 
 fn cell(test: &CaseReport, phase: Phase) -> String {

@@ -119,3 +119,17 @@ fn the_summary_is_a_table_with_straight_edges() {
         assert!(text.contains(part), "{part} is not in {text}");
     }
 }
+
+#[test]
+fn a_long_reason_stays_within_the_table() {
+    let mut suite = suite();
+    let reason = "the TAP network is not set up: no pcpbr0, no pcptap0; `network setup` does it";
+    suite.tests[2].reason = Some(reason.into());
+    let text = summary(&suite);
+    let widths = text.trim().lines().map(|it| it.chars().count());
+    assert!(widths.into_iter().all(|width| width == WIDTH + 2), "{text}");
+    assert!(
+        text.contains("the TAP network is not set up: no pcpbr0, no pcptap0;… "),
+        "{text}"
+    );
+}

@@ -18,6 +18,7 @@ use super::boot;
 const KERNEL: &str = "6.12-standard";
 const OPERATIONS: &str = include_str!("operations.py");
 const WORK: &str = include_str!("work.sh");
+const STRESS: &str = include_str!("stress.sh");
 const P9: &str = "-t 9p -o trans=virtio,version=9p2000.L,msize=512000";
 /// Where the table's columns are made.
 const COLUMNS: [&str; 5] = [
@@ -63,13 +64,15 @@ impl Folders {
             .arg(this.at("image"))
             .arg(this.at("mounted")));
         for share in ["fuse", "p9"] {
-            fs::create_dir(this.at("mounted").join(share)).unwrap();
-            fs::write(
-                this.at("mounted").join(share).join("operations.py"),
-                OPERATIONS,
-            )
-            .unwrap();
-            fs::write(this.at("mounted").join(share).join("work.sh"), WORK).unwrap();
+            let folder = this.at("mounted").join(share);
+            fs::create_dir(&folder).unwrap();
+            for (name, text) in [
+                ("operations.py", OPERATIONS),
+                ("work.sh", WORK),
+                ("stress.sh", STRESS),
+            ] {
+                fs::write(folder.join(name), text).unwrap();
+            }
         }
         this
     }
@@ -209,8 +212,19 @@ fn operate(places: &[&str]) -> String {
         .collect()
 }
 
-/// What was said of each operation in one folder, in its order.
-fn column(said: &str, place: &str) -> Vec<(String, String)> {
+/// Runs each stressor in each of `folders` of the guest.
+fn stress(places: &[&str]) -> String {
+    let line = |place| {
+        format!(
+            "echo column {place}; mkdir /new/mnt/{place}/s; \
+             chroot /new /bin/bash /mnt/fuse/stress.sh /mnt/{place}/s\n"
+        )
+    };
+    places.iter().map(line).collect()
+}
+
+/// What was said of each of `count` operations in one folder, in their order.
+fn column(said: &str, place: &str, count: usize) -> Vec<(String, String)> {
     let mark = format!("column {place}\n");
     let Some((_, part)) = said.split_once(&mark) else {
         panic!("{said}");
@@ -221,20 +235,29 @@ fn column(said: &str, place: &str) -> Vec<(String, String)> {
     let column: Vec<_> = parts
         .map(|(name, result)| (name.into(), result.trim().into()))
         .collect();
-    let wanted = OPERATIONS
-        .lines()
-        .filter(|line| line.starts_with("    (\""))
-        .count();
-    assert_eq!(column.len(), wanted, "{said}");
+    assert_eq!(column.len(), count, "{said}");
     column
 }
 
-/// Compares columns with the document's, or writes them there.
-fn compare(made: &[(usize, Vec<(String, String)>)]) {
+/// How many operations there are.
+fn operations() -> usize {
+    let lines = OPERATIONS.lines();
+    lines.filter(|line| line.starts_with("    (\"")).count()
+}
+
+/// How many stressors there are.
+fn stressors() -> usize {
+    let (_, list) = STRESS.split_once("for name in ").unwrap();
+    let (list, _) = list.split_once("; do").unwrap();
+    list.split_whitespace().filter(|word| *word != "\\").count()
+}
+
+/// Compares columns with those of the document's table `what`, or writes them there.
+fn compare(what: &str, made: &[(usize, Vec<(String, String)>)]) {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/file-semantics.md");
     let text = fs::read_to_string(&path).unwrap();
-    let (begin, end) = ("<!-- operations -->\n", "<!-- end -->");
-    let (head, rest) = text.split_once(begin).unwrap();
+    let (begin, end) = (format!("<!-- {what}s -->\n"), "<!-- end -->");
+    let (head, rest) = text.split_once(&begin).unwrap();
     let (table, tail) = rest.split_once(end).unwrap();
     let mut documented: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
     for line in table.lines().skip(2) {
@@ -242,7 +265,7 @@ fn compare(made: &[(usize, Vec<(String, String)>)]) {
         documented.insert(cells[0], cells[1..].to_vec());
     }
     let mut new = format!(
-        "| operation | {} |\n|---|{}\n",
+        "| {what} | {} |\n|---|{}\n",
         COLUMNS.join(" | "),
         "---|".repeat(5)
     );
@@ -268,17 +291,35 @@ fn compare(made: &[(usize, Vec<(String, String)>)]) {
 fn operations_on_our_shares_come_to_what_is_documented() {
     let folders = Folders::new();
     let said = ours(&folders, &operate(&["native", "fuse", "p9"]));
-    let made = ["native", "fuse", "p9"].map(|place| column(&said, place));
-    compare(&(0..).zip(made).collect::<Vec<_>>());
+    let made = ["native", "fuse", "p9"].map(|place| column(&said, place, operations()));
+    compare("operation", &(0..).zip(made).collect::<Vec<_>>());
 }
 
 #[test]
 fn operations_on_qemus_shares_come_to_what_is_documented() {
     let folders = Folders::new();
     let said = qemus(&folders, &operate(&["fuse", "p9"]));
-    let made = ["fuse", "p9"].map(|place| column(&said, place));
+    let made = ["fuse", "p9"].map(|place| column(&said, place, operations()));
     if is_documented() {
-        compare(&(3..).zip(made).collect::<Vec<_>>());
+        compare("operation", &(3..).zip(made).collect::<Vec<_>>());
+    }
+}
+
+#[test]
+fn stressors_on_our_shares_come_to_what_is_documented() {
+    let folders = Folders::new();
+    let said = ours(&folders, &stress(&["native", "fuse", "p9"]));
+    let made = ["native", "fuse", "p9"].map(|place| column(&said, place, stressors()));
+    compare("stressor", &(0..).zip(made).collect::<Vec<_>>());
+}
+
+#[test]
+fn stressors_on_qemus_shares_come_to_what_is_documented() {
+    let folders = Folders::new();
+    let said = qemus(&folders, &stress(&["fuse", "p9"]));
+    let made = ["fuse", "p9"].map(|place| column(&said, place, stressors()));
+    if is_documented() {
+        compare("stressor", &(3..).zip(made).collect::<Vec<_>>());
     }
 }
 

@@ -1,7 +1,7 @@
 //! Data, attributes and directories.
 
 use std::fs;
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt};
 
 use rustix::io::Errno;
 
@@ -56,6 +56,24 @@ fn an_appending_fid_writes_to_the_end_wherever_that_is_by_now() {
     // A page that the guest has cached and writes back keeps its place.
     client.write(fid, 0, b"page").unwrap();
     assert_eq!(client.content(ROOT, &["file"]).unwrap(), b"page5ab");
+}
+
+#[test]
+fn a_write_beyond_the_largest_file_fails_as_on_the_host() {
+    let mut client = Client::new();
+    client.put(ROOT, "file", b"");
+    let file = fs::File::options()
+        .write(true)
+        .open(client.path().join("file"))
+        .unwrap();
+    let fid = client.open_at(ROOT, &["file"], RDWR).unwrap();
+    for offset in [(1 << 44) - 2, i64::MAX as u64 - 1] {
+        let native = file.write_at(b"x", offset);
+        let native = native.map_err(|error| error.raw_os_error().unwrap());
+        let served = client.write(fid, offset, b"x");
+        let served = served.map(|n| n as usize).map_err(Errno::raw_os_error);
+        assert_eq!(served, native, "{offset:#x}");
+    }
 }
 
 #[test]

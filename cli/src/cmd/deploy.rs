@@ -52,7 +52,9 @@ pub(crate) fn deploy(
     if !args.dry_run {
         strangers(&wishes, &record.vms, &running)?;
         record.file = file;
-        carry_out(&steps, &wishes, &mut record, &path, runtime, output)?;
+        let log_dir = folders::log_dir(common)?;
+        let places = Places { runtime, log_dir };
+        carry_out(&steps, &wishes, &mut record, &path, &places, output)?;
     }
     if output.is_json() {
         output.json(&steps)?;
@@ -93,14 +95,21 @@ fn strangers(
     )))
 }
 
+/// Where the VMs are, and what they say.
+struct Places<'a> {
+    runtime: &'a RuntimeDir,
+    log_dir: PathBuf,
+}
+
 fn carry_out(
     steps: &Steps,
     wishes: &Wishes,
     record: &mut Record,
     path: &Path,
-    runtime: &RuntimeDir,
+    places: &Places<'_>,
     output: Output,
 ) -> Result<(), Stop> {
+    let runtime = places.runtime;
     let entries = runtime.all()?;
     let gone: Vec<_> = entries
         .into_iter()
@@ -131,7 +140,7 @@ fn carry_out(
                         .get(name)
                         .map(|it| it.run.as_slice())
                         .unwrap_or_default();
-                    scope.spawn(move || start(name, flags, runtime))
+                    scope.spawn(move || start(name, flags, places))
                 })
                 .collect();
             let joined = starts.into_iter().filter_map(|it| it.join().ok());
@@ -149,10 +158,11 @@ fn carry_out(
 }
 
 /// Starts one VM and waits for its guest; why it failed.
-fn start(name: &str, flags: &[String], runtime: &RuntimeDir) -> Option<Diagnostic> {
+fn start(name: &str, flags: &[String], places: &Places<'_>) -> Option<Diagnostic> {
     let mut command = Command::new("/proc/self/exe");
     command.args(["run", "--daemon", "--quiet", "--name", name]);
-    command.arg("--runtime-dir").arg(runtime.path()).args(flags);
+    command.arg("--runtime-dir").arg(places.runtime.path());
+    command.arg("--log-dir").arg(&places.log_dir).args(flags);
     command.stdin(Stdio::null()).stdout(Stdio::null());
     let failed = || Diagnostic::failure("deploy", format!("`{name}` was not started"));
     match command.stderr(Stdio::piped()).output() {

@@ -33,7 +33,7 @@ use std::hint::black_box;
 use std::process::ExitCode;
 
 use clap::error::ErrorKind;
-use clap::{CommandFactory, FromArgMatches};
+use clap::{Command, CommandFactory, FromArgMatches};
 use vmm::kvm::EarlyKvm;
 
 use crate::args::Cli;
@@ -57,12 +57,12 @@ fn main() -> ExitCode {
     }
     // A heap that grows while KVM makes a machine waits for that.
     drop(black_box(Vec::<u8>::with_capacity(HEAP)));
-    let parse = || Cli::command().try_get_matches_from(&invocation.args);
+    let parse = |command: Command| command.try_get_matches_from(&invocation.args);
     // KVM takes longer than the parser.
     let (kvm, matches) = if invocation.is_about_to_run() {
-        EarlyKvm::beside(parse)
+        EarlyKvm::beside(|| parse(args::command_of_run()))
     } else {
-        (EarlyKvm::default(), parse())
+        (EarlyKvm::default(), parse(Cli::command()))
     };
     let parsed = matches.and_then(|matches| Ok((Cli::from_arg_matches(&matches)?, matches)));
     match parsed {

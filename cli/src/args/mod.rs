@@ -8,6 +8,7 @@ mod manage;
 mod network;
 mod run;
 mod service;
+mod start;
 
 use std::path::PathBuf;
 
@@ -26,6 +27,7 @@ pub(crate) use manage::{
 pub(crate) use network::{CheckArgs, NetworkArgs, NetworkVerb, SetupArgs, TeardownArgs};
 pub(crate) use run::RunArgs;
 pub(crate) use service::{DeployArgs, GenerateArgs, ServiceArgs, ServiceVerb};
+pub(crate) use start::command_of_run;
 
 use crate::exit::Exit;
 

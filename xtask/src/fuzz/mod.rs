@@ -2,6 +2,8 @@
 //! repository keeps and from those that earlier runs found here.
 
 mod build;
+mod plan;
+mod record;
 mod report;
 mod session;
 
@@ -15,8 +17,10 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use clap::Args;
 
+use plan::Plan;
+use record::Record;
 pub(crate) use report::Report;
-use session::{Outcome, Progress};
+use session::Progress;
 
 use crate::place;
 
@@ -34,6 +38,10 @@ pub(crate) struct FuzzArgs {
     /// How long to run all of them in total, once they are built
     #[arg(long, value_name = "N", default_value_t = 2.0)]
     minutes: f64,
+    /// Runs each target until `fuzz/record.tsv` has this many minutes of processor time for it, and adds to that record
+    /// after each piece: the run may be ended and gone on with
+    #[arg(long, value_name = "N", conflicts_with = "minutes")]
+    up_to: Option<f64>,
     /// Lists the targets
     #[arg(long)]
     list: bool,
@@ -60,8 +68,12 @@ pub(crate) fn main(args: &FuzzArgs) -> Result<ExitCode> {
     } else {
         args.targets.clone()
     };
-    if !(args.minutes > 0.0 && args.minutes < 1e5) {
-        bail!("--minutes {} is no time to run for", args.minutes);
+    let (option, minutes) = match args.up_to {
+        Some(minutes) => ("--up-to", minutes),
+        None => ("--minutes", args.minutes),
+    };
+    if !(minutes > 0.0 && minutes < 1e5) {
+        bail!("{option} {minutes} is no time to run for");
     }
     build::set_up()?;
     if let Some(input) = &args.input {
@@ -74,8 +86,12 @@ pub(crate) fn main(args: &FuzzArgs) -> Result<ExitCode> {
     }
     eprintln!("building {} targets", targets.len());
     build::build(&targets)?;
+    let plan = match args.up_to {
+        Some(minutes) => Plan::up_to(&targets, minutes, Record::load()?),
+        None => Plan::once(&targets, minutes),
+    };
     let tty = std::io::stderr().is_terminal();
-    let report = run(&targets, args.minutes, |line| {
+    let report = run(&targets, plan, |line| {
         if tty {
             eprint!("\r\x1b[K{line}");
         }
@@ -93,51 +109,43 @@ pub(crate) fn stage(minutes: f64) -> Result<Report> {
     build::set_up()?;
     let targets = build::targets()?;
     build::build(&targets)?;
-    run(&targets, minutes, |_| ())
+    run(&targets, Plan::once(&targets, minutes), |_| ())
 }
 
-/// Runs built targets, [`LANES`] at a time, for `minutes` in total; tells `tell` how it goes.
-fn run(targets: &[String], minutes: f64, mut tell: impl FnMut(&str)) -> Result<Report> {
-    let lanes = LANES.min(targets.len());
-    let rounds = targets.len().div_ceil(lanes);
-    let each = Duration::from_secs_f64(minutes * 60.0).div_f64(rounds as f64);
-    let each = each.max(Duration::from_secs(1));
+/// Runs built targets as planned, [`LANES`] at a time; tells `tell` how it goes.
+fn run(targets: &[String], plan: Plan, mut tell: impl FnMut(&str)) -> Result<Report> {
     let progress: Vec<_> = targets
         .iter()
         .map(|_| Mutex::new(Progress::default()))
         .collect();
-    let next = Mutex::new(0);
-    let work = || -> Result<Vec<(usize, Outcome)>> {
-        let mut done = Vec::new();
+    let plan = Mutex::new(plan);
+    let plan = || plan.lock().unwrap_or_else(|e| e.into_inner());
+    let work = || -> Result<()> {
         loop {
-            let index = {
-                let mut next = next.lock().unwrap_or_else(|e| e.into_inner());
-                *next += 1;
-                *next - 1
+            let Some((index, time)) = plan().next() else {
+                return Ok(());
             };
             let (Some(target), Some(progress)) = (targets.get(index), progress.get(index)) else {
-                return Ok(done);
+                return Ok(());
             };
-            done.push((index, session::run(target, each, progress)?));
+            let outcome = session::run(target, time, progress)?;
+            plan().done(index, outcome)?;
         }
     };
-    let outcomes = thread::scope(|scope| {
+    thread::scope(|scope| {
+        let lanes = LANES.min(targets.len());
         let threads: Vec<_> = (0..lanes).map(|_| scope.spawn(work)).collect();
         while !threads.iter().all(thread::ScopedJoinHandle::is_finished) {
             tell(&line(targets, &progress));
             thread::sleep(TELL_EVERY);
         }
         tell("");
-        let join = |thread: thread::ScopedJoinHandle<'_, Result<_>>| {
-            thread.join().ok().context("a thread of xtask failed")?
-        };
-        threads.into_iter().map(join).collect::<Result<Vec<_>>>()
+        threads
+            .into_iter()
+            .try_for_each(|thread| thread.join().ok().context("a thread of xtask failed")?)
     })?;
-    let mut outcomes: Vec<_> = outcomes.into_iter().flatten().collect();
-    outcomes.sort_by_key(|(index, _)| *index);
-    Ok(Report {
-        outcomes: outcomes.into_iter().map(|(_, outcome)| outcome).collect(),
-    })
+    let outcomes = plan().outcomes();
+    Ok(Report { outcomes })
 }
 
 /// One line about what runs now.

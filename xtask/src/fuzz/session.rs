@@ -46,6 +46,8 @@ pub(super) enum Progress {
 pub(super) struct Outcome {
     pub(super) target: String,
     pub(super) executions: u64,
+    /// The processor time that it had.
+    pub(super) processor: Duration,
     pub(super) per_second: u64,
     pub(super) coverage: u64,
     pub(super) features: u64,
@@ -57,6 +59,18 @@ pub(super) struct Outcome {
 }
 
 impl Outcome {
+    /// This and a later run of the same target.
+    pub(super) fn and(mut self, later: Self) -> Self {
+        self.findings.extend(later.findings);
+        Self {
+            executions: self.executions + later.executions,
+            processor: self.processor + later.processor,
+            findings: self.findings,
+            said: later.said,
+            ..later
+        }
+    }
+
     /// The command that does it again.
     pub(super) fn reproduce(&self, finding: &str) -> String {
         format!("cargo xtask fuzz {} --input {finding}", self.target)
@@ -98,7 +112,9 @@ pub(super) fn run(target: &str, time: Duration, progress: &Mutex<Progress>) -> R
         .with_context(|| format!("cannot start {}", command::name(&program)))?;
     let mut reader = File::open(&path).context("cannot read the log")?;
     let mut late = false;
+    let mut processor = Duration::ZERO;
     let status = loop {
+        processor = processor_time(child.id()).unwrap_or(processor);
         if let Some(status) = child.try_wait().context("cannot wait for a target")? {
             break status;
         }
@@ -116,7 +132,21 @@ pub(super) fn run(target: &str, time: Duration, progress: &Mutex<Progress>) -> R
     let said = fs::read(&path).context("cannot read the log")?;
     let mut outcome = read(target, &String::from_utf8_lossy(&said), status, late);
     outcome.log = path;
+    outcome.processor = processor;
     Ok(outcome)
+}
+
+/// The processor time of a process, user's and kernel's, of all its threads: proc(5), `/proc/PID/stat`, fields 14 and 15.
+fn processor_time(pid: u32) -> Option<Duration> {
+    /// `USER_HZ`, the unit of those fields on Linux.
+    const TICKS_PER_SECOND: u64 = 100;
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    // The second field is the program's name in brackets, which may have anything in it.
+    let mut fields = stat.rsplit_once(')')?.1.split_whitespace().skip(11);
+    let mut ticks = || fields.next()?.parse::<u64>().ok();
+    let ticks = ticks()? + ticks()?;
+    // A process that ended but was not waited for has its time still; one without any is not ours to count.
+    (ticks > 0).then(|| Duration::from_millis(ticks * 1000 / TICKS_PER_SECOND))
 }
 
 /// The numbers of the last line of a running target.
@@ -176,7 +206,7 @@ fn read(target: &str, said: &str, status: ExitStatus, late: bool) -> Outcome {
         features: field(line, " ft:").unwrap_or_default(),
         findings,
         said,
-        log: PathBuf::new(),
+        ..Outcome::default()
     }
 }
 

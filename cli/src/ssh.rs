@@ -21,7 +21,7 @@ const PORT: u16 = 22;
 pub(crate) const ANSWER: &str = crate::env::ASKPASS;
 
 /// How to log in to a guest.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Login {
     address: SocketAddr,
     user: String,
@@ -68,7 +68,6 @@ impl Login {
     }
 
     /// A login at `address`.
-    #[cfg(test)]
     pub(crate) fn new(
         address: SocketAddr,
         user: &str,

@@ -1087,7 +1087,7 @@ _pcp__vmm() {
             return 0
             ;;
         pcp__subcmd__vmm__subcmd__lifecycle__subcmd__test)
-            opts="-a -q -v -h --variant --all --only --skip --bundle --timeout --timeout-scale --junit --json --quiet --verbose --color --no-progress --log-file --runtime-dir --state-dir --log-dir --log-format --help"
+            opts="-a -q -v -h --variant --all --only --skip --bundle --timeout --timeout-scale --runner --junit --json --quiet --verbose --color --no-progress --log-file --runtime-dir --state-dir --log-dir --log-format --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1114,6 +1114,10 @@ _pcp__vmm() {
                     return 0
                     ;;
                 --timeout-scale)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --runner)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

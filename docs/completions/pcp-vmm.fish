@@ -452,6 +452,7 @@ complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand lifecycle; and __fish_se
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand lifecycle; and __fish_seen_subcommand_from test" -l bundle -d 'Test the guest of this bundle' -r -F
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand lifecycle; and __fish_seen_subcommand_from test" -l timeout -d 'Give a phase so long instead of its documented time; may be given several times' -r
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand lifecycle; and __fish_seen_subcommand_from test" -l timeout-scale -d 'Give every phase so many times its documented time, as on a slow machine' -r
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand lifecycle; and __fish_seen_subcommand_from test" -l runner -d 'Start the VM with this program in place of `pcp-vmm run`, as with PCP\'s own runner on QEMU: it gets no arguments, has the ports that the bundle promises, stays in the foreground, and ends with its VM and on SIGTERM' -r -F
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand lifecycle; and __fish_seen_subcommand_from test" -l junit -d 'Write the results as JUnit XML too' -r -F
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand lifecycle; and __fish_seen_subcommand_from test" -l color -d 'Use colours' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
 always\t'Always'

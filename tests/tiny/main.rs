@@ -10,6 +10,7 @@ mod bad_input;
 mod console;
 mod end;
 mod instances;
+mod lifecycle;
 mod network;
 mod sandbox;
 mod services;

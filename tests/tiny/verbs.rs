@@ -334,7 +334,7 @@ fn what_a_vm_was_started_with_is_shown_with_its_origins() {
 }
 
 /// A bundle around a tiny guest, whose SSH port leads nowhere.
-fn bundle(code: &Code, port: u16) -> tempfile::TempDir {
+pub(super) fn bundle(code: &Code, port: u16) -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
     code.write(&folder.path().join("kernel")).unwrap();
     let manifest = serde_json::json!({

@@ -41,6 +41,7 @@ Examples:
   pcp-vmm lifecycle test --variant base
   pcp-vmm lifecycle test --all --skip grafana --junit results.xml
   pcp-vmm lifecycle test --variant bpf --timeout services=120 -- --cpus 2
+  pcp-vmm lifecycle test --variant base --runner ./result/bin/microvm-run
 ";
 
 /// Test guests from their build to their end.
@@ -91,6 +92,16 @@ pub(crate) struct TestArgs {
 
     #[command(flatten)]
     pub(crate) common: TestSettings,
+
+    /// Start the VM with this program in place of `pcp-vmm run`, as with PCP's own runner on QEMU: it gets no arguments,
+    /// has the ports that the bundle promises, stays in the foreground, and ends with its VM and on SIGTERM.
+    #[arg(
+        long,
+        value_name = "PROGRAM",
+        conflicts_with_all = ["run", "all"],
+        help_heading = "Tests"
+    )]
+    pub(crate) runner: Option<PathBuf>,
 
     /// Write the results as JUnit XML too.
     #[arg(long, value_name = "FILE")]

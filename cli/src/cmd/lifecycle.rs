@@ -7,6 +7,7 @@ mod depth;
 mod finish;
 mod inside;
 mod machine;
+mod promised;
 mod state;
 mod test;
 
@@ -71,6 +72,7 @@ fn test(args: &TestArgs, runtime: &RuntimeDir, output: Output) -> Result<Exit, S
         runtime,
         limits: Limits::new(args.common.timeout_scale, &args.common.timeout),
         flags: &args.common.run,
+        runner: args.runner.as_deref(),
         bundle: args.bundle.as_deref(),
         phases: &Phase::ALL,
         keep: None,
@@ -126,6 +128,7 @@ fn phase(args: &PhaseArgs, runtime: &RuntimeDir, output: Output) -> Result<Exit,
         runtime,
         limits: Limits::new(args.common.timeout_scale, &args.common.timeout),
         flags: &args.common.run,
+        runner: None,
         bundle: args.bundle.as_deref(),
         phases: &phases,
         keep: None,

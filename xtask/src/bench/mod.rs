@@ -7,6 +7,7 @@ mod boot;
 mod contestant;
 mod devices;
 mod init;
+mod lifecycle;
 mod loads;
 mod mem;
 mod net;
@@ -41,6 +42,8 @@ enum What {
     Boot(Options),
     /// The base guest from start to an answering pmcd; in the lab
     Ready(Options),
+    /// The lifecycle suite of the base guest, phase by phase; in the lab
+    Lifecycle(Options),
     /// A shared folder, over virtio-fs and 9p; in the lab
     Fs(Options),
     /// A disk; in the lab
@@ -75,7 +78,7 @@ struct Options {
     /// Another build of the program, measured in turn with it (`fs`, `blk` and `console`)
     #[arg(long, value_name = "FILE")]
     before: Option<PathBuf>,
-    /// The base guest with an EROFS disk as its root (for `ready`) [default: built first]
+    /// The base guest, for `ready` with an EROFS disk as its root, for `lifecycle` with a share [default: built first]
     #[arg(long, value_name = "DIR")]
     bundle: Option<PathBuf>,
     /// Measures only the contestants whose names contain this (`fs`, `blk`, `console` and `net`)
@@ -139,6 +142,12 @@ pub(crate) fn main(args: &BenchArgs) -> Result<ExitCode> {
             }
             ready::run(options)?;
         }
+        What::Lifecycle(options) => {
+            if !lab::has_hardware_kvm() && env::var_os("PCP_VMM_LAB").is_none() {
+                return in_lab("lifecycle", options);
+            }
+            lifecycle::run(options)?;
+        }
         What::Fs(options) => {
             let files = options.files.unwrap_or(100_000);
             return load(Subject::Fs { files }, "fs", options);
@@ -185,6 +194,15 @@ fn in_lab(name: &str, options: &Options) -> Result<ExitCode> {
     if name == "boot" {
         call.args(["--mem", "2048"]);
     }
+    let bundle = match name {
+        "ready" => Some(options.bundle.clone().map_or_else(ready::prepare, Ok)?),
+        "lifecycle" => Some(options.bundle.clone().map_or_else(lifecycle::prepare, Ok)?),
+        _ => None,
+    };
+    if let (Some(bundle), "lifecycle") = (&bundle, name) {
+        // Its root is a folder of many small files.
+        call.arg("--image-of").arg(bundle);
+    }
     if options.icount {
         call.arg("--icount").env(contestant::COUNTED, "1");
     }
@@ -215,8 +233,7 @@ fn in_lab(name: &str, options: &Options) -> Result<ExitCode> {
         let load = options.load.clone().map_or_else(loads::prepare, Ok)?;
         call.arg("--load").arg(load);
     }
-    if name == "ready" {
-        let bundle = options.bundle.clone().map_or_else(ready::prepare, Ok)?;
+    if let Some(bundle) = bundle {
         call.arg("--bundle").arg(bundle);
     }
     // Fetched here, where there is a network.

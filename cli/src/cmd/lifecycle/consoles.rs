@@ -7,7 +7,6 @@ use std::time::{Duration, Instant};
 
 use vmm::control::protocol::{ConsoleInfo, ConsoleName};
 
-use super::super::console;
 use super::board::Board;
 use super::machine::{Machine, rest};
 use crate::args::ConsoleArg;
@@ -96,7 +95,7 @@ fn unanswered(last: Option<String>) -> String {
 }
 
 fn console_info(machine: &Machine, console: ConsoleName) -> Option<ConsoleInfo> {
-    let consoles = machine.status()?.consoles;
+    let consoles = machine.consoles();
     consoles.into_iter().find(|it| it.console == console)
 }
 
@@ -113,8 +112,8 @@ fn open(machine: &Machine, info: &ConsoleInfo) -> io::Result<(Box<dyn Way>, Stri
         ConsoleName::Serial => ConsoleArg::Serial,
         ConsoleName::Virtio => ConsoleArg::Virtio,
     };
-    let attached = console::open(&machine.entry, Some(which), Some(0));
-    let attached = attached.map_err(|diagnostic| io::Error::other(diagnostic.message))?;
+    let attached = machine.attach(Some(which), Some(0));
+    let attached = attached.map_err(io::Error::other)?;
     let stream: UnixStream = attached.stream;
     stream.set_read_timeout(Some(LOOK))?;
     stream.set_write_timeout(Some(CONNECT))?;

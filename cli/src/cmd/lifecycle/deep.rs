@@ -7,7 +7,6 @@ use std::time::{Duration, Instant};
 
 use vmm::control::protocol::ConsoleName;
 
-use super::super::console;
 use super::machine::Machine;
 use super::test::Suite;
 use super::{DEVICES, case_of, junit, text};
@@ -55,6 +54,7 @@ pub(crate) fn test(args: &DeepArgs, runtime: &RuntimeDir, output: Output) -> Res
             runtime,
             limits: Limits::new(args.common.timeout_scale, &args.common.timeout),
             flags: &args.common.run,
+            runner: None,
             bundle: args.bundle.as_deref(),
             phases: &PHASES,
             keep: Some(&folder),
@@ -102,7 +102,7 @@ pub(super) fn keep_consoles(machine: &Machine, folder: &Path) {
         (ConsoleArg::Virtio, ConsoleName::Virtio),
     ];
     for (which, name) in all {
-        let Ok(attached) = console::open(&machine.entry, Some(which), None) else {
+        let Ok(attached) = machine.attach(Some(which), None) else {
             continue;
         };
         let mut past = attached.read;

@@ -3,13 +3,10 @@
 use std::time::Duration;
 
 use guest::bundle::Bundle;
-use vmm::control::protocol::Request;
 
-use super::super::console;
 use super::board::Board;
 use super::inside::ANSWER;
 use super::machine::{Ended, Machine};
-use crate::instances::ask;
 use crate::lifecycle::phase::Phase;
 use crate::lifecycle::report::{Evidence, Journal};
 use crate::lifecycle::shell::{Shell, ShellError};
@@ -40,11 +37,9 @@ pub(super) fn shut_down(machine: &Machine, shell: Option<&mut Shell>, board: &Bo
         Ok(()) => board.pass(phase, "Shutdown command sent"),
         Err(why) => {
             board.note(phase, format!("over SSH: {why}"));
-            match ask(&machine.entry, &Request::PowerButton {}) {
-                Ok(_) => board.pass(phase, "Power button pressed"),
-                Err(diagnostic) => {
-                    board.fail(phase, "Power button pressed", diagnostic.causes.join(": "));
-                }
+            match machine.press_power_button() {
+                Ok(()) => board.pass(phase, "Power button pressed"),
+                Err(why) => board.fail(phase, "Power button pressed", why),
             }
         }
     }
@@ -111,7 +106,7 @@ pub(super) fn evidence(
 /// The last lines of the console that has printed most.
 fn last_lines(machine: &Machine) -> Vec<String> {
     use std::io::Read;
-    let Ok(attached) = console::open(&machine.entry, None, Some(CONSOLE_TAIL)) else {
+    let Ok(attached) = machine.attach(None, Some(CONSOLE_TAIL)) else {
         return Vec::new();
     };
     let mut past = attached.read;

@@ -1,4 +1,4 @@
-//! The VM of a test: started, found, and seen to its end.
+//! The VM of a test: started, found, and seen to its end; one of ours, or another program's.
 
 use std::io::Read;
 use std::path::Path;
@@ -9,12 +9,15 @@ use std::time::{Duration, Instant};
 use guest::bundle::Bundle;
 use rustix::process::Signal;
 use serde_json::Value;
-use vmm::control::protocol::State;
+use vmm::control::protocol::{ConsoleInfo, Request, State};
 use vmm::instance::{self, Entry};
 
+use super::super::console::{self, Attached};
 use super::super::stop::{FORCE, end};
+use super::promised::Promised;
+use crate::args::ConsoleArg;
 use crate::diagnostic::Diagnostic;
-use crate::instances::{RuntimeDir, connect};
+use crate::instances::{RuntimeDir, ask, connect};
 use crate::lifecycle::case::Case;
 use crate::network::TAP;
 use crate::output::Output;
@@ -24,19 +27,30 @@ use crate::vm_status::VmStatus;
 
 /// The time between two looks for a VM that starts.
 const LOOK: Duration = Duration::from_millis(5);
+/// This program.
+const OURSELVES: &str = "/proc/self/exe";
 /// The most that is kept of what a run prints.
 const SAID_MAX: u64 = 1 << 20;
 
 /// A VM that runs.
 #[derive(Debug)]
 pub(super) struct Machine {
-    pub(super) entry: Entry,
+    place: Place,
     pub(super) process: Process,
     pub(super) pid: u32,
     run: Option<Run>,
 }
 
-/// A `pcp-vmm run` of ours.
+/// Where a VM is reached.
+#[derive(Debug)]
+enum Place {
+    /// By its folder.
+    Ours(Box<Entry>),
+    /// Where its bundle promises its consoles and its SSH.
+    Other(Box<Promised>),
+}
+
+/// A process that runs a VM, and ends with it.
 #[derive(Debug)]
 struct Run {
     child: Child,
@@ -60,6 +74,8 @@ pub(super) struct Start<'a> {
     pub(super) bundle: &'a Bundle,
     /// More flags of `run`.
     pub(super) flags: &'a [String],
+    /// The program that runs the VM in place of `pcp-vmm run`.
+    pub(super) runner: Option<&'a Path>,
     /// Whether it goes on when this process ends.
     pub(super) stays: bool,
 }
@@ -71,15 +87,22 @@ impl Machine {
         runtime: &RuntimeDir,
         late: &dyn Fn() -> bool,
     ) -> Result<Self, String> {
-        let mut run = Run::start(&command(start, runtime))?;
+        let mut run = match start.runner {
+            Some(program) => Run::start(program, &[])?,
+            None => Run::start(Path::new(OURSELVES), &command(start, runtime))?,
+        };
         let pid = run.child.id();
-        let found = loop {
+        let place = loop {
             if let Ok(Some(_)) = run.child.try_wait() {
                 let (_, said) = run.finish();
                 return Err(why_ended(&said));
             }
-            match find(runtime, pid) {
-                Some(entry) => break entry,
+            let found = match start.runner {
+                Some(_) => Promised::by(start.bundle)?.map(|it| Place::Other(Box::new(it))),
+                None => find(runtime, pid).map(|it| Place::Ours(Box::new(it))),
+            };
+            match found {
+                Some(place) => break place,
                 None if late() => {
                     let _ = run.child.kill();
                     let _ = run.finish();
@@ -91,7 +114,7 @@ impl Machine {
         let process = Process::open(pid).ok().flatten();
         let process = process.ok_or_else(|| "it ended at once".to_owned())?;
         let machine = Self {
-            entry: found,
+            place,
             process,
             pid,
             run: (!start.stays).then_some(run),
@@ -114,19 +137,19 @@ impl Machine {
         let pid = entry.record.as_ref()?.pid;
         Some(Self {
             process: Process::open(pid).ok().flatten()?,
-            entry,
+            place: Place::Ours(Box::new(entry)),
             pid,
             run: None,
         })
     }
 
-    /// Whether PCP's scripts find it: `microvm@NAME` and `process=NAME` in its command line.
+    /// Whether PCP's scripts find it: `microvm@NAME` and `process=NAME` in its command line. Another program's VM may
+    /// be called as it likes.
     fn is_called(&self, process: &str) -> Result<(), String> {
-        let known = self
-            .entry
-            .record
-            .as_ref()
-            .and_then(|it| it.process.as_deref());
+        let Place::Ours(entry) = &self.place else {
+            return Ok(());
+        };
+        let known = entry.record.as_ref().and_then(|it| it.process.as_deref());
         let name = known.unwrap_or(process);
         let line = std::fs::read(format!("/proc/{}/cmdline", self.pid)).unwrap_or_default();
         let words: Vec<&[u8]> = line.split(|&byte| byte == 0).collect();
@@ -140,18 +163,57 @@ impl Machine {
         }
     }
 
-    /// How it is.
+    /// How it is, if it is one of ours.
     pub(super) fn status(&self) -> Option<VmStatus> {
-        VmStatus::of(&self.entry)
+        match &self.place {
+            Place::Ours(entry) => VmStatus::of(entry),
+            Place::Other(_) => None,
+        }
+    }
+
+    /// Its consoles.
+    pub(super) fn consoles(&self) -> Vec<ConsoleInfo> {
+        match &self.place {
+            Place::Ours(_) => self.status().map_or_else(Vec::new, |it| it.consoles),
+            Place::Other(promised) => promised.consoles.clone(),
+        }
+    }
+
+    /// A connection to a console through the VM itself, with the last `tail` bytes of its past (all without).
+    pub(super) fn attach(
+        &self,
+        which: Option<ConsoleArg>,
+        tail: Option<u64>,
+    ) -> Result<Attached, String> {
+        match &self.place {
+            Place::Ours(entry) => {
+                console::open(entry, which, tail).map_err(|diagnostic| diagnostic.message)
+            }
+            Place::Other(_) => Err("another program runs the VM".to_owned()),
+        }
     }
 
     /// How to log in to its guest.
     pub(super) fn login(&self) -> Result<Login, String> {
+        let entry = match &self.place {
+            Place::Ours(entry) => entry,
+            Place::Other(promised) => return Ok(promised.login.clone()),
+        };
         let status = self.status().ok_or_else(|| "the VM has ended".to_owned())?;
-        Login::of(&self.entry, &status, None).map_err(|diagnostic| {
+        Login::of(entry, &status, None).map_err(|diagnostic| {
             let causes = diagnostic.causes.join(": ");
             format!("{}: {causes}", diagnostic.message)
         })
+    }
+
+    /// Presses its power button.
+    pub(super) fn press_power_button(&self) -> Result<(), String> {
+        match &self.place {
+            Place::Ours(entry) => ask(entry, &Request::PowerButton {})
+                .map(drop)
+                .map_err(|diagnostic| diagnostic.causes.join(": ")),
+            Place::Other(_) => Err("another program runs the VM".to_owned()),
+        }
     }
 
     /// Whether it has ended.
@@ -160,9 +222,24 @@ impl Machine {
     }
 
     /// Ends it without asking its guest.
-    pub(super) fn force(&self, output: Output) {
-        if let Err(diagnostic) = end(&self.entry, &FORCE, output) {
-            output.error(&diagnostic);
+    pub(super) fn force(&mut self, output: Output) {
+        match &self.place {
+            Place::Ours(entry) => {
+                if let Err(diagnostic) = end(entry, &FORCE, output) {
+                    output.error(&diagnostic);
+                }
+            }
+            Place::Other(_) => self.terminate(),
+        }
+    }
+
+    /// Ends its process: with SIGTERM, a second later with SIGKILL.
+    fn terminate(&mut self) {
+        if !self.process.wait(Duration::ZERO) {
+            let _ = self.process.signal(Signal::TERM);
+            if !self.process.wait(Duration::from_secs(1)) {
+                let _ = self.process.signal(Signal::KILL);
+            }
         }
     }
 
@@ -173,6 +250,12 @@ impl Machine {
         };
         let status = run.child.wait();
         let (out, said) = run.finish();
+        if let (Place::Other(_), Ok(status)) = (&self.place, &status) {
+            return match status.success() {
+                true => Ended::Well,
+                false => Ended::Otherwise(format!("it ended with {status}: {}", why_ended(&said))),
+            };
+        }
         let report: Value = serde_json::from_str(&out).unwrap_or_default();
         let reason = report.get("reason").and_then(Value::as_str);
         match (status.ok().and_then(|status| status.code()), reason) {
@@ -188,7 +271,10 @@ impl Machine {
 
     /// Whether it left its folder.
     fn left_over(&self) -> Ended {
-        let folder = &self.entry.folder;
+        let Place::Ours(entry) = &self.place else {
+            return Ended::Well;
+        };
+        let folder = &entry.folder;
         if folder.exists() && !instance::is_running(folder) {
             return Ended::Otherwise(format!("it left `{}`", folder.display()));
         }
@@ -200,23 +286,19 @@ impl Drop for Machine {
     fn drop(&mut self) {
         if let Some(mut run) = self.run.take() {
             // Whatever stopped the test must not leave its VM.
-            if !self.process.wait(Duration::ZERO) {
-                let _ = self.process.signal(Signal::TERM);
-                if !self.process.wait(Duration::from_secs(1)) {
-                    let _ = run.child.kill();
-                }
-            }
+            self.terminate();
             let _ = run.child.wait();
         }
     }
 }
 
 impl Run {
-    fn start(words: &[String]) -> Result<Self, String> {
-        let mut command = Command::new("/proc/self/exe");
+    fn start(program: &Path, words: &[String]) -> Result<Self, String> {
+        let mut command = Command::new(program);
         command.args(words).stdin(Stdio::null());
         let streams = command.stdout(Stdio::piped()).stderr(Stdio::piped());
-        let failed = |error: std::io::Error| format!("cannot start `pcp-vmm run`: {error}");
+        let failed =
+            |error: std::io::Error| format!("cannot start `{}`: {error}", program.display());
         let mut child = streams.spawn().map_err(failed)?;
         let (out, err) = (child.stdout.take(), child.stderr.take());
         Ok(Self {

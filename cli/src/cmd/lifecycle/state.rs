@@ -99,8 +99,8 @@ pub(super) fn status(
 
 fn row(variant: &Variant, entries: &[Entry]) -> Row {
     let entry = of_variant(entries, variant).into_iter().next();
-    let machine = entry.and_then(Machine::of_entry);
-    let Some(machine) = machine else {
+    let named = entry.and_then(|it| Some((it.name(), Machine::of_entry(it)?)));
+    let Some((name, machine)) = named else {
         return Row {
             variant: variant.name.clone(),
             name: variant.hostname.clone(),
@@ -119,7 +119,7 @@ fn row(variant: &Variant, entries: &[Entry]) -> Row {
     let phase = machine.status().and_then(|status| status.phase);
     Row {
         variant: variant.name.clone(),
-        name: machine.entry.name(),
+        name,
         pid: Some(machine.pid),
         phase: phase.map(|phase| phase.word().to_owned()),
         serial: answers.first().copied().unwrap_or(false),

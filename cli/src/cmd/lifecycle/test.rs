@@ -31,6 +31,8 @@ pub(super) struct Suite<'a> {
     pub(super) limits: Limits,
     /// More flags of `run`.
     pub(super) flags: &'a [String],
+    /// The program that runs the VMs in place of `pcp-vmm run`.
+    pub(super) runner: Option<&'a Path>,
     /// The bundle to test in place of the variant's own.
     pub(super) bundle: Option<&'a Path>,
     /// The phases of the tests.
@@ -211,6 +213,7 @@ impl Suite<'_> {
             case,
             bundle,
             flags: self.flags,
+            runner: self.runner,
             stays,
         };
         let started = Machine::start(&start, self.runtime, &|| board.late(phase));

@@ -24,7 +24,7 @@ use session::Progress;
 
 use crate::place;
 
-/// Targets that run at the same time.
+/// Targets that run at the same time, unless another number is given.
 const LANES: usize = 2;
 /// How often the terminal is told how it goes.
 const TELL_EVERY: Duration = Duration::from_millis(500);
@@ -42,6 +42,9 @@ pub(crate) struct FuzzArgs {
     /// after each piece: the run may be ended and gone on with
     #[arg(long, value_name = "N", conflicts_with = "minutes")]
     up_to: Option<f64>,
+    /// How many run at the same time, in a run `--up-to`
+    #[arg(long, value_name = "N", default_value_t = LANES, requires = "up_to", value_parser = lanes)]
+    lanes: usize,
     /// Lists the targets
     #[arg(long)]
     list: bool,
@@ -91,7 +94,7 @@ pub(crate) fn main(args: &FuzzArgs) -> Result<ExitCode> {
         None => Plan::once(&targets, minutes),
     };
     let tty = std::io::stderr().is_terminal();
-    let report = run(&targets, plan, |line| {
+    let report = run(&targets, plan, args.lanes, |line| {
         if tty {
             eprint!("\r\x1b[K{line}");
         }
@@ -109,11 +112,19 @@ pub(crate) fn stage(minutes: f64) -> Result<Report> {
     build::set_up()?;
     let targets = build::targets()?;
     build::build(&targets)?;
-    run(&targets, Plan::once(&targets, minutes), |_| ())
+    run(&targets, Plan::once(&targets, minutes), LANES, |_| ())
 }
 
-/// Runs built targets as planned, [`LANES`] at a time; tells `tell` how it goes.
-fn run(targets: &[String], plan: Plan, mut tell: impl FnMut(&str)) -> Result<Report> {
+fn lanes(text: &str) -> Result<usize> {
+    let lanes: usize = text.parse()?;
+    if !(1..=64).contains(&lanes) {
+        bail!("from 1 to 64");
+    }
+    Ok(lanes)
+}
+
+/// Runs built targets as planned, so many at a time; tells `tell` how it goes.
+fn run(targets: &[String], plan: Plan, lanes: usize, mut tell: impl FnMut(&str)) -> Result<Report> {
     let progress: Vec<_> = targets
         .iter()
         .map(|_| Mutex::new(Progress::default()))
@@ -133,7 +144,7 @@ fn run(targets: &[String], plan: Plan, mut tell: impl FnMut(&str)) -> Result<Rep
         }
     };
     thread::scope(|scope| {
-        let lanes = LANES.min(targets.len());
+        let lanes = lanes.min(targets.len());
         let threads: Vec<_> = (0..lanes).map(|_| scope.spawn(work)).collect();
         while !threads.iter().all(thread::ScopedJoinHandle::is_finished) {
             tell(&line(targets, &progress));

@@ -9,13 +9,15 @@ use anyhow::{Context, Result, bail};
 use super::session::Outcome;
 use crate::place;
 
-const HEAD: &str = "target\tprocessor seconds\texecutions\tfindings";
+const HEAD: &str = "target\tseconds\tprocessor seconds\texecutions\tfindings";
 
 /// What one target has done in all recorded runs.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Total {
     pub(super) target: String,
-    /// Time of a processor, not of the clock: a busy machine shortens no run.
+    /// By the clock.
+    pub(super) time: Duration,
+    /// Of a processor, which a busy machine gives less of.
     pub(super) processor: Duration,
     pub(super) executions: u64,
     /// Inputs that ended a target, each mended since.
@@ -46,6 +48,7 @@ impl Record {
     /// Adds what a run of a target did, and keeps it. A crash in between leaves the former record.
     pub(super) fn add(&mut self, outcome: &Outcome) -> Result<()> {
         let total = self.total_mut(&outcome.target);
+        total.time += outcome.time;
         total.processor += outcome.processor;
         total.executions += outcome.executions;
         total.findings += outcome.findings.len() as u64;
@@ -92,15 +95,16 @@ impl Record {
         }
         for line in lines {
             let fields: Vec<_> = line.split('\t').collect();
-            let [target, seconds, executions, findings] = fields.as_slice() else {
-                bail!("`{line}` has not four fields");
+            let [target, time, processor, executions, findings] = fields.as_slice() else {
+                bail!("`{line}` has not five fields");
             };
             let number = |text: &str| {
                 let number = text.parse::<u64>();
                 number.with_context(|| format!("`{text}` in `{line}` is no number"))
             };
             let total = record.total_mut(target);
-            total.processor = Duration::from_secs(number(seconds)?);
+            total.time = Duration::from_secs(number(time)?);
+            total.processor = Duration::from_secs(number(processor)?);
             total.executions = number(executions)?;
             total.findings = number(findings)?;
         }
@@ -110,14 +114,14 @@ impl Record {
     fn print(&self) -> String {
         let mut text = format!("{HEAD}\n");
         for it in &self.totals {
-            let seconds = it.processor.as_secs();
+            let (time, processor) = (it.time.as_secs(), it.processor.as_secs());
             let Total {
                 target,
                 executions,
                 findings,
                 ..
             } = it;
-            text += &format!("{target}\t{seconds}\t{executions}\t{findings}\n");
+            text += &format!("{target}\t{time}\t{processor}\t{executions}\t{findings}\n");
         }
         text
     }
@@ -132,7 +136,10 @@ mod tests {
         let mut record = Record::of(&[("p9", 20), ("fs", 1800)]);
         record.total_mut("fs").executions = 7;
         let text = record.print();
-        assert_eq!(text, format!("{HEAD}\nfs\t1800\t7\t0\np9\t20\t0\t0\n"));
+        assert_eq!(
+            text,
+            format!("{HEAD}\nfs\t0\t1800\t7\t0\np9\t0\t20\t0\t0\n")
+        );
         assert_eq!(Record::parse(&text).ok(), Some(record));
     }
 
@@ -142,8 +149,8 @@ mod tests {
             Ok(record) => panic!("{record:?}"),
             Err(error) => format!("{error:#}"),
         };
-        assert!(of("fs\t1\t2\t3\n").contains("first line"));
-        assert!(of(&format!("{HEAD}\nfs\t1\n")).contains("four fields"));
-        assert!(of(&format!("{HEAD}\nfs\tx\t2\t3\n")).contains("`x`"));
+        assert!(of("fs\t1\t2\t3\t4\n").contains("first line"));
+        assert!(of(&format!("{HEAD}\nfs\t1\n")).contains("five fields"));
+        assert!(of(&format!("{HEAD}\nfs\tx\t1\t2\t3\n")).contains("`x`"));
     }
 }

@@ -46,6 +46,8 @@ pub(super) enum Progress {
 pub(super) struct Outcome {
     pub(super) target: String,
     pub(super) executions: u64,
+    /// How long it ran, by the clock.
+    pub(super) time: Duration,
     /// The processor time that it had.
     pub(super) processor: Duration,
     pub(super) per_second: u64,
@@ -64,6 +66,7 @@ impl Outcome {
         self.findings.extend(later.findings);
         Self {
             executions: self.executions + later.executions,
+            time: self.time + later.time,
             processor: self.processor + later.processor,
             findings: self.findings,
             said: later.said,
@@ -132,6 +135,7 @@ pub(super) fn run(target: &str, time: Duration, progress: &Mutex<Progress>) -> R
     let said = fs::read(&path).context("cannot read the log")?;
     let mut outcome = read(target, &String::from_utf8_lossy(&said), status, late);
     outcome.log = path;
+    outcome.time = begin.elapsed();
     outcome.processor = processor;
     Ok(outcome)
 }

@@ -49,9 +49,8 @@ impl Invocation {
             args.any(|arg| arg.as_encoded_bytes().starts_with(flag))
         };
         let runs = word(1) == Some(b"run") && (self.named || has(b"--kernel"));
-        runs && ![&b"--dry-run"[..], b"--daemon", b"-D"]
-            .iter()
-            .any(|flag| has(flag))
+        let daemon = (has(b"--daemon") || has(b"-D")) && !has(b"--detached");
+        runs && !daemon && !has(b"--dry-run")
     }
 
     /// Replaces the process by itself under `name`; returns only if it has a name already or the
@@ -111,6 +110,8 @@ mod tests {
         // It replaces itself before.
         assert!(!runs(&["x", "run", "--variant", "base"]));
         assert!(!runs(&["x", "run", "--kernel", "k", "--dry-run"]));
+        assert!(!runs(&["x", "run", "-D", "--kernel", "k"]));
+        assert!(runs(&["x", "run", "-D", "--kernel", "k", "--detached"]));
         assert!(!runs(&["x", "doctor"]));
     }
 

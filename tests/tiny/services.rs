@@ -123,6 +123,54 @@ fn a_daemon_is_there_when_its_parent_returns_and_its_pid_file_goes_with_it() {
 }
 
 #[test]
+fn a_daemon_is_one_process_however_its_flag_is_written() {
+    let host = Host::new();
+    let kernel = host.kernel("kernel", &one_byte(Stop::Halt));
+    // The last word is a value that looks like the flag: it reaches the guest.
+    let words = [
+        "run",
+        "-vD",
+        "--name",
+        "d",
+        "--kernel",
+        &kernel,
+        "--memory",
+        "128M",
+        "--cpus",
+        "1",
+        "--console",
+        "none",
+        "--ready-timeout",
+        "20",
+        "--append",
+        "-D",
+    ];
+    let mut starter = Brief(host.command(&words).spawn().unwrap());
+    wait_until("the daemon's parent to return", 20, || {
+        starter.0.try_wait().unwrap().is_some()
+    })
+    .unwrap();
+    assert!(starter.0.wait().unwrap().success());
+    assert_eq!(host.names(), ["d"]);
+    let pid = host.runtime.json(&["ls"])[0]["pid"].as_u64().unwrap();
+    let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap();
+    assert_eq!(children, "", "it has started nothing itself");
+    let shown = host.runtime.json(&["inspect", "d"]);
+    let cmdline = shown[0]["record"]["spec"]["cmdline"].as_str().unwrap();
+    assert!(cmdline.ends_with(" -D"), "{cmdline}");
+}
+
+/// A process that does not outlive its test.
+struct Brief(std::process::Child);
+
+impl Drop for Brief {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+#[test]
 fn a_daemon_that_does_not_stay_is_an_error_with_what_it_said() {
     let host = Host::new();
     let pid_file = host.path("vm.pid");

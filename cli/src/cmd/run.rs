@@ -58,7 +58,8 @@ pub(crate) fn run(
         return Ok(Exit::Success);
     }
     verdict.map_err(|problems| refused(&plan.resolved, &problems))?;
-    if args.daemon {
+    // The daemon's own process has the flag too, as its command line is the user's.
+    if args.daemon && !args.detached {
         return daemon::start(args, &plan, surroundings, output);
     }
     if let Some(name) = &plan.process_name

@@ -92,10 +92,10 @@ pub(super) fn start(
         .into())
 }
 
-/// The process that runs the VM: the same command line, without the flag that led here.
+/// The process that runs the VM: the same command line, and the flag that says that it is this process. Nothing is taken
+/// out: only the parser knows which words are flags.
 fn spawn(surroundings: &Surroundings<'_>, log: &Log) -> Result<Child, Diagnostic> {
     let words = surroundings.invocation.args.iter().skip(1);
-    let words = words.filter(|word| *word != "--daemon" && *word != "-D");
     let mut command = Command::new("/proc/self/exe");
     let failed = |error: &io::Error| {
         Diagnostic::failure("daemon", "cannot start the VM's process").because(error)

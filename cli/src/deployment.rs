@@ -2,11 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use clap::CommandFactory;
+use clap::parser::ValueSource;
 use serde::{Deserialize, Serialize};
 use toml::Value;
 
-use crate::args::Cli;
+use crate::args;
 
 /// A VM as it is wanted.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -120,30 +120,35 @@ pub(crate) fn unfit_name(name: &str) -> Option<String> {
     })
 }
 
+/// What a service or a deployment says of a VM itself, by the parser's names.
+const TAKEN: [&str; 6] = [
+    "name",
+    "daemon",
+    "pid_file",
+    "dry_run",
+    "end_with_parent",
+    "detached",
+];
+
 /// Why `flags` are none that a VM is started with here.
 pub(crate) fn unfit_flags(flags: &[String]) -> Option<String> {
-    let taken = [
-        "--name",
-        "--daemon",
-        "-D",
-        "--pid-file",
-        "--dry-run",
-        "--end-with-parent",
-    ];
-    let is_taken = |flag: &&String| taken.iter().any(|it| flag.split('=').next() == Some(it));
-    if let Some(flag) = flags.iter().find(is_taken) {
-        return Some(format!(
-            "`{}` is given by the service itself",
-            flag.escape_debug()
-        ));
-    }
     let words = ["pcp-vmm", "run"]
         .into_iter()
         .chain(flags.iter().map(String::as_str));
-    let error = Cli::command().try_get_matches_from(words).err()?;
-    let text = error.to_string();
-    let first = text.lines().next().unwrap_or_default();
-    Some(first.strip_prefix("error: ").unwrap_or(first).to_owned())
+    let matches = match args::command_of_run().try_get_matches_from(words) {
+        Ok(matches) => matches,
+        Err(error) => {
+            let text = error.to_string();
+            let first = text.lines().next().unwrap_or_default();
+            return Some(first.strip_prefix("error: ").unwrap_or(first).to_owned());
+        }
+    };
+    let run = matches.subcommand_matches("run")?;
+    // Only the parser knows which words are flags: one may be a letter among others, or another's value.
+    let is_given = |id: &&&str| run.value_source(id) == Some(ValueSource::CommandLine);
+    let taken = TAKEN.iter().find(is_given)?;
+    let flag = taken.replace('_', "-");
+    Some(format!("`--{flag}` is given by the service itself"))
 }
 
 /// What leads from what runs, and was `deployed`, to what is wanted.
@@ -235,6 +240,28 @@ mod tests {
     }
 
     #[test]
+    fn a_flag_of_the_services_own_is_found_however_it_is_written() {
+        let unfit = |words: &[&str]| {
+            let words: Vec<String> = words.iter().map(|&it| it.to_owned()).collect();
+            unfit_flags(&words)
+        };
+        for (words, flag) in [
+            (&["-vD"][..], "--daemon"),
+            (&["--daemon"], "--daemon"),
+            (&["--name", "x"], "--name"),
+            (&["-v", "--pid-file=p"], "--pid-file"),
+            (&["--dry-run"], "--dry-run"),
+            (&["--end-with-parent"], "--end-with-parent"),
+            (&["--detached"], "--detached"),
+        ] {
+            let why = unfit(words).unwrap_or_default();
+            assert!(why.starts_with(&format!("`{flag}` is")), "{words:?}: {why}");
+        }
+        assert_eq!(unfit(&["--append", "-D", "--cmdline=--name x"]), None);
+        assert!(unfit(&["--cpus", "many"]).unwrap().contains("--cpus"));
+    }
+
+    #[test]
     fn every_problem_of_a_file_is_told_at_once() {
         let text = "x = 1\n[vm.\"a/b\"]\n[vm.c]\nrun = \"--variant\"\nafter = [\"d\"]\nmemory = 1\n\
             [vm.e]\nrun = [\"--variant\"]\n[vm.f]\nrun = [\"--name=x\"]\n";
@@ -247,7 +274,7 @@ mod tests {
             "no VM `d`",
             "vm.c has no `memory`",
             "vm.e.run: ",
-            "`--name=x` is given by",
+            "`--name` is given by",
         ] {
             assert!(said.contains(words), "`{words}` is not in\n{said}");
         }

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use clap::parser::ValueSource;
 use serde::{Deserialize, Serialize};
 use toml::Value;
+use vmm::config::{NAME_HINT, is_name};
 
 use crate::args;
 
@@ -107,17 +108,7 @@ fn wanted(name: &str, vm: &Value, problems: &mut Vec<String>) -> Wanted {
 
 /// Why `name` is no name of a VM here.
 pub(crate) fn unfit_name(name: &str) -> Option<String> {
-    let good = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
-    let fits = !name.is_empty()
-        && name.len() <= 63
-        && !name.starts_with(['-', '.'])
-        && name.chars().all(good);
-    (!fits).then(|| {
-        format!(
-            "`{}` is no name: up to 63 letters, digits and `-_.`, not beginning with `-` or `.`",
-            name.escape_debug()
-        )
-    })
+    (!is_name(name)).then(|| format!("`{}` is no name; {NAME_HINT}", name.escape_debug()))
 }
 
 /// What a service or a deployment says of a VM itself, by the parser's names.
@@ -264,12 +255,13 @@ mod tests {
     #[test]
     fn every_problem_of_a_file_is_told_at_once() {
         let text = "x = 1\n[vm.\"a/b\"]\n[vm.c]\nrun = \"--variant\"\nafter = [\"d\"]\nmemory = 1\n\
-            [vm.e]\nrun = [\"--variant\"]\n[vm.f]\nrun = [\"--name=x\"]\n";
+            [vm.e]\nrun = [\"--variant\"]\n[vm._g]\n[vm.f]\nrun = [\"--name=x\"]\n";
         let problems = parse(text).unwrap_err();
         let said = problems.join("\n");
         for words in [
             "no `x`",
             "`a/b` is no name",
+            "`_g` is no name",
             "vm.c.run is no list",
             "no VM `d`",
             "vm.c has no `memory`",
@@ -278,7 +270,7 @@ mod tests {
         ] {
             assert!(said.contains(words), "`{words}` is not in\n{said}");
         }
-        assert_eq!(problems.len(), 7, "{said}");
+        assert_eq!(problems.len(), 8, "{said}");
         let circle = parse("[vm.a]\nafter=[\"b\"]\n[vm.b]\nafter=[\"a\"]\n").unwrap_err();
         assert!(circle.concat().contains("circle"));
         assert!(parse("[vm").is_err());

@@ -28,7 +28,7 @@ pub use identity::{
 pub use layer::{Layer, Origin, Setting};
 pub use resolve::Resolved;
 use serde::{Deserialize, Serialize};
-pub use validate::Problem;
+pub use validate::{NAME_HINT, Problem, is_name};
 
 use self::value::GuestAddress;
 use crate::layout::VirtioMmioPlace;

@@ -19,6 +19,9 @@ use crate::layout::mmio;
 
 /// The longest name of a VM: that of a host name's label (RFC 1035 §2.3.4).
 const MAX_NAME: usize = 63;
+/// What a name is, for who wrote one that [is none](is_name).
+pub const NAME_HINT: &str =
+    "use 1 to 63 letters, digits, `-`, `_` and `.`, and begin with a letter or a digit";
 /// The longest tag of a shared folder (VIRTIO 1.3 §5.11.4).
 const MAX_TAG: usize = 36;
 /// The longest serial number of a disk (VIRTIO 1.3 §5.2.6).
@@ -113,10 +116,7 @@ impl Rules {
                 self.add(
                     field,
                     format!("`{}` is not a name", name.escape_debug()),
-                    format!(
-                        "use 1 to {MAX_NAME} letters, digits, `-`, `_` and `.`, \
-                         and begin with a letter or a digit"
-                    ),
+                    NAME_HINT,
                 );
             }
         }
@@ -453,7 +453,9 @@ impl Rules {
     }
 }
 
-fn is_name(name: &str) -> bool {
+/// Whether `name` can be the name of a VM or of its process.
+#[must_use]
+pub fn is_name(name: &str) -> bool {
     name.len() <= MAX_NAME
         && name.starts_with(|c: char| c.is_ascii_alphanumeric())
         && name

@@ -28,6 +28,7 @@ mod ssh_config;
 mod table;
 mod vm_status;
 mod wanted;
+mod whole_file;
 
 use std::hint::black_box;
 use std::process::ExitCode;

@@ -1,8 +1,8 @@
 //! `pcp-vmm deploy`: a declared set of VMs brought to the wanted state.
 
 use std::collections::BTreeSet;
-use std::fs::{self, File};
-use std::io::{self, ErrorKind, Write};
+use std::fs;
+use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::thread;
@@ -17,6 +17,7 @@ use crate::exit::Exit;
 use crate::folders;
 use crate::instances::RuntimeDir;
 use crate::output::{Output, Stop};
+use crate::whole_file;
 
 /// What was started for a file.
 #[derive(Debug, Default, Serialize, Deserialize)]
@@ -208,11 +209,7 @@ fn write(path: &Path, record: &mut Record) -> io::Result<()> {
         fs::create_dir_all(folder)?;
     }
     record.version = 1;
-    let draft = path.with_extension("new");
-    let mut file = File::create(&draft)?;
-    file.write_all(&serde_json::to_vec_pretty(record)?)?;
-    file.sync_all()?;
-    fs::rename(&draft, path)
+    whole_file::write(path, &serde_json::to_vec_pretty(record)?, 0o644)
 }
 
 fn kept(path: &Path, error: &io::Error) -> Diagnostic {

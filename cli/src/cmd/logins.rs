@@ -1,11 +1,11 @@
 //! `pcp-vmm ssh-config` and `pcp-vmm inventory`: the way into the guests, for other programs.
 
 use std::collections::BTreeMap;
-use std::fs::{self, OpenOptions};
-use std::io::{self, ErrorKind, Write};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::env;
+use std::fs;
+use std::io::{self, ErrorKind};
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
-use std::{env, process};
 
 use serde_json::{Value, json};
 use vmm::instance::Entry;
@@ -18,6 +18,7 @@ use crate::output::{Output, Stop};
 use crate::ssh::Login;
 use crate::ssh_config::{self, Unfit};
 use crate::vm_status::VmStatus;
+use crate::whole_file;
 
 /// Options of `ssh` for a guest that makes its host key at each start.
 const COMMON_ARGS: &str = "-o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null";
@@ -159,7 +160,6 @@ struct Config {
     /// The file itself, not a link to it.
     path: PathBuf,
     text: String,
-    mode: u32,
 }
 
 impl Config {
@@ -175,18 +175,15 @@ impl Config {
         };
         // People keep it elsewhere and link to it.
         let path = fs::canonicalize(&path).unwrap_or(path);
-        let read = || -> io::Result<(String, u32)> {
-            match fs::read_to_string(&path) {
-                Ok(text) => Ok((text, fs::metadata(&path)?.mode() & 0o777)),
-                Err(error) if error.kind() == ErrorKind::NotFound => Ok((String::new(), 0o600)),
-                Err(error) => Err(error),
-            }
+        let text = match fs::read_to_string(&path) {
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(String::new()),
+            other => other,
         };
-        let (text, mode) = read().map_err(|error| {
+        let text = text.map_err(|error| {
             let what = format!("cannot read `{}`", path.display());
             Diagnostic::failure("ssh-config", what).because(&error)
         })?;
-        Ok(Self { path, text, mode })
+        Ok(Self { path, text })
     }
 
     fn unfit(&self, unfit: &Unfit) -> Diagnostic {
@@ -213,28 +210,14 @@ impl Config {
         // ssh refuses a folder that others may write to.
         let mut make = fs::DirBuilder::new();
         make.recursive(true).mode(0o700).create(folder)?;
-        let fresh = folder.join(format!(".config.pcp-vmm.{}", process::id()));
-        let written = (|| {
-            let mut options = OpenOptions::new();
-            let mut file = options
-                .write(true)
-                .create_new(true)
-                .mode(0o600)
-                .open(&fresh)?;
-            file.write_all(text.as_bytes())?;
-            file.set_permissions(fs::Permissions::from_mode(self.mode))?;
-            file.sync_all()?;
-            fs::rename(&fresh, &self.path)
-        })();
-        if written.is_err() {
-            let _ = fs::remove_file(&fresh);
-        }
-        written
+        whole_file::write(&self.path, text.as_bytes(), 0o600)
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::{MetadataExt, PermissionsExt};
+
     use super::*;
 
     #[test]

@@ -1,8 +1,7 @@
 //! `pcp-vmm service generate`.
 
-use std::fs::{self, OpenOptions};
-use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::fs;
+use std::io;
 use std::path::Path;
 
 use crate::args::{GenerateArgs, ServiceVerb};
@@ -11,6 +10,7 @@ use crate::diagnostic::Diagnostic;
 use crate::exit::Exit;
 use crate::output::{Output, Stop};
 use crate::service::{Piece, Service};
+use crate::whole_file;
 
 /// Does what `verb` says.
 pub(crate) fn dispatch(verb: ServiceVerb, output: Output) -> Result<Exit, Stop> {
@@ -84,20 +84,5 @@ fn write(path: &Path, piece: &Piece) -> io::Result<()> {
         fs::create_dir_all(above)?;
     }
     let mode = if piece.executable { 0o755 } else { 0o644 };
-    let draft = path.with_extension("pcp-vmm-new");
-    let written = (|| {
-        let mut options = OpenOptions::new();
-        let mut file = options
-            .write(true)
-            .create(true)
-            .truncate(true)
-            .mode(mode)
-            .open(&draft)?;
-        file.write_all(piece.text.as_bytes())?;
-        fs::rename(&draft, path)
-    })();
-    if written.is_err() {
-        let _ = fs::remove_file(&draft);
-    }
-    written
+    whole_file::write(path, piece.text.as_bytes(), mode)
 }

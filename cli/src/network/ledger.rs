@@ -1,13 +1,14 @@
 //! What was changed on this host, written down before it is done.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, ErrorKind, Write};
+use std::io::{self, ErrorKind};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
 use super::Change;
+use crate::whole_file;
 
 /// The record's name in the state folder.
 const RECORD: &str = "network.json";
@@ -148,15 +149,7 @@ impl Ledger {
         self.record.version = 1;
         self.record.boot = boot();
         let text = serde_json::to_vec_pretty(&self.record).map_err(|error| failed(error.into()))?;
-        // All of it or nothing, also after a power failure.
-        let draft = self.folder.join(format!(".{RECORD}"));
-        let write = || -> io::Result<()> {
-            let mut file = File::create(&draft)?;
-            file.write_all(&text)?;
-            file.sync_all()?;
-            fs::rename(&draft, &path)
-        };
-        write().map_err(failed)
+        whole_file::write(&path, &text, 0o644).map_err(failed)
     }
 }
 

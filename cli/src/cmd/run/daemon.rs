@@ -1,7 +1,7 @@
 //! `run --daemon`: the VM goes on by itself, and who started it hears whether its guest is ready.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, ErrorKind, Read, Seek, SeekFrom, Write};
+use std::io::{self, ErrorKind, Read, Seek, SeekFrom};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -21,6 +21,7 @@ use crate::folders;
 use crate::output::{Output, Stop};
 use crate::process::Process;
 use crate::wanted::Wanted;
+use crate::whole_file;
 
 /// The flag by which the VM's own process knows that it has no terminal.
 const DETACHED: &str = "--detached";
@@ -238,15 +239,7 @@ fn free(path: &Path) -> Result<(), Diagnostic> {
 
 /// Writes the PID file, whole or not at all.
 fn write(path: &Path, pid: u32) -> Result<(), Diagnostic> {
-    let draft = path.with_extension(format!("{pid}.new"));
-    let write = || -> io::Result<()> {
-        let mut file = File::create(&draft)?;
-        writeln!(file, "{pid}")?;
-        file.sync_all()?;
-        fs::rename(&draft, path)
-    };
-    write().map_err(|error| {
-        let _ = fs::remove_file(&draft);
+    whole_file::write(path, format!("{pid}\n").as_bytes(), 0o644).map_err(|error| {
         let what = format!("cannot write the PID file `{}`", path.display());
         Diagnostic::failure("pid-file", what).because(&error)
     })
@@ -284,6 +277,8 @@ impl Drop for PidFile {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Write;
+
     use super::*;
 
     #[test]

@@ -5,6 +5,7 @@
 )]
 
 mod args;
+mod at_once;
 mod cmd;
 mod deployment;
 mod diagnostic;

@@ -148,6 +148,25 @@ impl Output {
         self.talk(&self.error_text(diagnostic));
     }
 
+    /// Ends a command that did its work for several: all failures but the last are reported, and that one is left to the end
+    /// of the program, as every command's is.
+    pub(crate) fn failures<E: Into<Stop>>(
+        self,
+        failed: impl IntoIterator<Item = E>,
+    ) -> Result<(), Stop> {
+        let mut last: Option<Stop> = None;
+        for stop in failed.into_iter().map(Into::into) {
+            match (&last, &stop) {
+                // That the reader is gone hides no failure.
+                (Some(Stop::Failed(_)), Stop::ReaderGone) => continue,
+                (Some(Stop::Failed(before)), Stop::Failed(_)) => self.error(before),
+                _ => {}
+            }
+            last = Some(stop);
+        }
+        last.map_or(Ok(()), Err)
+    }
+
     fn error_text(self, diagnostic: &Diagnostic) -> String {
         if self.is_json() {
             // A diagnostic is strings only, which JSON can always hold.
@@ -225,5 +244,29 @@ fn stdout_failed(error: &io::Error) -> Stop {
         Diagnostic::failure("output", "cannot write to standard output")
             .because(error)
             .into()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_failure_ends_the_program_whoever_reads_its_output() {
+        let output = Output::for_usage_errors(true);
+        let failure = |code| Stop::from(Diagnostic::failure(code, "it failed"));
+        output.failures(Vec::<Stop>::new()).unwrap();
+        let gone = output.failures([Stop::ReaderGone]).unwrap_err();
+        assert!(matches!(gone, Stop::ReaderGone));
+        let mixed = [
+            failure("a"),
+            Stop::ReaderGone,
+            failure("b"),
+            Stop::ReaderGone,
+        ];
+        match output.failures(mixed) {
+            Err(Stop::Failed(last)) => assert_eq!(last.code, "b"),
+            other => panic!("{other:?}"),
+        }
     }
 }

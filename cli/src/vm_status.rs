@@ -3,7 +3,6 @@
 
 use std::net::Ipv4Addr;
 use std::path::PathBuf;
-use std::thread;
 use std::time::Duration;
 
 use serde::Serialize;
@@ -13,6 +12,7 @@ use vmm::control::protocol::{BalloonSize, ConsoleInfo, Info, LinkState, Passed};
 use vmm::control::{ControlClient, ControlError};
 use vmm::instance::Entry;
 
+use crate::at_once::at_once;
 use crate::process::Usage;
 
 /// How long a VM may take to answer.
@@ -101,14 +101,8 @@ impl VmStatus {
 
     /// How the VMs of `entries` are, all asked at once.
     pub(crate) fn of_all(entries: &[Entry]) -> Vec<Self> {
-        thread::scope(|scope| {
-            let asked: Vec<_> = entries
-                .iter()
-                .map(|entry| scope.spawn(|| Self::of(entry)))
-                .collect();
-            let answers = asked.into_iter().map(thread::ScopedJoinHandle::join);
-            answers.filter_map(|answer| answer.ok().flatten()).collect()
-        })
+        let answers = at_once(entries, Self::of);
+        answers.into_iter().flatten().collect()
     }
 
     /// The host's side of each forward, with the guest's port, as in `22022:22`.

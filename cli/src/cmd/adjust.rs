@@ -90,11 +90,6 @@ fn each<T: Serialize>(
     } else {
         output.data(lines)?;
     }
-    let Some(last) = failed.pop() else {
-        return Ok(Exit::Success);
-    };
-    for diagnostic in failed {
-        output.error(&diagnostic);
-    }
-    Err(last.into())
+    output.failures(failed)?;
+    Ok(Exit::Success)
 }

@@ -5,12 +5,12 @@ use std::fs;
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::thread;
 
 use serde::{Deserialize, Serialize};
 
 use super::stop::{DEFAULT, end_quietly};
 use crate::args::{CommonArgs, DeployArgs};
+use crate::at_once::at_once;
 use crate::deployment::{self, Steps, Wishes};
 use crate::diagnostic::Diagnostic;
 use crate::exit::Exit;
@@ -133,29 +133,16 @@ fn carry_out(
             }
         }
         write(path, record).map_err(|error| kept(path, &error))?;
-        let outcomes: Vec<Option<Diagnostic>> = thread::scope(|scope| {
-            let starts: Vec<_> = names
-                .iter()
-                .map(|name| {
-                    let flags = wishes
-                        .get(name)
-                        .map(|it| it.run.as_slice())
-                        .unwrap_or_default();
-                    scope.spawn(move || start(name, flags, places))
-                })
-                .collect();
-            let joined = starts.into_iter().filter_map(|it| it.join().ok());
-            joined.collect()
+        let outcomes = at_once(names, |name| {
+            let flags = wishes.get(name).map(|it| it.run.as_slice());
+            start(name, flags.unwrap_or_default(), places)
         });
         failed.extend(outcomes.into_iter().flatten());
     }
-    let Some(last) = failed.pop() else {
-        return Ok(());
-    };
-    for diagnostic in failed {
-        output.error(&diagnostic);
+    if let Some(last) = failed.pop() {
+        failed.push(last.hint("`pcp-vmm deploy` again goes on from here"));
     }
-    Err(last.hint("`pcp-vmm deploy` again goes on from here").into())
+    output.failures(failed)
 }
 
 /// Starts one VM and waits for its guest; why it failed.

@@ -1,12 +1,11 @@
 //! `pcp-vmm events`: what happened to VMs, and what happens.
 
-use std::thread;
-
 use serde::Serialize;
 use vmm::control::protocol::{Event, EventKind, LinkState, Request};
 use vmm::instance::Entry;
 
 use crate::args::EventsArgs;
+use crate::at_once::{at_once, parted};
 use crate::diagnostic::Diagnostic;
 use crate::exit::Exit;
 use crate::instances::{RuntimeDir, connect, silent};
@@ -25,15 +24,8 @@ struct Told<'a> {
 pub(crate) fn tell(args: &EventsArgs, runtime: &RuntimeDir, output: Output) -> Result<Exit, Stop> {
     let entries = runtime.select(&args.target)?;
     // Each on a thread of its own: they happen at any time.
-    let told: Vec<Result<(), Stop>> = thread::scope(|scope| {
-        let tellers: Vec<_> = entries
-            .iter()
-            .map(|entry| scope.spawn(|| of_one(entry, args.follow, output)))
-            .collect();
-        let joined = tellers.into_iter().filter_map(|teller| teller.join().ok());
-        joined.collect()
-    });
-    told.into_iter().collect::<Result<(), Stop>>()?;
+    let told = at_once(&entries, |entry| of_one(entry, args.follow, output));
+    output.failures(parted(told).1)?;
     Ok(Exit::Success)
 }
 

@@ -15,7 +15,6 @@ pub(crate) use deep::test as test_deeply;
 
 use std::fs;
 use std::path::Path;
-use std::thread;
 use std::time::Instant;
 
 use vmm::control::protocol::ConsoleName;
@@ -207,15 +206,3 @@ fn alone(suite: &Suite<'_>, case: &Case, phase: Phase, board: &Board) -> Result<
 
 /// The consoles, in the order of the phases.
 const CONSOLES: [ConsoleName; 2] = [ConsoleName::Serial, ConsoleName::Virtio];
-
-/// Does `work` for all of `items` at the same time.
-fn at_once<T: Sync, R: Send>(items: &[T], work: impl Fn(&T) -> R + Sync) -> Vec<R> {
-    thread::scope(|scope| {
-        let work = &work;
-        let all: Vec<_> = items
-            .iter()
-            .map(|item| scope.spawn(move || work(item)))
-            .collect();
-        all.into_iter().filter_map(|one| one.join().ok()).collect()
-    })
-}

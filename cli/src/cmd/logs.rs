@@ -2,13 +2,13 @@
 
 use std::io::{self, IsTerminal, Read};
 use std::os::unix::net::UnixStream;
-use std::thread;
 
 use vmm::instance::Entry;
 
 use super::adjust::usage;
 use super::console;
 use crate::args::{ConsoleArg, LogsArgs};
+use crate::at_once::{at_once, parted};
 use crate::diagnostic::Diagnostic;
 use crate::exit::Exit;
 use crate::instances::RuntimeDir;
@@ -38,20 +38,11 @@ pub(crate) fn show(args: &LogsArgs, runtime: &RuntimeDir, output: Output) -> Res
         output.data(lines.rest())
     };
     let outcomes: Vec<Result<(), Stop>> = if args.follow {
-        thread::scope(|scope| {
-            let show = &show;
-            let all: Vec<_> = entries
-                .iter()
-                .map(|it| scope.spawn(move || show(it)))
-                .collect();
-            all.into_iter().filter_map(|it| it.join().ok()).collect()
-        })
+        at_once(&entries, show)
     } else {
         entries.iter().map(show).collect()
     };
-    for outcome in outcomes {
-        outcome?;
-    }
+    output.failures(parted(outcomes).1)?;
     Ok(Exit::Success)
 }
 

@@ -3,7 +3,6 @@
 use std::io::ErrorKind;
 use std::os::unix::process::CommandExt;
 use std::process::Stdio;
-use std::thread;
 use std::time::Instant;
 
 use vmm::instance::Entry;
@@ -11,6 +10,7 @@ use vmm::instance::Entry;
 use super::logs::Lines;
 use super::wait;
 use crate::args::SshArgs;
+use crate::at_once::{at_once, parted};
 use crate::diagnostic::Diagnostic;
 use crate::exit::Exit;
 use crate::instances::RuntimeDir;
@@ -43,31 +43,13 @@ pub(crate) fn log_in(args: &SshArgs, runtime: &RuntimeDir, output: Output) -> Re
         output.data(text)?;
         Ok(done.status.success())
     };
-    let outcomes: Vec<Result<bool, Stop>> = thread::scope(|scope| {
-        let run = &run;
-        let all: Vec<_> = entries
-            .iter()
-            .map(|it| scope.spawn(move || run(it)))
-            .collect();
-        all.into_iter().filter_map(|it| it.join().ok()).collect()
-    });
-    let mut all_well = true;
-    let mut last = None;
-    for outcome in outcomes {
-        match outcome {
-            Ok(well) => all_well &= well,
-            Err(stop) => {
-                if let Some(Stop::Failed(before)) = last.replace(stop) {
-                    output.error(&before);
-                }
-            }
-        }
-    }
-    match last {
-        Some(stop) => Err(stop),
-        None if all_well => Ok(Exit::Success),
-        None => Ok(Exit::Failure),
-    }
+    let (done, failed) = parted(at_once(&entries, run));
+    output.failures(failed)?;
+    Ok(if done.into_iter().all(|well| well) {
+        Exit::Success
+    } else {
+        Exit::Failure
+    })
 }
 
 /// The way into a guest that answers.

@@ -1,6 +1,5 @@
 //! `pcp-vmm stop`: from the power button to SIGKILL, each step when the one before did not help.
 
-use std::thread;
 use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
@@ -10,6 +9,7 @@ use vmm::control::{ControlClient, ControlError};
 use vmm::instance::{self, Entry};
 
 use crate::args::StopArgs;
+use crate::at_once::{at_once, parted};
 use crate::diagnostic::Diagnostic;
 use crate::exit::Exit;
 use crate::instances::RuntimeDir;
@@ -99,10 +99,7 @@ pub(super) fn end_all(
     steps: &[(Step, Duration)],
     output: Output,
 ) -> Result<Exit, Stop> {
-    let (done, failed): (Vec<_>, Vec<_>) = end_each(entries, steps, output)
-        .into_iter()
-        .partition(Result::is_ok);
-    let done: Vec<Stopped> = done.into_iter().filter_map(Result::ok).collect();
+    let (done, failed) = parted(end_each(entries, steps, output));
     if output.is_json() {
         output.json(&done)?;
     } else if entries.is_empty() {
@@ -112,14 +109,8 @@ pub(super) fn end_all(
             output.data(format!("{name}: {} ({seconds:.1} s)\n", by.words()))?;
         }
     }
-    let mut failed = failed.into_iter().filter_map(Result::err);
-    let Some(last) = failed.next_back() else {
-        return Ok(Exit::Success);
-    };
-    for diagnostic in failed {
-        output.error(&diagnostic);
-    }
-    Err(last.into())
+    output.failures(failed)?;
+    Ok(Exit::Success)
 }
 
 /// Ends the VMs of `entries`, all at once; why some could not be ended.
@@ -128,8 +119,7 @@ pub(super) fn end_quietly(
     steps: &[(Step, Duration)],
     output: Output,
 ) -> Vec<Diagnostic> {
-    let outcomes = end_each(entries, steps, output).into_iter();
-    outcomes.filter_map(Result::err).collect()
+    parted(end_each(entries, steps, output)).1
 }
 
 fn end_each(
@@ -137,14 +127,7 @@ fn end_each(
     steps: &[(Step, Duration)],
     output: Output,
 ) -> Vec<Result<Stopped, Diagnostic>> {
-    thread::scope(|scope| {
-        let ends: Vec<_> = entries
-            .iter()
-            .map(|entry| scope.spawn(|| end(entry, steps, output)))
-            .collect();
-        let joined = ends.into_iter().filter_map(|end| end.join().ok());
-        joined.collect()
-    })
+    at_once(entries, |entry| end(entry, steps, output))
 }
 
 /// Ends one VM.

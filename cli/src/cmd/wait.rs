@@ -7,6 +7,7 @@ use serde::Serialize;
 use vmm::instance::Entry;
 
 use crate::args::WaitArgs;
+use crate::at_once::{at_once, parted};
 use crate::diagnostic::Diagnostic;
 use crate::exit::Exit;
 use crate::instances::RuntimeDir;
@@ -38,22 +39,8 @@ pub(crate) fn wait(args: &WaitArgs, runtime: &RuntimeDir, output: Output) -> Res
         wanted => wanted.to_vec(),
     };
     let entries = appeared(args, runtime, &wanted, deadline)?;
-    let outcomes: Vec<Result<Reached, Diagnostic>> = thread::scope(|scope| {
-        let waits: Vec<_> = entries
-            .iter()
-            .map(|entry| scope.spawn(|| one(entry, &wanted, begin, deadline)))
-            .collect();
-        let joined = waits.into_iter().filter_map(|wait| wait.join().ok());
-        joined.collect()
-    });
-    let mut failed = Vec::new();
-    let mut reached = Vec::new();
-    for outcome in outcomes {
-        match outcome {
-            Ok(one) => reached.push(one),
-            Err(diagnostic) => failed.push(diagnostic),
-        }
-    }
+    let outcomes = at_once(&entries, |entry| one(entry, &wanted, begin, deadline));
+    let (reached, failed) = parted(outcomes);
     if output.is_json() {
         output.json(&reached)?;
     } else {
@@ -61,13 +48,8 @@ pub(crate) fn wait(args: &WaitArgs, runtime: &RuntimeDir, output: Output) -> Res
             output.note(format!("{name}: as wanted after {seconds:.1} s"));
         }
     }
-    let Some(last) = failed.pop() else {
-        return Ok(Exit::Success);
-    };
-    for diagnostic in failed {
-        output.error(&diagnostic);
-    }
-    Err(last.into())
+    output.failures(failed)?;
+    Ok(Exit::Success)
 }
 
 /// The VMs that are meant, once they are all there.

@@ -13,7 +13,7 @@ mod user;
 
 use std::net::Ipv4Addr;
 
-use vmm::config::value::GuestAddress;
+use vmm::config::value::{GuestAddress, TapChoice};
 
 pub(crate) use self::change::Change;
 pub(crate) use self::found::{Found, Part, PartState};
@@ -25,7 +25,7 @@ pub(crate) use self::user::User;
 /// The bridge.
 pub(crate) const BRIDGE: &str = "pcpbr0";
 /// The guest's TAP, a port of the bridge.
-pub(crate) const TAP: &str = "pcptap0";
+pub(crate) const TAP: &str = TapChoice::PCP;
 /// The bridge's address, which is the guest's gateway, with the length of the network's prefix.
 pub(crate) const GATEWAY: (Ipv4Addr, u8) = (Ipv4Addr::new(10, 177, 0, 1), 24);
 /// The network.

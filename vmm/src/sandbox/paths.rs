@@ -87,10 +87,10 @@ impl Rules {
         this.allow(PROCESSOR.as_ref(), Use::ReadFile);
         this.console(&spec.serial);
         if let Some(control) = &spec.control {
-            this.socket(control);
+            this.goes(control);
         }
         if let Some(file) = &spec.pid_file {
-            this.socket(file);
+            this.goes(file);
         }
         if let Some(folder) = &spec.instance {
             if spec.control.as_ref().and_then(|path| path.parent()) != Some(folder) {
@@ -108,7 +108,7 @@ impl Rules {
                 DeviceSpec::Fs(share) => this.allow(&share.path, Use::Change),
                 DeviceSpec::Vsock(VsockSpec { socket, .. }) => {
                     if let Some(socket) = socket {
-                        this.socket(socket);
+                        this.goes(socket);
                     }
                 }
                 DeviceSpec::Blk(_) | DeviceSpec::Balloon(_) | DeviceSpec::Rng => {}
@@ -126,12 +126,12 @@ impl Rules {
 
     fn console(&mut self, console: &ConsoleSpec) {
         if let ConsoleSpec::Unix(path) = console {
-            self.socket(path);
+            self.goes(path);
         }
     }
 
-    /// The name of a socket, or of another file of the run, goes at its end.
-    fn socket(&mut self, path: &Path) {
+    /// The file, a socket or another of the run, is removed at its end.
+    fn goes(&mut self, path: &Path) {
         let folder = path.parent().filter(|folder| *folder != Path::new(""));
         self.allow(folder.unwrap_or(".".as_ref()), Use::Remove);
     }

@@ -8,9 +8,6 @@ use crate::config::{TapSource, TapSpec, VhostChoice};
 const KNOWN: &str =
     "ifname=NAME, fd=N[:N], queues=N, bridge=NAME, vhost=on|off|auto, address=IP/LENGTH|dhcp";
 
-/// The TAP that PCP's own network has.
-const IFNAME: &str = "pcptap0";
-
 /// The TAP of the host's that the card is plugged into.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TapChoice {
@@ -38,7 +35,7 @@ pub enum TapAddress {
 impl Default for TapChoice {
     fn default() -> Self {
         Self {
-            source: TapSource::Name(IFNAME.to_owned()),
+            source: TapSource::Name(Self::PCP.to_owned()),
             queues: None,
             bridge: None,
             vhost: VhostChoice::Auto,
@@ -48,6 +45,9 @@ impl Default for TapChoice {
 }
 
 impl TapChoice {
+    /// The TAP that PCP's own network has.
+    pub const PCP: &str = "pcptap0";
+
     pub(super) fn parse(options: &str) -> Result<Self, ValueError> {
         let mut choice = Self::default();
         for option in pieces(options) {
@@ -82,7 +82,7 @@ impl TapChoice {
     pub fn guest_address(&self) -> Option<GuestAddress> {
         match (&self.address, &self.source) {
             (Some(TapAddress::Fixed(address)), _) => Some(*address),
-            (None, TapSource::Name(name)) if name == IFNAME => Some(GuestAddress::PCP),
+            (None, TapSource::Name(name)) if name == Self::PCP => Some(GuestAddress::PCP),
             _ => None,
         }
     }

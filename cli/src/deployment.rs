@@ -3,11 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use clap::parser::ValueSource;
+use guest::variant;
 use serde::{Deserialize, Serialize};
 use toml::Value;
 use vmm::config::{NAME_HINT, is_name};
 
 use crate::args;
+use crate::nearest::nearest;
 
 /// A VM as it is wanted.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -137,9 +139,21 @@ pub(crate) fn unfit_flags(flags: &[String]) -> Option<String> {
     let run = matches.subcommand_matches("run")?;
     // Only the parser knows which words are flags: one may be a letter among others, or another's value.
     let is_given = |id: &&&str| run.value_source(id) == Some(ValueSource::CommandLine);
-    let taken = TAKEN.iter().find(is_given)?;
-    let flag = taken.replace('_', "-");
-    Some(format!("`--{flag}` is given by the service itself"))
+    if let Some(taken) = TAKEN.iter().find(is_given) {
+        let flag = taken.replace('_', "-");
+        return Some(format!("`--{flag}` is given by the service itself"));
+    }
+    let variant = is_given(&&"variant").then(|| run.get_one::<String>("variant"));
+    unknown_variant(variant??)
+}
+
+/// Why no guest is of the variant `name`.
+fn unknown_variant(name: &str) -> Option<String> {
+    let error = variant::find(name).err()?;
+    let known = variant::all().unwrap_or_default();
+    let meant = nearest(name, known.iter().map(|it| it.name.as_str()));
+    let meant = meant.map_or_else(String::new, |it| format!("; did you mean `{it}`?"));
+    Some(format!("{error}{meant}"))
 }
 
 /// What leads from what runs, and was `deployed`, to what is wanted.
@@ -249,6 +263,12 @@ mod tests {
             assert!(why.starts_with(&format!("`{flag}` is")), "{words:?}: {why}");
         }
         assert_eq!(unfit(&["--append", "-D", "--cmdline=--name x"]), None);
+        let why = unfit(&["--variant", "bass"]).unwrap();
+        assert!(
+            why.contains("no variant `bass`") && why.contains("`base`?"),
+            "{why}"
+        );
+        assert_eq!(unfit(&["--variant", "bpf"]), None);
         assert!(unfit(&["--cpus", "many"]).unwrap().contains("--cpus"));
     }
 

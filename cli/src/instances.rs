@@ -12,10 +12,8 @@ use vmm::instance::{self, Entry};
 use crate::args::{CommonArgs, TargetArgs};
 use crate::diagnostic::Diagnostic;
 use crate::env;
+use crate::nearest::nearest;
 use crate::vm_status::PATIENCE;
-
-/// How alike two names are at least if one may have been meant by the other.
-const ALIKE: f64 = 0.7;
 
 /// The folder of the running VMs.
 #[derive(Debug)]
@@ -132,12 +130,7 @@ fn unknown(all: &[Entry], name: &str) -> Diagnostic {
         .iter()
         .filter_map(|entry| entry.record.as_ref()?.variant.clone());
     known.extend(variants);
-    let likeness = |other: &String| strsim::jaro_winkler(name, other);
-    let nearest = known
-        .into_iter()
-        .filter(|other| likeness(other) >= ALIKE)
-        .max_by(|a, b| likeness(a).total_cmp(&likeness(b)));
-    match nearest {
+    match nearest(name, known) {
         Some(nearest) => diagnostic.hint(format!("did you mean `{nearest}`?")),
         None => diagnostic.hint("`pcp-vmm ls` lists the VMs that run"),
     }

@@ -3,9 +3,10 @@
 use std::fs;
 use std::os::unix::net::UnixDatagram;
 use std::path::PathBuf;
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
+use pcp_vmm_tests::Stream;
 use pcp_vmm_tests::guests::{Code, Stop, one_byte};
 use pcp_vmm_tests::time::wait_until;
 use rustix::process::Signal;
@@ -268,4 +269,50 @@ fn a_declared_set_is_started_changed_and_taken_away_and_others_are_left_alone() 
     assert_eq!(fs::read_dir(host.path("state/deploy")).unwrap().count(), 0);
     stranger.signal(Signal::TERM).unwrap();
     stranger.wait(20).unwrap();
+}
+
+#[test]
+fn two_deployments_of_a_file_go_one_after_the_other() {
+    let host = Host::new();
+    let kernel = host.kernel("halt", &one_byte(Stop::Halt));
+    let vm = |name: &str| {
+        format!(
+            "[vm.{name}]\nrun = [\"--kernel\", \"{kernel}\", \"--memory\", \"128M\", \"--cpus\", \"1\", \"--console\", \"none\"]\n"
+        )
+    };
+    let file = host.path("vms.toml");
+    fs::write(&file, [vm("a"), vm("b")].concat()).unwrap();
+    let folder = host.path("state/deploy");
+    fs::create_dir_all(&folder).unwrap();
+    let record = file.to_str().unwrap().replace('/', "+");
+    let lock = fs::File::create(folder.join(format!("{record}.lock"))).unwrap();
+    lock.lock().unwrap();
+
+    let start = || {
+        let mut command = host.command(&["deploy", file.to_str().unwrap()]);
+        let piped = command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        Brief(piped.spawn().unwrap())
+    };
+    let mut both = [start(), start()];
+    let said = both
+        .each_mut()
+        .map(|it| Stream::read(it.0.stderr.take().unwrap()));
+    for stream in &said {
+        let text = || stream.text();
+        wait_until("it to wait", 20, || text().contains("another deployment")).unwrap();
+    }
+    assert!(host.names().is_empty());
+    drop(lock);
+    let mut outcomes = both.each_mut().map(|it| {
+        assert!(it.0.wait().unwrap().success());
+        std::io::read_to_string(it.0.stdout.take().unwrap()).unwrap()
+    });
+    outcomes.sort();
+    assert_eq!(outcomes, ["keep a\nkeep b\n", "start a\nstart b\n"]);
+    assert_eq!(host.names(), ["a", "b"]);
+    assert_eq!(
+        fs::read_dir(&folder).unwrap().count(),
+        1,
+        "the record alone"
+    );
 }

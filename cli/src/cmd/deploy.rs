@@ -16,6 +16,7 @@ use crate::diagnostic::Diagnostic;
 use crate::exit::Exit;
 use crate::folders;
 use crate::instances::RuntimeDir;
+use crate::lock::Lock;
 use crate::output::{Output, Stop};
 use crate::whole_file;
 
@@ -40,13 +41,21 @@ pub(crate) fn deploy(
     let wishes = if args.undeploy {
         Wishes::new()
     } else {
-        let text = fs::read_to_string(&file).map_err(|error| failed().because(&error))?;
+        let text = fs::read_to_string(&file).map_err(|error| {
+            let what = failed().because(&error);
+            what.hint("`pcp-vmm deploy --help` shows what such a file looks like")
+        })?;
         deployment::parse(&text).map_err(|problems| {
             let told = problems.into_iter().fold(failed(), Diagnostic::cause);
             told.hint("`pcp-vmm deploy --help` shows what such a file looks like")
         })?
     };
     let path = folders::state_dir(common)?.join("deploy").join(key(&file));
+    // What runs is looked at, changed and written down by one at a time; who only looks may be late.
+    let _lock = match args.dry_run {
+        true => None,
+        false => Some(lock(&path, output).map_err(|error| kept(&path, &error))?),
+    };
     let mut record = read(&path).map_err(|error| kept(&path, &error))?;
     let running: BTreeSet<String> = runtime.all()?.iter().map(|entry| entry.name()).collect();
     let steps = deployment::steps(&wishes, &record.vms, &running);
@@ -184,6 +193,16 @@ fn read(path: &Path) -> io::Result<Record> {
     }
 }
 
+/// Keeps other deployments of the same file waiting.
+fn lock(path: &Path, output: Output) -> io::Result<Lock> {
+    if let Some(folder) = path.parent() {
+        fs::create_dir_all(folder)?;
+    }
+    Lock::take(&path.with_extension("lock"), || {
+        output.note("waiting for another deployment of the file to end");
+    })
+}
+
 /// Writes the record, whole or not at all; one of nothing is removed.
 fn write(path: &Path, record: &mut Record) -> io::Result<()> {
     if record.vms.is_empty() {
@@ -191,9 +210,6 @@ fn write(path: &Path, record: &mut Record) -> io::Result<()> {
             Err(error) if error.kind() != ErrorKind::NotFound => Err(error),
             _ => Ok(()),
         };
-    }
-    if let Some(folder) = path.parent() {
-        fs::create_dir_all(folder)?;
     }
     record.version = 1;
     whole_file::write(path, &serde_json::to_vec_pretty(record)?, 0o644)
@@ -220,6 +236,7 @@ mod tests {
     fn a_record_of_nothing_is_no_file() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("deploy/x.json");
+        drop(lock(&path, Output::for_usage_errors(false)).unwrap());
         let mut record = Record::default();
         record.vms.insert("a".into(), deployment::Wanted::default());
         write(&path, &mut record).unwrap();

@@ -1,13 +1,13 @@
 //! What was changed on this host, written down before it is done.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs;
 use std::io::{self, ErrorKind};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
 use super::Change;
+use crate::lock::Lock;
 use crate::whole_file;
 
 /// The record's name in the state folder.
@@ -22,7 +22,7 @@ const BOOT: &str = "/proc/sys/kernel/random/boot_id";
 pub(crate) struct Ledger {
     folder: PathBuf,
     record: Record,
-    lock: Option<File>,
+    lock: Option<Lock>,
 }
 
 /// What the file holds.
@@ -78,18 +78,9 @@ impl Ledger {
             source,
         };
         fs::create_dir_all(folder).map_err(failed)?;
-        let mut options = OpenOptions::new();
-        options.write(true).create(true).truncate(false).mode(0o600);
-        let lock = options.open(&path).map_err(failed)?;
-        match lock.try_lock() {
-            Ok(()) => {}
-            Err(fs::TryLockError::WouldBlock) => return Err(LedgerError::Busy),
-            Err(fs::TryLockError::Error(error)) => return Err(failed(error)),
-        }
-        if lock.metadata().map_err(failed)?.nlink() == 0 {
-            // Who held it has just removed it.
+        let Some(lock) = Lock::try_take(&path).map_err(failed)? else {
             return Err(LedgerError::Busy);
-        }
+        };
         let mut ledger = Self::read(folder)?;
         ledger.lock = Some(lock);
         Ok(ledger)
@@ -155,9 +146,7 @@ impl Ledger {
 
 impl Drop for Ledger {
     fn drop(&mut self) {
-        if self.lock.is_some() && self.record.changes.is_empty() {
-            // Who waits for nothing may find it gone and makes it again.
-            let _ = fs::remove_file(self.folder.join(LOCK));
+        if self.lock.take().is_some() && self.record.changes.is_empty() {
             let _ = fs::remove_dir(&self.folder);
         }
     }

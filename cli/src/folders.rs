@@ -12,7 +12,12 @@ pub(crate) fn state_dir(args: &CommonArgs) -> Result<PathBuf, Diagnostic> {
     chosen(args.state_dir.clone(), env::STATE_DIR, usual, "state-dir")
 }
 
-/// The folder of the logs of VMs that run as daemons.
+/// Whether the user names the folder of the logs.
+pub(crate) fn names_log_dir(args: &CommonArgs) -> bool {
+    args.log_dir.is_some() || env::is_set(env::LOG_DIR)
+}
+
+/// The folder of logs.
 pub(crate) fn log_dir(args: &CommonArgs) -> Result<PathBuf, Diagnostic> {
     let usual = env::log_dir();
     chosen(args.log_dir.clone(), env::LOG_DIR, usual, "log-dir")

@@ -30,7 +30,7 @@ never\t'Never'"
 complete -c pcp-vmm -n "__fish_pcp_vmm_needs_command" -l log-file -d 'Append the log to this file instead of showing it' -r -F
 complete -c pcp-vmm -n "__fish_pcp_vmm_needs_command" -l runtime-dir -d 'The folder of the running VMs [default: $PCP_VMM_RUNTIME_DIR, else /run/pcp-vmm for root and $XDG_RUNTIME_DIR/pcp-vmm for others]' -r -F
 complete -c pcp-vmm -n "__fish_pcp_vmm_needs_command" -l state-dir -d 'The folder of what is kept between runs [default: $PCP_VMM_STATE_DIR, else /var/lib/pcp-vmm for root and $XDG_STATE_HOME/pcp-vmm for others]' -r -F
-complete -c pcp-vmm -n "__fish_pcp_vmm_needs_command" -l log-dir -d 'The folder of the logs of VMs that run as daemons, NAME.log each [default: $PCP_VMM_LOG_DIR, else /var/log/pcp-vmm for root and `log` in the state folder for others]' -r -F
+complete -c pcp-vmm -n "__fish_pcp_vmm_needs_command" -l log-dir -d 'The folder of logs: what a daemon says in NAME.log, what consoles print in NAME/serial.log and NAME/console.log. Without it, only VMs that run as daemons have logs [default: $PCP_VMM_LOG_DIR, else /var/log/pcp-vmm for root and `log` in the state folder for others]' -r -F
 complete -c pcp-vmm -n "__fish_pcp_vmm_needs_command" -l log-format -d 'How log lines are written' -r -f -a "text\t'For people'
 json\t'One JSON object a line'"
 complete -c pcp-vmm -n "__fish_pcp_vmm_needs_command" -s V -l version -d 'Print the version; with --json, what it was built from too'
@@ -45,7 +45,7 @@ complete -c pcp-vmm -n "__fish_pcp_vmm_needs_command" -f -a "status" -d 'Tell ho
 complete -c pcp-vmm -n "__fish_pcp_vmm_needs_command" -f -a "inspect" -d 'Show what a VM was started with'
 complete -c pcp-vmm -n "__fish_pcp_vmm_needs_command" -f -a "wait" -d 'Wait until VMs are as wanted'
 complete -c pcp-vmm -n "__fish_pcp_vmm_needs_command" -f -a "console" -d 'Use a console of a VM on this terminal'
-complete -c pcp-vmm -n "__fish_pcp_vmm_needs_command" -f -a "logs" -d 'Show what a VM\'s console has printed, as far as it is still known (1 MiB)'
+complete -c pcp-vmm -n "__fish_pcp_vmm_needs_command" -f -a "logs" -d 'Show what a VM\'s console has printed'
 complete -c pcp-vmm -n "__fish_pcp_vmm_needs_command" -f -a "ssh" -d 'Log in to a VM\'s guest, or run a command there'
 complete -c pcp-vmm -n "__fish_pcp_vmm_needs_command" -f -a "ssh-config" -d 'Let ssh, scp, rsync and editors reach guests by their VM\'s name'
 complete -c pcp-vmm -n "__fish_pcp_vmm_needs_command" -f -a "inventory" -d 'List the VMs that run as an inventory for Ansible'
@@ -72,7 +72,7 @@ never\t'Never'"
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand run" -l log-file -d 'Append the log to this file instead of showing it' -r -F
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand run" -l runtime-dir -d 'The folder of the running VMs [default: $PCP_VMM_RUNTIME_DIR, else /run/pcp-vmm for root and $XDG_RUNTIME_DIR/pcp-vmm for others]' -r -F
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand run" -l state-dir -d 'The folder of what is kept between runs [default: $PCP_VMM_STATE_DIR, else /var/lib/pcp-vmm for root and $XDG_STATE_HOME/pcp-vmm for others]' -r -F
-complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand run" -l log-dir -d 'The folder of the logs of VMs that run as daemons, NAME.log each [default: $PCP_VMM_LOG_DIR, else /var/log/pcp-vmm for root and `log` in the state folder for others]' -r -F
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand run" -l log-dir -d 'The folder of logs: what a daemon says in NAME.log, what consoles print in NAME/serial.log and NAME/console.log. Without it, only VMs that run as daemons have logs [default: $PCP_VMM_LOG_DIR, else /var/log/pcp-vmm for root and `log` in the state folder for others]' -r -F
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand run" -l log-format -d 'How log lines are written' -r -f -a "text\t'For people'
 json\t'One JSON object a line'"
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand run" -l variant -d 'The guest: base, eval, grafana or bpf [default: base]' -r
@@ -120,7 +120,7 @@ never\t'Never'"
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand ls" -l log-file -d 'Append the log to this file instead of showing it' -r -F
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand ls" -l runtime-dir -d 'The folder of the running VMs [default: $PCP_VMM_RUNTIME_DIR, else /run/pcp-vmm for root and $XDG_RUNTIME_DIR/pcp-vmm for others]' -r -F
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand ls" -l state-dir -d 'The folder of what is kept between runs [default: $PCP_VMM_STATE_DIR, else /var/lib/pcp-vmm for root and $XDG_STATE_HOME/pcp-vmm for others]' -r -F
-complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand ls" -l log-dir -d 'The folder of the logs of VMs that run as daemons, NAME.log each [default: $PCP_VMM_LOG_DIR, else /var/log/pcp-vmm for root and `log` in the state folder for others]' -r -F
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand ls" -l log-dir -d 'The folder of logs: what a daemon says in NAME.log, what consoles print in NAME/serial.log and NAME/console.log. Without it, only VMs that run as daemons have logs [default: $PCP_VMM_LOG_DIR, else /var/log/pcp-vmm for root and `log` in the state folder for others]' -r -F
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand ls" -l log-format -d 'How log lines are written' -r -f -a "text\t'For people'
 json\t'One JSON object a line'"
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand ls" -l json -d 'Write results and errors as JSON'
@@ -134,7 +134,7 @@ never\t'Never'"
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand status" -l log-file -d 'Append the log to this file instead of showing it' -r -F
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand status" -l runtime-dir -d 'The folder of the running VMs [default: $PCP_VMM_RUNTIME_DIR, else /run/pcp-vmm for root and $XDG_RUNTIME_DIR/pcp-vmm for others]' -r -F
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand status" -l state-dir -d 'The folder of what is kept between runs [default: $PCP_VMM_STATE_DIR, else /var/lib/pcp-vmm for root and $XDG_STATE_HOME/pcp-vmm for others]' -r -F
-complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand status" -l log-dir -d 'The folder of the logs of VMs that run as daemons, NAME.log each [default: $PCP_VMM_LOG_DIR, else /var/log/pcp-vmm for root and `log` in the state folder for others]' -r -F
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand status" -l log-dir -d 'The folder of logs: what a daemon says in NAME.log, what consoles print in NAME/serial.log and NAME/console.log. Without it, only VMs that run as daemons have logs [default: $PCP_VMM_LOG_DIR, else /var/log/pcp-vmm for root and `log` in the state folder for others]' -r -F
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand status" -l log-format -d 'How log lines are written' -r -f -a "text\t'For people'
 json\t'One JSON object a line'"
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand status" -l json -d 'Write results and errors as JSON'
@@ -149,7 +149,7 @@ never\t'Never'"
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand inspect" -l log-file -d 'Append the log to this file instead of showing it' -r -F
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand inspect" -l runtime-dir -d 'The folder of the running VMs [default: $PCP_VMM_RUNTIME_DIR, else /run/pcp-vmm for root and $XDG_RUNTIME_DIR/pcp-vmm for others]' -r -F
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand inspect" -l state-dir -d 'The folder of what is kept between runs [default: $PCP_VMM_STATE_DIR, else /var/lib/pcp-vmm for root and $XDG_STATE_HOME/pcp-vmm for others]' -r -F
-complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand inspect" -l log-dir -d 'The folder of the logs of VMs that run as daemons, NAME.log each [default: $PCP_VMM_LOG_DIR, else /var/log/pcp-vmm for root and `log` in the state folder for others]' -r -F
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand inspect" -l log-dir -d 'The folder of logs: what a daemon says in NAME.log, what consoles print in NAME/serial.log and NAME/console.log. Without it, only VMs that run as daemons have logs [default: $PCP_VMM_LOG_DIR, else /var/log/pcp-vmm for root and `log` in the state folder for others]' -r -F
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand inspect" -l log-format -d 'How log lines are written' -r -f -a "text\t'For people'
 json\t'One JSON object a line'"
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand inspect" -l json -d 'Write results and errors as JSON'
@@ -165,7 +165,7 @@ never\t'Never'"
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand wait" -l log-file -d 'Append the log to this file instead of showing it' -r -F
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand wait" -l runtime-dir -d 'The folder of the running VMs [default: $PCP_VMM_RUNTIME_DIR, else /run/pcp-vmm for root and $XDG_RUNTIME_DIR/pcp-vmm for others]' -r -F
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand wait" -l state-dir -d 'The folder of what is kept between runs [default: $PCP_VMM_STATE_DIR, else /var/lib/pcp-vmm for root and $XDG_STATE_HOME/pcp-vmm for others]' -r -F
-complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand wait" -l log-dir -d 'The folder of the logs of VMs that run as daemons, NAME.log each [default: $PCP_VMM_LOG_DIR, else /var/log/pcp-vmm for root and `log` in the state folder for others]' -r -F
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand wait" -l log-dir -d 'The folder of logs: what a daemon says in NAME.log, what consoles print in NAME/serial.log and NAME/console.log. Without it, only VMs that run as daemons have logs [default: $PCP_VMM_LOG_DIR, else /var/log/pcp-vmm for root and `log` in the state folder for others]' -r -F
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand wait" -l log-format -d 'How log lines are written' -r -f -a "text\t'For people'
 json\t'One JSON object a line'"
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand wait" -l for -d 'What to wait for; may be given several times [default: ready]' -r
@@ -182,7 +182,7 @@ never\t'Never'"
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand console" -l log-file -d 'Append the log to this file instead of showing it' -r -F
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand console" -l runtime-dir -d 'The folder of the running VMs [default: $PCP_VMM_RUNTIME_DIR, else /run/pcp-vmm for root and $XDG_RUNTIME_DIR/pcp-vmm for others]' -r -F
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand console" -l state-dir -d 'The folder of what is kept between runs [default: $PCP_VMM_STATE_DIR, else /var/lib/pcp-vmm for root and $XDG_STATE_HOME/pcp-vmm for others]' -r -F
-complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand console" -l log-dir -d 'The folder of the logs of VMs that run as daemons, NAME.log each [default: $PCP_VMM_LOG_DIR, else /var/log/pcp-vmm for root and `log` in the state folder for others]' -r -F
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand console" -l log-dir -d 'The folder of logs: what a daemon says in NAME.log, what consoles print in NAME/serial.log and NAME/console.log. Without it, only VMs that run as daemons have logs [default: $PCP_VMM_LOG_DIR, else /var/log/pcp-vmm for root and `log` in the state folder for others]' -r -F
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand console" -l log-format -d 'How log lines are written' -r -f -a "text\t'For people'
 json\t'One JSON object a line'"
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand console" -l replay -d 'Show at most so much of what was printed before' -r
@@ -198,7 +198,7 @@ never\t'Never'"
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand logs" -l log-file -d 'Append the log to this file instead of showing it' -r -F
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand logs" -l runtime-dir -d 'The folder of the running VMs [default: $PCP_VMM_RUNTIME_DIR, else /run/pcp-vmm for root and $XDG_RUNTIME_DIR/pcp-vmm for others]' -r -F
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand logs" -l state-dir -d 'The folder of what is kept between runs [default: $PCP_VMM_STATE_DIR, else /var/lib/pcp-vmm for root and $XDG_STATE_HOME/pcp-vmm for others]' -r -F
-complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand logs" -l log-dir -d 'The folder of the logs of VMs that run as daemons, NAME.log each [default: $PCP_VMM_LOG_DIR, else /var/log/pcp-vmm for root and `log` in the state folder for others]' -r -F
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand logs" -l log-dir -d 'The folder of logs: what a daemon says in NAME.log, what consoles print in NAME/serial.log and NAME/console.log. Without it, only VMs that run as daemons have logs [default: $PCP_VMM_LOG_DIR, else /var/log/pcp-vmm for root and `log` in the state folder for others]' -r -F
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand logs" -l log-format -d 'How log lines are written' -r -f -a "text\t'For people'
 json\t'One JSON object a line'"
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand logs" -s n -l lines -d 'Only the last so many lines' -r
@@ -215,7 +215,7 @@ never\t'Never'"
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand ssh" -l log-file -d 'Append the log to this file instead of showing it' -r -F
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand ssh" -l runtime-dir -d 'The folder of the running VMs [default: $PCP_VMM_RUNTIME_DIR, else /run/pcp-vmm for root and $XDG_RUNTIME_DIR/pcp-vmm for others]' -r -F
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand ssh" -l state-dir -d 'The folder of what is kept between runs [default: $PCP_VMM_STATE_DIR, else /var/lib/pcp-vmm for root and $XDG_STATE_HOME/pcp-vmm for others]' -r -F
-complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand ssh" -l log-dir -d 'The folder of the logs of VMs that run as daemons, NAME.log each [default: $PCP_VMM_LOG_DIR, else /var/log/pcp-vmm for root and `log` in the state folder for others]' -r -F
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand ssh" -l log-dir -d 'The folder of logs: what a daemon says in NAME.log, what consoles print in NAME/serial.log and NAME/console.log. Without it, only VMs that run as daemons have logs [default: $PCP_VMM_LOG_DIR, else /var/log/pcp-vmm for root and `log` in the state folder for others]' -r -F
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand ssh" -l log-format -d 'How log lines are written' -r -f -a "text\t'For people'
 json\t'One JSON object a line'"
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand ssh" -s u -l user -d 'The user to log in as [default: the bundle\'s, else root]' -r
@@ -232,7 +232,7 @@ never\t'Never'"
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand ssh-config" -l log-file -d 'Append the log to this file instead of showing it' -r -F
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand ssh-config" -l runtime-dir -d 'The folder of the running VMs [default: $PCP_VMM_RUNTIME_DIR, else /run/pcp-vmm for root and $XDG_RUNTIME_DIR/pcp-vmm for others]' -r -F
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand ssh-config" -l state-dir -d 'The folder of what is kept between runs [default: $PCP_VMM_STATE_DIR, else /var/lib/pcp-vmm for root and $XDG_STATE_HOME/pcp-vmm for others]' -r -F
-complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand ssh-config" -l log-dir -d 'The folder of the logs of VMs that run as daemons, NAME.log each [default: $PCP_VMM_LOG_DIR, else /var/log/pcp-vmm for root and `log` in the state folder for others]' -r -F
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand ssh-config" -l log-dir -d 'The folder of logs: what a daemon says in NAME.log, what consoles print in NAME/serial.log and NAME/console.log. Without it, only VMs that run as daemons have logs [default: $PCP_VMM_LOG_DIR, else /var/log/pcp-vmm for root and `log` in the state folder for others]' -r -F
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand ssh-config" -l log-format -d 'How log lines are written' -r -f -a "text\t'For people'
 json\t'One JSON object a line'"
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand ssh-config" -l file -d 'The configuration [default: ~/.ssh/config]' -r -F
@@ -250,7 +250,7 @@ never\t'Never'"
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand inventory" -l log-file -d 'Append the log to this file instead of showing it' -r -F
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand inventory" -l runtime-dir -d 'The folder of the running VMs [default: $PCP_VMM_RUNTIME_DIR, else /run/pcp-vmm for root and $XDG_RUNTIME_DIR/pcp-vmm for others]' -r -F
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand inventory" -l state-dir -d 'The folder of what is kept between runs [default: $PCP_VMM_STATE_DIR, else /var/lib/pcp-vmm for root and $XDG_STATE_HOME/pcp-vmm for others]' -r -F
-complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand inventory" -l log-dir -d 'The folder of the logs of VMs that run as daemons, NAME.log each [default: $PCP_VMM_LOG_DIR, else /var/log/pcp-vmm for root and `log` in the state folder for others]' -r -F
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand inventory" -l log-dir -d 'The folder of logs: what a daemon says in NAME.log, what consoles print in NAME/serial.log and NAME/console.log. Without it, only VMs that run as daemons have logs [default: $PCP_VMM_LOG_DIR, else /var/log/pcp-vmm for root and `log` in the state folder for others]' -r -F
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand inventory" -l log-format -d 'How log lines are written' -r -f -a "text\t'For people'
 json\t'One JSON object a line'"
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand inventory" -l host -d 'The variables of this VM alone' -r
@@ -266,7 +266,7 @@ never\t'Never'"
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand events" -l log-file -d 'Append the log to this file instead of showing it' -r -F
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand events" -l runtime-dir -d 'The folder of the running VMs [default: $PCP_VMM_RUNTIME_DIR, else /run/pcp-vmm for root and $XDG_RUNTIME_DIR/pcp-vmm for others]' -r -F
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand events" -l state-dir -d 'The folder of what is kept between runs [default: $PCP_VMM_STATE_DIR, else /var/lib/pcp-vmm for root and $XDG_STATE_HOME/pcp-vmm for others]' -r -F
-complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand events" -l log-dir -d 'The folder of the logs of VMs that run as daemons, NAME.log each [default: $PCP_VMM_LOG_DIR, else /var/log/pcp-vmm for root and `log` in the state folder for others]' -r -F
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand events" -l log-dir -d 'The folder of logs: what a daemon says in NAME.log, what consoles print in NAME/serial.log and NAME/console.log. Without it, only VMs that run as daemons have logs [default: $PCP_VMM_LOG_DIR, else /var/log/pcp-vmm for root and `log` in the state folder for others]' -r -F
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand events" -l log-format -d 'How log lines are written' -r -f -a "text\t'For people'
 json\t'One JSON object a line'"
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand events" -l json -d 'Write results and errors as JSON'
@@ -282,7 +282,7 @@ never\t'Never'"
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand pause" -l log-file -d 'Append the log to this file instead of showing it' -r -F
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand pause" -l runtime-dir -d 'The folder of the running VMs [default: $PCP_VMM_RUNTIME_DIR, else /run/pcp-vmm for root and $XDG_RUNTIME_DIR/pcp-vmm for others]' -r -F
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand pause" -l state-dir -d 'The folder of what is kept between runs [default: $PCP_VMM_STATE_DIR, else /var/lib/pcp-vmm for root and $XDG_STATE_HOME/pcp-vmm for others]' -r -F
-complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand pause" -l log-dir -d 'The folder of the logs of VMs that run as daemons, NAME.log each [default: $PCP_VMM_LOG_DIR, else /var/log/pcp-vmm for root and `log` in the state folder for others]' -r -F
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand pause" -l log-dir -d 'The folder of logs: what a daemon says in NAME.log, what consoles print in NAME/serial.log and NAME/console.log. Without it, only VMs that run as daemons have logs [default: $PCP_VMM_LOG_DIR, else /var/log/pcp-vmm for root and `log` in the state folder for others]' -r -F
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand pause" -l log-format -d 'How log lines are written' -r -f -a "text\t'For people'
 json\t'One JSON object a line'"
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand pause" -l json -d 'Write results and errors as JSON'
@@ -297,7 +297,7 @@ never\t'Never'"
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand resume" -l log-file -d 'Append the log to this file instead of showing it' -r -F
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand resume" -l runtime-dir -d 'The folder of the running VMs [default: $PCP_VMM_RUNTIME_DIR, else /run/pcp-vmm for root and $XDG_RUNTIME_DIR/pcp-vmm for others]' -r -F
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand resume" -l state-dir -d 'The folder of what is kept between runs [default: $PCP_VMM_STATE_DIR, else /var/lib/pcp-vmm for root and $XDG_STATE_HOME/pcp-vmm for others]' -r -F
-complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand resume" -l log-dir -d 'The folder of the logs of VMs that run as daemons, NAME.log each [default: $PCP_VMM_LOG_DIR, else /var/log/pcp-vmm for root and `log` in the state folder for others]' -r -F
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand resume" -l log-dir -d 'The folder of logs: what a daemon says in NAME.log, what consoles print in NAME/serial.log and NAME/console.log. Without it, only VMs that run as daemons have logs [default: $PCP_VMM_LOG_DIR, else /var/log/pcp-vmm for root and `log` in the state folder for others]' -r -F
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand resume" -l log-format -d 'How log lines are written' -r -f -a "text\t'For people'
 json\t'One JSON object a line'"
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand resume" -l json -d 'Write results and errors as JSON'
@@ -312,7 +312,7 @@ never\t'Never'"
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand forward; and not __fish_seen_subcommand_from add rm ls" -l log-file -d 'Append the log to this file instead of showing it' -r -F
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand forward; and not __fish_seen_subcommand_from add rm ls" -l runtime-dir -d 'The folder of the running VMs [default: $PCP_VMM_RUNTIME_DIR, else /run/pcp-vmm for root and $XDG_RUNTIME_DIR/pcp-vmm for others]' -r -F
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand forward; and not __fish_seen_subcommand_from add rm ls" -l state-dir -d 'The folder of what is kept between runs [default: $PCP_VMM_STATE_DIR, else /var/lib/pcp-vmm for root and $XDG_STATE_HOME/pcp-vmm for others]' -r -F
-complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand forward; and not __fish_seen_subcommand_from add rm ls" -l log-dir -d 'The folder of the logs of VMs that run as daemons, NAME.log each [default: $PCP_VMM_LOG_DIR, else /var/log/pcp-vmm for root and `log` in the state folder for others]' -r -F
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand forward; and not __fish_seen_subcommand_from add rm ls" -l log-dir -d 'The folder of logs: what a daemon says in NAME.log, what consoles print in NAME/serial.log and NAME/console.log. Without it, only VMs that run as daemons have logs [default: $PCP_VMM_LOG_DIR, else /var/log/pcp-vmm for root and `log` in the state folder for others]' -r -F
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand forward; and not __fish_seen_subcommand_from add rm ls" -l log-format -d 'How log lines are written' -r -f -a "text\t'For people'
 json\t'One JSON object a line'"
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand forward; and not __fish_seen_subcommand_from add rm ls" -l json -d 'Write results and errors as JSON'
@@ -329,7 +329,7 @@ never\t'Never'"
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand forward; and __fish_seen_subcommand_from add" -l log-file -d 'Append the log to this file instead of showing it' -r -F
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand forward; and __fish_seen_subcommand_from add" -l runtime-dir -d 'The folder of the running VMs [default: $PCP_VMM_RUNTIME_DIR, else /run/pcp-vmm for root and $XDG_RUNTIME_DIR/pcp-vmm for others]' -r -F
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand forward; and __fish_seen_subcommand_from add" -l state-dir -d 'The folder of what is kept between runs [default: $PCP_VMM_STATE_DIR, else /var/lib/pcp-vmm for root and $XDG_STATE_HOME/pcp-vmm for others]' -r -F
-complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand forward; and __fish_seen_subcommand_from add" -l log-dir -d 'The folder of the logs of VMs that run as daemons, NAME.log each [default: $PCP_VMM_LOG_DIR, else /var/log/pcp-vmm for root and `log` in the state folder for others]' -r -F
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand forward; and __fish_seen_subcommand_from add" -l log-dir -d 'The folder of logs: what a daemon says in NAME.log, what consoles print in NAME/serial.log and NAME/console.log. Without it, only VMs that run as daemons have logs [default: $PCP_VMM_LOG_DIR, else /var/log/pcp-vmm for root and `log` in the state folder for others]' -r -F
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand forward; and __fish_seen_subcommand_from add" -l log-format -d 'How log lines are written' -r -f -a "text\t'For people'
 json\t'One JSON object a line'"
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand forward; and __fish_seen_subcommand_from add" -l json -d 'Write results and errors as JSON'
@@ -343,7 +343,7 @@ never\t'Never'"
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand forward; and __fish_seen_subcommand_from rm" -l log-file -d 'Append the log to this file instead of showing it' -r -F
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand forward; and __fish_seen_subcommand_from rm" -l runtime-dir -d 'The folder of the running VMs [default: $PCP_VMM_RUNTIME_DIR, else /run/pcp-vmm for root and $XDG_RUNTIME_DIR/pcp-vmm for others]' -r -F
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand forward; and __fish_seen_subcommand_from rm" -l state-dir -d 'The folder of what is kept between runs [default: $PCP_VMM_STATE_DIR, else /var/lib/pcp-vmm for root and $XDG_STATE_HOME/pcp-vmm for others]' -r -F
-complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand forward; and __fish_seen_subcommand_from rm" -l log-dir -d 'The folder of the logs of VMs that run as daemons, NAME.log each [default: $PCP_VMM_LOG_DIR, else /var/log/pcp-vmm for root and `log` in the state folder for others]' -r -F
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand forward; and __fish_seen_subcommand_from rm" -l log-dir -d 'The folder of logs: what a daemon says in NAME.log, what consoles print in NAME/serial.log and NAME/console.log. Without it, only VMs that run as daemons have logs [default: $PCP_VMM_LOG_DIR, else /var/log/pcp-vmm for root and `log` in the state folder for others]' -r -F
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand forward; and __fish_seen_subcommand_from rm" -l log-format -d 'How log lines are written' -r -f -a "text\t'For people'
 json\t'One JSON object a line'"
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand forward; and __fish_seen_subcommand_from rm" -l json -d 'Write results and errors as JSON'
@@ -357,7 +357,7 @@ never\t'Never'"
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand forward; and __fish_seen_subcommand_from ls" -l log-file -d 'Append the log to this file instead of showing it' -r -F
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand forward; and __fish_seen_subcommand_from ls" -l runtime-dir -d 'The folder of the running VMs [default: $PCP_VMM_RUNTIME_DIR, else /run/pcp-vmm for root and $XDG_RUNTIME_DIR/pcp-vmm for others]' -r -F
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand forward; and __fish_seen_subcommand_from ls" -l state-dir -d 'The folder of what is kept between runs [default: $PCP_VMM_STATE_DIR, else /var/lib/pcp-vmm for root and $XDG_STATE_HOME/pcp-vmm for others]' -r -F
-complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand forward; and __fish_seen_subcommand_from ls" -l log-dir -d 'The folder of the logs of VMs that run as daemons, NAME.log each [default: $PCP_VMM_LOG_DIR, else /var/log/pcp-vmm for root and `log` in the state folder for others]' -r -F
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand forward; and __fish_seen_subcommand_from ls" -l log-dir -d 'The folder of logs: what a daemon says in NAME.log, what consoles print in NAME/serial.log and NAME/console.log. Without it, only VMs that run as daemons have logs [default: $PCP_VMM_LOG_DIR, else /var/log/pcp-vmm for root and `log` in the state folder for others]' -r -F
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand forward; and __fish_seen_subcommand_from ls" -l log-format -d 'How log lines are written' -r -f -a "text\t'For people'
 json\t'One JSON object a line'"
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand forward; and __fish_seen_subcommand_from ls" -s a -l all -d 'All VMs that run'
@@ -372,7 +372,7 @@ never\t'Never'"
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand balloon" -l log-file -d 'Append the log to this file instead of showing it' -r -F
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand balloon" -l runtime-dir -d 'The folder of the running VMs [default: $PCP_VMM_RUNTIME_DIR, else /run/pcp-vmm for root and $XDG_RUNTIME_DIR/pcp-vmm for others]' -r -F
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand balloon" -l state-dir -d 'The folder of what is kept between runs [default: $PCP_VMM_STATE_DIR, else /var/lib/pcp-vmm for root and $XDG_STATE_HOME/pcp-vmm for others]' -r -F
-complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand balloon" -l log-dir -d 'The folder of the logs of VMs that run as daemons, NAME.log each [default: $PCP_VMM_LOG_DIR, else /var/log/pcp-vmm for root and `log` in the state folder for others]' -r -F
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand balloon" -l log-dir -d 'The folder of logs: what a daemon says in NAME.log, what consoles print in NAME/serial.log and NAME/console.log. Without it, only VMs that run as daemons have logs [default: $PCP_VMM_LOG_DIR, else /var/log/pcp-vmm for root and `log` in the state folder for others]' -r -F
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand balloon" -l log-format -d 'How log lines are written' -r -f -a "text\t'For people'
 json\t'One JSON object a line'"
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand balloon" -l json -d 'Write results and errors as JSON'
@@ -387,7 +387,7 @@ never\t'Never'"
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand link" -l log-file -d 'Append the log to this file instead of showing it' -r -F
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand link" -l runtime-dir -d 'The folder of the running VMs [default: $PCP_VMM_RUNTIME_DIR, else /run/pcp-vmm for root and $XDG_RUNTIME_DIR/pcp-vmm for others]' -r -F
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand link" -l state-dir -d 'The folder of what is kept between runs [default: $PCP_VMM_STATE_DIR, else /var/lib/pcp-vmm for root and $XDG_STATE_HOME/pcp-vmm for others]' -r -F
-complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand link" -l log-dir -d 'The folder of the logs of VMs that run as daemons, NAME.log each [default: $PCP_VMM_LOG_DIR, else /var/log/pcp-vmm for root and `log` in the state folder for others]' -r -F
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand link" -l log-dir -d 'The folder of logs: what a daemon says in NAME.log, what consoles print in NAME/serial.log and NAME/console.log. Without it, only VMs that run as daemons have logs [default: $PCP_VMM_LOG_DIR, else /var/log/pcp-vmm for root and `log` in the state folder for others]' -r -F
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand link" -l log-format -d 'How log lines are written' -r -f -a "text\t'For people'
 json\t'One JSON object a line'"
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand link" -l json -d 'Write results and errors as JSON'
@@ -402,7 +402,7 @@ never\t'Never'"
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand stop" -l log-file -d 'Append the log to this file instead of showing it' -r -F
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand stop" -l runtime-dir -d 'The folder of the running VMs [default: $PCP_VMM_RUNTIME_DIR, else /run/pcp-vmm for root and $XDG_RUNTIME_DIR/pcp-vmm for others]' -r -F
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand stop" -l state-dir -d 'The folder of what is kept between runs [default: $PCP_VMM_STATE_DIR, else /var/lib/pcp-vmm for root and $XDG_STATE_HOME/pcp-vmm for others]' -r -F
-complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand stop" -l log-dir -d 'The folder of the logs of VMs that run as daemons, NAME.log each [default: $PCP_VMM_LOG_DIR, else /var/log/pcp-vmm for root and `log` in the state folder for others]' -r -F
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand stop" -l log-dir -d 'The folder of logs: what a daemon says in NAME.log, what consoles print in NAME/serial.log and NAME/console.log. Without it, only VMs that run as daemons have logs [default: $PCP_VMM_LOG_DIR, else /var/log/pcp-vmm for root and `log` in the state folder for others]' -r -F
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand stop" -l log-format -d 'How log lines are written' -r -f -a "text\t'For people'
 json\t'One JSON object a line'"
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand stop" -l power-button -d 'How long the guest has to heed the power button; 0: it is not pressed' -r
@@ -419,7 +419,7 @@ never\t'Never'"
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand kill" -l log-file -d 'Append the log to this file instead of showing it' -r -F
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand kill" -l runtime-dir -d 'The folder of the running VMs [default: $PCP_VMM_RUNTIME_DIR, else /run/pcp-vmm for root and $XDG_RUNTIME_DIR/pcp-vmm for others]' -r -F
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand kill" -l state-dir -d 'The folder of what is kept between runs [default: $PCP_VMM_STATE_DIR, else /var/lib/pcp-vmm for root and $XDG_STATE_HOME/pcp-vmm for others]' -r -F
-complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand kill" -l log-dir -d 'The folder of the logs of VMs that run as daemons, NAME.log each [default: $PCP_VMM_LOG_DIR, else /var/log/pcp-vmm for root and `log` in the state folder for others]' -r -F
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand kill" -l log-dir -d 'The folder of logs: what a daemon says in NAME.log, what consoles print in NAME/serial.log and NAME/console.log. Without it, only VMs that run as daemons have logs [default: $PCP_VMM_LOG_DIR, else /var/log/pcp-vmm for root and `log` in the state folder for others]' -r -F
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand kill" -l log-format -d 'How log lines are written' -r -f -a "text\t'For people'
 json\t'One JSON object a line'"
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand kill" -l json -d 'Write results and errors as JSON'
@@ -434,7 +434,7 @@ never\t'Never'"
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand lifecycle; and not __fish_seen_subcommand_from test phase status force-kill" -l log-file -d 'Append the log to this file instead of showing it' -r -F
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand lifecycle; and not __fish_seen_subcommand_from test phase status force-kill" -l runtime-dir -d 'The folder of the running VMs [default: $PCP_VMM_RUNTIME_DIR, else /run/pcp-vmm for root and $XDG_RUNTIME_DIR/pcp-vmm for others]' -r -F
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand lifecycle; and not __fish_seen_subcommand_from test phase status force-kill" -l state-dir -d 'The folder of what is kept between runs [default: $PCP_VMM_STATE_DIR, else /var/lib/pcp-vmm for root and $XDG_STATE_HOME/pcp-vmm for others]' -r -F
-complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand lifecycle; and not __fish_seen_subcommand_from test phase status force-kill" -l log-dir -d 'The folder of the logs of VMs that run as daemons, NAME.log each [default: $PCP_VMM_LOG_DIR, else /var/log/pcp-vmm for root and `log` in the state folder for others]' -r -F
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand lifecycle; and not __fish_seen_subcommand_from test phase status force-kill" -l log-dir -d 'The folder of logs: what a daemon says in NAME.log, what consoles print in NAME/serial.log and NAME/console.log. Without it, only VMs that run as daemons have logs [default: $PCP_VMM_LOG_DIR, else /var/log/pcp-vmm for root and `log` in the state folder for others]' -r -F
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand lifecycle; and not __fish_seen_subcommand_from test phase status force-kill" -l log-format -d 'How log lines are written' -r -f -a "text\t'For people'
 json\t'One JSON object a line'"
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand lifecycle; and not __fish_seen_subcommand_from test phase status force-kill" -l json -d 'Write results and errors as JSON'
@@ -460,7 +460,7 @@ never\t'Never'"
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand lifecycle; and __fish_seen_subcommand_from test" -l log-file -d 'Append the log to this file instead of showing it' -r -F
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand lifecycle; and __fish_seen_subcommand_from test" -l runtime-dir -d 'The folder of the running VMs [default: $PCP_VMM_RUNTIME_DIR, else /run/pcp-vmm for root and $XDG_RUNTIME_DIR/pcp-vmm for others]' -r -F
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand lifecycle; and __fish_seen_subcommand_from test" -l state-dir -d 'The folder of what is kept between runs [default: $PCP_VMM_STATE_DIR, else /var/lib/pcp-vmm for root and $XDG_STATE_HOME/pcp-vmm for others]' -r -F
-complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand lifecycle; and __fish_seen_subcommand_from test" -l log-dir -d 'The folder of the logs of VMs that run as daemons, NAME.log each [default: $PCP_VMM_LOG_DIR, else /var/log/pcp-vmm for root and `log` in the state folder for others]' -r -F
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand lifecycle; and __fish_seen_subcommand_from test" -l log-dir -d 'The folder of logs: what a daemon says in NAME.log, what consoles print in NAME/serial.log and NAME/console.log. Without it, only VMs that run as daemons have logs [default: $PCP_VMM_LOG_DIR, else /var/log/pcp-vmm for root and `log` in the state folder for others]' -r -F
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand lifecycle; and __fish_seen_subcommand_from test" -l log-format -d 'How log lines are written' -r -f -a "text\t'For people'
 json\t'One JSON object a line'"
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand lifecycle; and __fish_seen_subcommand_from test" -s a -l all -d 'All tests'
@@ -479,7 +479,7 @@ never\t'Never'"
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand lifecycle; and __fish_seen_subcommand_from phase" -l log-file -d 'Append the log to this file instead of showing it' -r -F
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand lifecycle; and __fish_seen_subcommand_from phase" -l runtime-dir -d 'The folder of the running VMs [default: $PCP_VMM_RUNTIME_DIR, else /run/pcp-vmm for root and $XDG_RUNTIME_DIR/pcp-vmm for others]' -r -F
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand lifecycle; and __fish_seen_subcommand_from phase" -l state-dir -d 'The folder of what is kept between runs [default: $PCP_VMM_STATE_DIR, else /var/lib/pcp-vmm for root and $XDG_STATE_HOME/pcp-vmm for others]' -r -F
-complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand lifecycle; and __fish_seen_subcommand_from phase" -l log-dir -d 'The folder of the logs of VMs that run as daemons, NAME.log each [default: $PCP_VMM_LOG_DIR, else /var/log/pcp-vmm for root and `log` in the state folder for others]' -r -F
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand lifecycle; and __fish_seen_subcommand_from phase" -l log-dir -d 'The folder of logs: what a daemon says in NAME.log, what consoles print in NAME/serial.log and NAME/console.log. Without it, only VMs that run as daemons have logs [default: $PCP_VMM_LOG_DIR, else /var/log/pcp-vmm for root and `log` in the state folder for others]' -r -F
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand lifecycle; and __fish_seen_subcommand_from phase" -l log-format -d 'How log lines are written' -r -f -a "text\t'For people'
 json\t'One JSON object a line'"
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand lifecycle; and __fish_seen_subcommand_from phase" -l json -d 'Write results and errors as JSON'
@@ -494,7 +494,7 @@ never\t'Never'"
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand lifecycle; and __fish_seen_subcommand_from status" -l log-file -d 'Append the log to this file instead of showing it' -r -F
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand lifecycle; and __fish_seen_subcommand_from status" -l runtime-dir -d 'The folder of the running VMs [default: $PCP_VMM_RUNTIME_DIR, else /run/pcp-vmm for root and $XDG_RUNTIME_DIR/pcp-vmm for others]' -r -F
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand lifecycle; and __fish_seen_subcommand_from status" -l state-dir -d 'The folder of what is kept between runs [default: $PCP_VMM_STATE_DIR, else /var/lib/pcp-vmm for root and $XDG_STATE_HOME/pcp-vmm for others]' -r -F
-complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand lifecycle; and __fish_seen_subcommand_from status" -l log-dir -d 'The folder of the logs of VMs that run as daemons, NAME.log each [default: $PCP_VMM_LOG_DIR, else /var/log/pcp-vmm for root and `log` in the state folder for others]' -r -F
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand lifecycle; and __fish_seen_subcommand_from status" -l log-dir -d 'The folder of logs: what a daemon says in NAME.log, what consoles print in NAME/serial.log and NAME/console.log. Without it, only VMs that run as daemons have logs [default: $PCP_VMM_LOG_DIR, else /var/log/pcp-vmm for root and `log` in the state folder for others]' -r -F
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand lifecycle; and __fish_seen_subcommand_from status" -l log-format -d 'How log lines are written' -r -f -a "text\t'For people'
 json\t'One JSON object a line'"
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand lifecycle; and __fish_seen_subcommand_from status" -l json -d 'Write results and errors as JSON'
@@ -509,7 +509,7 @@ never\t'Never'"
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand lifecycle; and __fish_seen_subcommand_from force-kill" -l log-file -d 'Append the log to this file instead of showing it' -r -F
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand lifecycle; and __fish_seen_subcommand_from force-kill" -l runtime-dir -d 'The folder of the running VMs [default: $PCP_VMM_RUNTIME_DIR, else /run/pcp-vmm for root and $XDG_RUNTIME_DIR/pcp-vmm for others]' -r -F
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand lifecycle; and __fish_seen_subcommand_from force-kill" -l state-dir -d 'The folder of what is kept between runs [default: $PCP_VMM_STATE_DIR, else /var/lib/pcp-vmm for root and $XDG_STATE_HOME/pcp-vmm for others]' -r -F
-complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand lifecycle; and __fish_seen_subcommand_from force-kill" -l log-dir -d 'The folder of the logs of VMs that run as daemons, NAME.log each [default: $PCP_VMM_LOG_DIR, else /var/log/pcp-vmm for root and `log` in the state folder for others]' -r -F
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand lifecycle; and __fish_seen_subcommand_from force-kill" -l log-dir -d 'The folder of logs: what a daemon says in NAME.log, what consoles print in NAME/serial.log and NAME/console.log. Without it, only VMs that run as daemons have logs [default: $PCP_VMM_LOG_DIR, else /var/log/pcp-vmm for root and `log` in the state folder for others]' -r -F
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand lifecycle; and __fish_seen_subcommand_from force-kill" -l log-format -d 'How log lines are written' -r -f -a "text\t'For people'
 json\t'One JSON object a line'"
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand lifecycle; and __fish_seen_subcommand_from force-kill" -s a -l all -d 'All variants'
@@ -524,7 +524,7 @@ never\t'Never'"
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand test" -l log-file -d 'Append the log to this file instead of showing it' -r -F
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand test" -l runtime-dir -d 'The folder of the running VMs [default: $PCP_VMM_RUNTIME_DIR, else /run/pcp-vmm for root and $XDG_RUNTIME_DIR/pcp-vmm for others]' -r -F
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand test" -l state-dir -d 'The folder of what is kept between runs [default: $PCP_VMM_STATE_DIR, else /var/lib/pcp-vmm for root and $XDG_STATE_HOME/pcp-vmm for others]' -r -F
-complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand test" -l log-dir -d 'The folder of the logs of VMs that run as daemons, NAME.log each [default: $PCP_VMM_LOG_DIR, else /var/log/pcp-vmm for root and `log` in the state folder for others]' -r -F
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand test" -l log-dir -d 'The folder of logs: what a daemon says in NAME.log, what consoles print in NAME/serial.log and NAME/console.log. Without it, only VMs that run as daemons have logs [default: $PCP_VMM_LOG_DIR, else /var/log/pcp-vmm for root and `log` in the state folder for others]' -r -F
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand test" -l log-format -d 'How log lines are written' -r -f -a "text\t'For people'
 json\t'One JSON object a line'"
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand test" -l variant -d 'The test: base, eval, grafana or bpf, or one of them but bpf with -tap' -r
@@ -544,7 +544,7 @@ never\t'Never'"
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand network; and not __fish_seen_subcommand_from check setup teardown status" -l log-file -d 'Append the log to this file instead of showing it' -r -F
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand network; and not __fish_seen_subcommand_from check setup teardown status" -l runtime-dir -d 'The folder of the running VMs [default: $PCP_VMM_RUNTIME_DIR, else /run/pcp-vmm for root and $XDG_RUNTIME_DIR/pcp-vmm for others]' -r -F
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand network; and not __fish_seen_subcommand_from check setup teardown status" -l state-dir -d 'The folder of what is kept between runs [default: $PCP_VMM_STATE_DIR, else /var/lib/pcp-vmm for root and $XDG_STATE_HOME/pcp-vmm for others]' -r -F
-complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand network; and not __fish_seen_subcommand_from check setup teardown status" -l log-dir -d 'The folder of the logs of VMs that run as daemons, NAME.log each [default: $PCP_VMM_LOG_DIR, else /var/log/pcp-vmm for root and `log` in the state folder for others]' -r -F
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand network; and not __fish_seen_subcommand_from check setup teardown status" -l log-dir -d 'The folder of logs: what a daemon says in NAME.log, what consoles print in NAME/serial.log and NAME/console.log. Without it, only VMs that run as daemons have logs [default: $PCP_VMM_LOG_DIR, else /var/log/pcp-vmm for root and `log` in the state folder for others]' -r -F
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand network; and not __fish_seen_subcommand_from check setup teardown status" -l log-format -d 'How log lines are written' -r -f -a "text\t'For people'
 json\t'One JSON object a line'"
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand network; and not __fish_seen_subcommand_from check setup teardown status" -l json -d 'Write results and errors as JSON'
@@ -563,7 +563,7 @@ never\t'Never'"
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand network; and __fish_seen_subcommand_from check" -l log-file -d 'Append the log to this file instead of showing it' -r -F
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand network; and __fish_seen_subcommand_from check" -l runtime-dir -d 'The folder of the running VMs [default: $PCP_VMM_RUNTIME_DIR, else /run/pcp-vmm for root and $XDG_RUNTIME_DIR/pcp-vmm for others]' -r -F
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand network; and __fish_seen_subcommand_from check" -l state-dir -d 'The folder of what is kept between runs [default: $PCP_VMM_STATE_DIR, else /var/lib/pcp-vmm for root and $XDG_STATE_HOME/pcp-vmm for others]' -r -F
-complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand network; and __fish_seen_subcommand_from check" -l log-dir -d 'The folder of the logs of VMs that run as daemons, NAME.log each [default: $PCP_VMM_LOG_DIR, else /var/log/pcp-vmm for root and `log` in the state folder for others]' -r -F
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand network; and __fish_seen_subcommand_from check" -l log-dir -d 'The folder of logs: what a daemon says in NAME.log, what consoles print in NAME/serial.log and NAME/console.log. Without it, only VMs that run as daemons have logs [default: $PCP_VMM_LOG_DIR, else /var/log/pcp-vmm for root and `log` in the state folder for others]' -r -F
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand network; and __fish_seen_subcommand_from check" -l log-format -d 'How log lines are written' -r -f -a "text\t'For people'
 json\t'One JSON object a line'"
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand network; and __fish_seen_subcommand_from check" -l json -d 'Write results and errors as JSON'
@@ -578,7 +578,7 @@ never\t'Never'"
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand network; and __fish_seen_subcommand_from setup" -l log-file -d 'Append the log to this file instead of showing it' -r -F
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand network; and __fish_seen_subcommand_from setup" -l runtime-dir -d 'The folder of the running VMs [default: $PCP_VMM_RUNTIME_DIR, else /run/pcp-vmm for root and $XDG_RUNTIME_DIR/pcp-vmm for others]' -r -F
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand network; and __fish_seen_subcommand_from setup" -l state-dir -d 'The folder of what is kept between runs [default: $PCP_VMM_STATE_DIR, else /var/lib/pcp-vmm for root and $XDG_STATE_HOME/pcp-vmm for others]' -r -F
-complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand network; and __fish_seen_subcommand_from setup" -l log-dir -d 'The folder of the logs of VMs that run as daemons, NAME.log each [default: $PCP_VMM_LOG_DIR, else /var/log/pcp-vmm for root and `log` in the state folder for others]' -r -F
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand network; and __fish_seen_subcommand_from setup" -l log-dir -d 'The folder of logs: what a daemon says in NAME.log, what consoles print in NAME/serial.log and NAME/console.log. Without it, only VMs that run as daemons have logs [default: $PCP_VMM_LOG_DIR, else /var/log/pcp-vmm for root and `log` in the state folder for others]' -r -F
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand network; and __fish_seen_subcommand_from setup" -l log-format -d 'How log lines are written' -r -f -a "text\t'For people'
 json\t'One JSON object a line'"
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand network; and __fish_seen_subcommand_from setup" -l dry-run -d 'Print the commands that would change the host; change nothing'
@@ -593,7 +593,7 @@ never\t'Never'"
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand network; and __fish_seen_subcommand_from teardown" -l log-file -d 'Append the log to this file instead of showing it' -r -F
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand network; and __fish_seen_subcommand_from teardown" -l runtime-dir -d 'The folder of the running VMs [default: $PCP_VMM_RUNTIME_DIR, else /run/pcp-vmm for root and $XDG_RUNTIME_DIR/pcp-vmm for others]' -r -F
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand network; and __fish_seen_subcommand_from teardown" -l state-dir -d 'The folder of what is kept between runs [default: $PCP_VMM_STATE_DIR, else /var/lib/pcp-vmm for root and $XDG_STATE_HOME/pcp-vmm for others]' -r -F
-complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand network; and __fish_seen_subcommand_from teardown" -l log-dir -d 'The folder of the logs of VMs that run as daemons, NAME.log each [default: $PCP_VMM_LOG_DIR, else /var/log/pcp-vmm for root and `log` in the state folder for others]' -r -F
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand network; and __fish_seen_subcommand_from teardown" -l log-dir -d 'The folder of logs: what a daemon says in NAME.log, what consoles print in NAME/serial.log and NAME/console.log. Without it, only VMs that run as daemons have logs [default: $PCP_VMM_LOG_DIR, else /var/log/pcp-vmm for root and `log` in the state folder for others]' -r -F
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand network; and __fish_seen_subcommand_from teardown" -l log-format -d 'How log lines are written' -r -f -a "text\t'For people'
 json\t'One JSON object a line'"
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand network; and __fish_seen_subcommand_from teardown" -l force -d 'Take the TAP away even from a VM that uses it'
@@ -609,7 +609,7 @@ never\t'Never'"
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand network; and __fish_seen_subcommand_from status" -l log-file -d 'Append the log to this file instead of showing it' -r -F
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand network; and __fish_seen_subcommand_from status" -l runtime-dir -d 'The folder of the running VMs [default: $PCP_VMM_RUNTIME_DIR, else /run/pcp-vmm for root and $XDG_RUNTIME_DIR/pcp-vmm for others]' -r -F
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand network; and __fish_seen_subcommand_from status" -l state-dir -d 'The folder of what is kept between runs [default: $PCP_VMM_STATE_DIR, else /var/lib/pcp-vmm for root and $XDG_STATE_HOME/pcp-vmm for others]' -r -F
-complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand network; and __fish_seen_subcommand_from status" -l log-dir -d 'The folder of the logs of VMs that run as daemons, NAME.log each [default: $PCP_VMM_LOG_DIR, else /var/log/pcp-vmm for root and `log` in the state folder for others]' -r -F
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand network; and __fish_seen_subcommand_from status" -l log-dir -d 'The folder of logs: what a daemon says in NAME.log, what consoles print in NAME/serial.log and NAME/console.log. Without it, only VMs that run as daemons have logs [default: $PCP_VMM_LOG_DIR, else /var/log/pcp-vmm for root and `log` in the state folder for others]' -r -F
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand network; and __fish_seen_subcommand_from status" -l log-format -d 'How log lines are written' -r -f -a "text\t'For people'
 json\t'One JSON object a line'"
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand network; and __fish_seen_subcommand_from status" -l json -d 'Write results and errors as JSON'
@@ -623,7 +623,7 @@ never\t'Never'"
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand service; and not __fish_seen_subcommand_from generate" -l log-file -d 'Append the log to this file instead of showing it' -r -F
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand service; and not __fish_seen_subcommand_from generate" -l runtime-dir -d 'The folder of the running VMs [default: $PCP_VMM_RUNTIME_DIR, else /run/pcp-vmm for root and $XDG_RUNTIME_DIR/pcp-vmm for others]' -r -F
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand service; and not __fish_seen_subcommand_from generate" -l state-dir -d 'The folder of what is kept between runs [default: $PCP_VMM_STATE_DIR, else /var/lib/pcp-vmm for root and $XDG_STATE_HOME/pcp-vmm for others]' -r -F
-complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand service; and not __fish_seen_subcommand_from generate" -l log-dir -d 'The folder of the logs of VMs that run as daemons, NAME.log each [default: $PCP_VMM_LOG_DIR, else /var/log/pcp-vmm for root and `log` in the state folder for others]' -r -F
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand service; and not __fish_seen_subcommand_from generate" -l log-dir -d 'The folder of logs: what a daemon says in NAME.log, what consoles print in NAME/serial.log and NAME/console.log. Without it, only VMs that run as daemons have logs [default: $PCP_VMM_LOG_DIR, else /var/log/pcp-vmm for root and `log` in the state folder for others]' -r -F
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand service; and not __fish_seen_subcommand_from generate" -l log-format -d 'How log lines are written' -r -f -a "text\t'For people'
 json\t'One JSON object a line'"
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand service; and not __fish_seen_subcommand_from generate" -l json -d 'Write results and errors as JSON'
@@ -652,7 +652,7 @@ never\t'Never'"
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand service; and __fish_seen_subcommand_from generate" -l log-file -d 'Append the log to this file instead of showing it' -r -F
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand service; and __fish_seen_subcommand_from generate" -l runtime-dir -d 'The folder of the running VMs [default: $PCP_VMM_RUNTIME_DIR, else /run/pcp-vmm for root and $XDG_RUNTIME_DIR/pcp-vmm for others]' -r -F
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand service; and __fish_seen_subcommand_from generate" -l state-dir -d 'The folder of what is kept between runs [default: $PCP_VMM_STATE_DIR, else /var/lib/pcp-vmm for root and $XDG_STATE_HOME/pcp-vmm for others]' -r -F
-complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand service; and __fish_seen_subcommand_from generate" -l log-dir -d 'The folder of the logs of VMs that run as daemons, NAME.log each [default: $PCP_VMM_LOG_DIR, else /var/log/pcp-vmm for root and `log` in the state folder for others]' -r -F
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand service; and __fish_seen_subcommand_from generate" -l log-dir -d 'The folder of logs: what a daemon says in NAME.log, what consoles print in NAME/serial.log and NAME/console.log. Without it, only VMs that run as daemons have logs [default: $PCP_VMM_LOG_DIR, else /var/log/pcp-vmm for root and `log` in the state folder for others]' -r -F
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand service; and __fish_seen_subcommand_from generate" -l log-format -d 'How log lines are written' -r -f -a "text\t'For people'
 json\t'One JSON object a line'"
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand service; and __fish_seen_subcommand_from generate" -l json -d 'Write results and errors as JSON'
@@ -666,7 +666,7 @@ never\t'Never'"
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand deploy" -l log-file -d 'Append the log to this file instead of showing it' -r -F
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand deploy" -l runtime-dir -d 'The folder of the running VMs [default: $PCP_VMM_RUNTIME_DIR, else /run/pcp-vmm for root and $XDG_RUNTIME_DIR/pcp-vmm for others]' -r -F
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand deploy" -l state-dir -d 'The folder of what is kept between runs [default: $PCP_VMM_STATE_DIR, else /var/lib/pcp-vmm for root and $XDG_STATE_HOME/pcp-vmm for others]' -r -F
-complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand deploy" -l log-dir -d 'The folder of the logs of VMs that run as daemons, NAME.log each [default: $PCP_VMM_LOG_DIR, else /var/log/pcp-vmm for root and `log` in the state folder for others]' -r -F
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand deploy" -l log-dir -d 'The folder of logs: what a daemon says in NAME.log, what consoles print in NAME/serial.log and NAME/console.log. Without it, only VMs that run as daemons have logs [default: $PCP_VMM_LOG_DIR, else /var/log/pcp-vmm for root and `log` in the state folder for others]' -r -F
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand deploy" -l log-format -d 'How log lines are written' -r -f -a "text\t'For people'
 json\t'One JSON object a line'"
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand deploy" -l json -d 'Write results and errors as JSON'
@@ -682,7 +682,7 @@ never\t'Never'"
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand image; and not __fish_seen_subcommand_from build ls rm" -l log-file -d 'Append the log to this file instead of showing it' -r -F
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand image; and not __fish_seen_subcommand_from build ls rm" -l runtime-dir -d 'The folder of the running VMs [default: $PCP_VMM_RUNTIME_DIR, else /run/pcp-vmm for root and $XDG_RUNTIME_DIR/pcp-vmm for others]' -r -F
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand image; and not __fish_seen_subcommand_from build ls rm" -l state-dir -d 'The folder of what is kept between runs [default: $PCP_VMM_STATE_DIR, else /var/lib/pcp-vmm for root and $XDG_STATE_HOME/pcp-vmm for others]' -r -F
-complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand image; and not __fish_seen_subcommand_from build ls rm" -l log-dir -d 'The folder of the logs of VMs that run as daemons, NAME.log each [default: $PCP_VMM_LOG_DIR, else /var/log/pcp-vmm for root and `log` in the state folder for others]' -r -F
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand image; and not __fish_seen_subcommand_from build ls rm" -l log-dir -d 'The folder of logs: what a daemon says in NAME.log, what consoles print in NAME/serial.log and NAME/console.log. Without it, only VMs that run as daemons have logs [default: $PCP_VMM_LOG_DIR, else /var/log/pcp-vmm for root and `log` in the state folder for others]' -r -F
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand image; and not __fish_seen_subcommand_from build ls rm" -l log-format -d 'How log lines are written' -r -f -a "text\t'For people'
 json\t'One JSON object a line'"
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand image; and not __fish_seen_subcommand_from build ls rm" -l json -d 'Write results and errors as JSON'
@@ -708,7 +708,7 @@ never\t'Never'"
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand image; and __fish_seen_subcommand_from build" -l log-file -d 'Append the log to this file instead of showing it' -r -F
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand image; and __fish_seen_subcommand_from build" -l runtime-dir -d 'The folder of the running VMs [default: $PCP_VMM_RUNTIME_DIR, else /run/pcp-vmm for root and $XDG_RUNTIME_DIR/pcp-vmm for others]' -r -F
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand image; and __fish_seen_subcommand_from build" -l state-dir -d 'The folder of what is kept between runs [default: $PCP_VMM_STATE_DIR, else /var/lib/pcp-vmm for root and $XDG_STATE_HOME/pcp-vmm for others]' -r -F
-complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand image; and __fish_seen_subcommand_from build" -l log-dir -d 'The folder of the logs of VMs that run as daemons, NAME.log each [default: $PCP_VMM_LOG_DIR, else /var/log/pcp-vmm for root and `log` in the state folder for others]' -r -F
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand image; and __fish_seen_subcommand_from build" -l log-dir -d 'The folder of logs: what a daemon says in NAME.log, what consoles print in NAME/serial.log and NAME/console.log. Without it, only VMs that run as daemons have logs [default: $PCP_VMM_LOG_DIR, else /var/log/pcp-vmm for root and `log` in the state folder for others]' -r -F
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand image; and __fish_seen_subcommand_from build" -l log-format -d 'How log lines are written' -r -f -a "text\t'For people'
 json\t'One JSON object a line'"
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand image; and __fish_seen_subcommand_from build" -l install-missing -d 'Install missing tools of this machine with apt (as root)'
@@ -724,7 +724,7 @@ never\t'Never'"
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand image; and __fish_seen_subcommand_from ls" -l log-file -d 'Append the log to this file instead of showing it' -r -F
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand image; and __fish_seen_subcommand_from ls" -l runtime-dir -d 'The folder of the running VMs [default: $PCP_VMM_RUNTIME_DIR, else /run/pcp-vmm for root and $XDG_RUNTIME_DIR/pcp-vmm for others]' -r -F
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand image; and __fish_seen_subcommand_from ls" -l state-dir -d 'The folder of what is kept between runs [default: $PCP_VMM_STATE_DIR, else /var/lib/pcp-vmm for root and $XDG_STATE_HOME/pcp-vmm for others]' -r -F
-complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand image; and __fish_seen_subcommand_from ls" -l log-dir -d 'The folder of the logs of VMs that run as daemons, NAME.log each [default: $PCP_VMM_LOG_DIR, else /var/log/pcp-vmm for root and `log` in the state folder for others]' -r -F
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand image; and __fish_seen_subcommand_from ls" -l log-dir -d 'The folder of logs: what a daemon says in NAME.log, what consoles print in NAME/serial.log and NAME/console.log. Without it, only VMs that run as daemons have logs [default: $PCP_VMM_LOG_DIR, else /var/log/pcp-vmm for root and `log` in the state folder for others]' -r -F
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand image; and __fish_seen_subcommand_from ls" -l log-format -d 'How log lines are written' -r -f -a "text\t'For people'
 json\t'One JSON object a line'"
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand image; and __fish_seen_subcommand_from ls" -l json -d 'Write results and errors as JSON'
@@ -738,7 +738,7 @@ never\t'Never'"
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand image; and __fish_seen_subcommand_from rm" -l log-file -d 'Append the log to this file instead of showing it' -r -F
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand image; and __fish_seen_subcommand_from rm" -l runtime-dir -d 'The folder of the running VMs [default: $PCP_VMM_RUNTIME_DIR, else /run/pcp-vmm for root and $XDG_RUNTIME_DIR/pcp-vmm for others]' -r -F
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand image; and __fish_seen_subcommand_from rm" -l state-dir -d 'The folder of what is kept between runs [default: $PCP_VMM_STATE_DIR, else /var/lib/pcp-vmm for root and $XDG_STATE_HOME/pcp-vmm for others]' -r -F
-complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand image; and __fish_seen_subcommand_from rm" -l log-dir -d 'The folder of the logs of VMs that run as daemons, NAME.log each [default: $PCP_VMM_LOG_DIR, else /var/log/pcp-vmm for root and `log` in the state folder for others]' -r -F
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand image; and __fish_seen_subcommand_from rm" -l log-dir -d 'The folder of logs: what a daemon says in NAME.log, what consoles print in NAME/serial.log and NAME/console.log. Without it, only VMs that run as daemons have logs [default: $PCP_VMM_LOG_DIR, else /var/log/pcp-vmm for root and `log` in the state folder for others]' -r -F
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand image; and __fish_seen_subcommand_from rm" -l log-format -d 'How log lines are written' -r -f -a "text\t'For people'
 json\t'One JSON object a line'"
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand image; and __fish_seen_subcommand_from rm" -l all -d 'Remove all images'
@@ -755,7 +755,7 @@ never\t'Never'"
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand doctor" -l log-file -d 'Append the log to this file instead of showing it' -r -F
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand doctor" -l runtime-dir -d 'The folder of the running VMs [default: $PCP_VMM_RUNTIME_DIR, else /run/pcp-vmm for root and $XDG_RUNTIME_DIR/pcp-vmm for others]' -r -F
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand doctor" -l state-dir -d 'The folder of what is kept between runs [default: $PCP_VMM_STATE_DIR, else /var/lib/pcp-vmm for root and $XDG_STATE_HOME/pcp-vmm for others]' -r -F
-complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand doctor" -l log-dir -d 'The folder of the logs of VMs that run as daemons, NAME.log each [default: $PCP_VMM_LOG_DIR, else /var/log/pcp-vmm for root and `log` in the state folder for others]' -r -F
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand doctor" -l log-dir -d 'The folder of logs: what a daemon says in NAME.log, what consoles print in NAME/serial.log and NAME/console.log. Without it, only VMs that run as daemons have logs [default: $PCP_VMM_LOG_DIR, else /var/log/pcp-vmm for root and `log` in the state folder for others]' -r -F
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand doctor" -l log-format -d 'How log lines are written' -r -f -a "text\t'For people'
 json\t'One JSON object a line'"
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand doctor" -l json -d 'Write results and errors as JSON'
@@ -769,7 +769,7 @@ never\t'Never'"
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand completions" -l log-file -d 'Append the log to this file instead of showing it' -r -F
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand completions" -l runtime-dir -d 'The folder of the running VMs [default: $PCP_VMM_RUNTIME_DIR, else /run/pcp-vmm for root and $XDG_RUNTIME_DIR/pcp-vmm for others]' -r -F
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand completions" -l state-dir -d 'The folder of what is kept between runs [default: $PCP_VMM_STATE_DIR, else /var/lib/pcp-vmm for root and $XDG_STATE_HOME/pcp-vmm for others]' -r -F
-complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand completions" -l log-dir -d 'The folder of the logs of VMs that run as daemons, NAME.log each [default: $PCP_VMM_LOG_DIR, else /var/log/pcp-vmm for root and `log` in the state folder for others]' -r -F
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand completions" -l log-dir -d 'The folder of logs: what a daemon says in NAME.log, what consoles print in NAME/serial.log and NAME/console.log. Without it, only VMs that run as daemons have logs [default: $PCP_VMM_LOG_DIR, else /var/log/pcp-vmm for root and `log` in the state folder for others]' -r -F
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand completions" -l log-format -d 'How log lines are written' -r -f -a "text\t'For people'
 json\t'One JSON object a line'"
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand completions" -l json -d 'Write results and errors as JSON'
@@ -783,7 +783,7 @@ never\t'Never'"
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand docs" -l log-file -d 'Append the log to this file instead of showing it' -r -F
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand docs" -l runtime-dir -d 'The folder of the running VMs [default: $PCP_VMM_RUNTIME_DIR, else /run/pcp-vmm for root and $XDG_RUNTIME_DIR/pcp-vmm for others]' -r -F
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand docs" -l state-dir -d 'The folder of what is kept between runs [default: $PCP_VMM_STATE_DIR, else /var/lib/pcp-vmm for root and $XDG_STATE_HOME/pcp-vmm for others]' -r -F
-complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand docs" -l log-dir -d 'The folder of the logs of VMs that run as daemons, NAME.log each [default: $PCP_VMM_LOG_DIR, else /var/log/pcp-vmm for root and `log` in the state folder for others]' -r -F
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand docs" -l log-dir -d 'The folder of logs: what a daemon says in NAME.log, what consoles print in NAME/serial.log and NAME/console.log. Without it, only VMs that run as daemons have logs [default: $PCP_VMM_LOG_DIR, else /var/log/pcp-vmm for root and `log` in the state folder for others]' -r -F
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand docs" -l log-format -d 'How log lines are written' -r -f -a "text\t'For people'
 json\t'One JSON object a line'"
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand docs" -l json -d 'Write results and errors as JSON'

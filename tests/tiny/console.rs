@@ -4,12 +4,14 @@ use std::fs;
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::os::unix::net::UnixStream;
+use std::path::Path;
 
 use pcp_vmm_tests::guests::{Code, Stop};
 use pcp_vmm_tests::time::wait_until;
 use pcp_vmm_tests::{Stream, TestVm, ports};
 
 use super::Guest;
+use super::instances::{Runtime, errors};
 
 fn echo() -> Guest {
     Guest::new(
@@ -180,4 +182,45 @@ fn no_console_at_all_is_a_console() {
     let vm = Guest::new(&code).run(&["--console", "none"]);
     let ended = vm.wait(20).unwrap();
     assert_eq!((ended.code, ended.out.as_str()), (0, ""));
+}
+
+/// What the files of a console's log hold, the oldest first.
+fn logged(folder: &Path, name: &str) -> Vec<Vec<u8>> {
+    let files = [".log.last", ".log.1", ".log"];
+    files
+        .iter()
+        .map(|end| fs::read(folder.join(format!("{name}{end}"))).unwrap_or_default())
+        .collect()
+}
+
+#[test]
+fn consoles_are_logged_byte_by_byte_and_read_after_the_end() {
+    let folder = tempfile::tempdir().unwrap();
+    let logs = folder.path().to_str().unwrap();
+    let text = "\u{1b}[31mred\r\n\0\u{7f}end";
+    let flags = ["--console", "none", "--name", "vm", "--log-dir", logs];
+    for print in [text, "second"] {
+        let guest = Guest::new(&Code::default().print(print).stop(Stop::PowerOff));
+        let ended = guest.run(&flags).wait(20).unwrap();
+        assert_eq!(ended.code, 0, "{ended:?}");
+        if print == text {
+            let kept = logged(&folder.path().join("vm"), "serial");
+            assert_eq!(kept[2], text.as_bytes());
+        }
+    }
+    let kept = logged(&folder.path().join("vm"), "serial");
+    assert_eq!(
+        kept,
+        [text.as_bytes().to_vec(), Vec::new(), b"second".to_vec()]
+    );
+
+    let runtime = Runtime::new();
+    let read = |more: &[&str]| runtime.run(&[&["logs", "vm", "--log-dir", logs], more].concat());
+    assert_eq!(read(&[]).stdout, b"second");
+    assert_eq!(read(&["--lines", "1", "--follow"]).stdout, b"second");
+    let none = read(&["virtio"]);
+    assert_eq!(none.status.code(), Some(1), "{none:?}");
+    assert!(errors(&none).contains("no VM `vm` runs"), "{none:?}");
+    let outside = runtime.run(&["logs", "../vm", "--log-dir", logs]);
+    assert_eq!(outside.status.code(), Some(1), "{outside:?}");
 }

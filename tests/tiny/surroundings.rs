@@ -3,7 +3,7 @@
 use std::fs;
 use std::process::Command;
 
-use pcp_vmm_tests::guests::{Stop, one_byte};
+use pcp_vmm_tests::guests::{Code, Stop, one_byte};
 use pcp_vmm_tests::{TestVm, program};
 use rustix::process::{Signal, geteuid};
 
@@ -86,4 +86,28 @@ fn a_dry_run_opens_nothing() {
     assert_eq!(ended.code, 0, "{ended:?}");
     assert!(ended.out.contains("128"), "{ended:?}");
     assert!(!ended.out.contains('!'), "the guest ran");
+}
+
+#[test]
+fn a_full_disk_ends_a_consoles_log_and_is_told_once_and_the_guest_goes_on() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    let (runtime, logs, out) = (path("runtime"), path("logs"), path("out"));
+    let console = format!("file={out}");
+    let code = Code::default()
+        .repeat(b'a', 300_000)
+        .print("done")
+        .stop(Stop::PowerOff);
+    let guest = Guest::new(&code);
+    let flags = ["--console", &console, "--name", "vm"];
+    let folders = ["--runtime-dir", &runtime, "--log-dir", &logs];
+    let script = format!("mkdir {logs} && mount -t tmpfs -o size=64k tmpfs {logs} && exec \"$@\"");
+    let (code, said) = through(&script, &guest.arguments(&[&flags[..], &folders].concat()));
+    assert_eq!(code, Some(0), "{said}");
+    assert_eq!(said.matches("ends here").count(), 1, "{said}");
+    assert!(
+        said.contains("No space left") && said.contains("vm/serial.log"),
+        "{said}"
+    );
+    assert!(fs::read(&out).unwrap().ends_with(b"aaadone"));
 }

@@ -10,7 +10,6 @@ use std::time::Instant;
 
 use devices::GuestRam;
 use devices::backend::block::Disk;
-use devices::backend::console::{Console, ConsoleError, ConsoleHandle, ConsolePump};
 use devices::bus::{Bus, BusSlot, Overlap};
 use devices::event_loop::EventLoop;
 use devices::legacy::fw_cfg::{FwCfg, FwCfgFile};
@@ -30,14 +29,14 @@ use crate::acpi::{AcpiSpec, AcpiTables};
 use crate::boot::{BootSpec, EntryState, Images};
 use crate::config::ShareProtocol;
 use crate::config::Uuid;
-use crate::config::{ConsoleSpec, DeviceSpec, Transport, VmSpec};
+use crate::config::{DeviceSpec, Transport, VmSpec};
+use crate::consoles::{Consoles, SERIAL, VIRTIO};
 use crate::control::{ControlSocket, Served, Status};
 use crate::credentials::Handout;
 use crate::error::Error;
-use crate::event::{self, EventSender};
+use crate::event;
 use crate::generation::{self, Generation};
 use crate::kvm::{EarlyKvm, Vcpu, Vm, address_bits};
-use crate::landmark::LandmarkScanner;
 use crate::layout::{Layout, pio};
 use crate::machine::{Door, Kept, Machine};
 use crate::memory;
@@ -66,9 +65,10 @@ pub(crate) fn build(
         Handout::new(&spec.credentials).map_err(|source| Error::device("credentials", source))?;
     let (events, receiver) =
         event::queue().map_err(|source| Error::start("event queue", source))?;
-    let mut consoles = Consoles::default();
+    let mut consoles =
+        Consoles::new(spec).map_err(|source| Error::device("consoles' logs", source))?;
     let serial = consoles
-        .open("ttyS0", &spec.serial)
+        .open(SERIAL, &spec.serial)
         .map_err(|source| Error::device("serial port", source))?;
     let mut kept = Kept::default();
     let control = open_control(spec, &mut kept)?;
@@ -79,7 +79,8 @@ pub(crate) fn build(
     let vm = Vm::new(&ram, kvm)?;
     let sandbox = Arc::new(Sandbox::new(spec));
     let threads = Arc::new(Confined(Arc::clone(&sandbox)));
-    let io = EventLoop::on("io", threads).map_err(|source| Error::start("event loop", source))?;
+    let io = EventLoop::on("io", threads.clone())
+        .map_err(|source| Error::start("event loop", source))?;
     let wired = match spec.transport {
         Transport::Pci => 0,
         Transport::Mmio | Transport::MmioCmdline => devices.len(),
@@ -108,7 +109,7 @@ pub(crate) fn build(
         serial_ring: serial_ring.map(CoalescedSerial::new),
         events: events.clone(),
     });
-    consoles.start(&io, &events)?;
+    let logs = consoles.start(&io, &*threads, &events)?;
     let vcpus = VcpuThreads::start(vcpus, &context, &sandbox)
         .map_err(|source| Error::start("vCPU threads", source))?;
     sandbox.launch()?;
@@ -132,6 +133,7 @@ pub(crate) fn build(
         io,
         platform,
         consoles: consoles.handles,
+        logs,
         kept,
         events: receiver,
         started,
@@ -177,35 +179,6 @@ fn map_ram(layout: &Layout, shared: bool) -> Result<GuestRam, Error> {
     memory::allocate(&regions, shared).map_err(|source| Error::Memory { bytes, source })
 }
 
-/// The consoles as they are opened: their listeners exist before the guest does.
-#[derive(Default)]
-struct Consoles {
-    handles: Vec<ConsoleHandle>,
-    pumps: Vec<ConsolePump>,
-}
-
-impl Consoles {
-    fn open(&mut self, name: &str, spec: &ConsoleSpec) -> Result<ConsoleHandle, ConsoleError> {
-        let (handle, pump) = Console::open(name, spec)?;
-        self.pumps.push(pump);
-        self.handles.push(handle.clone());
-        Ok(handle)
-    }
-
-    /// Serves clients from now on, and watches what the guest prints.
-    fn start(&mut self, io: &EventLoop, events: &EventSender) -> Result<(), Error> {
-        for handle in &self.handles {
-            let mut scanner = LandmarkScanner::new(events.clone());
-            handle.watch_output(Box::new(move |bytes| scanner.scan(bytes)));
-        }
-        for pump in self.pumps.drain(..) {
-            io.prepare(Box::new(pump))
-                .map_err(|source| Error::start("console", source))?;
-        }
-        io.begin().map_err(|source| Error::start("console", source))
-    }
-}
-
 /// Makes every device of the list, in slot order.
 fn make_devices(
     spec: &VmSpec,
@@ -237,7 +210,7 @@ fn make_device(
 ) -> Result<Box<dyn VirtioDevice>, Box<dyn StdError + Send + Sync>> {
     Ok(match spec {
         DeviceSpec::Console(console) => Box::new(VirtioConsole::new(
-            consoles.open(&format!("hvc{number}"), console)?,
+            consoles.open(&format!("{VIRTIO}{number}"), console)?,
         )?),
         DeviceSpec::Net(net) => {
             let net = Net::new(net)?;

@@ -4,6 +4,7 @@ pub mod acpi;
 pub mod boot;
 mod builder;
 pub mod config;
+mod consoles;
 pub mod control;
 mod credentials;
 mod error;

@@ -14,6 +14,7 @@ use devices::lock;
 use devices::virtio::balloon::BalloonHandle;
 use devices::virtio::net::LinkHandle;
 
+use crate::consoles::LogsEnd;
 use crate::control::{ControlSocket, Served, Status};
 use crate::event::EventReceiver;
 use crate::generation::Generation;
@@ -83,6 +84,7 @@ pub(crate) struct Machine {
     pub(crate) io: EventLoop,
     pub(crate) platform: Platform,
     pub(crate) consoles: Vec<ConsoleHandle>,
+    pub(crate) logs: LogsEnd,
     pub(crate) kept: Kept,
     pub(crate) events: EventReceiver,
     pub(crate) started: Instant,
@@ -128,6 +130,7 @@ impl Machine {
         self.vcpus.stop();
         self.context.apply_kept_writes();
         self.io.end();
+        self.logs.wait();
         self.kept.finish();
         mem::forget(self);
     }

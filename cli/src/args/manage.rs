@@ -117,9 +117,13 @@ impl From<ConsoleArg> for ConsoleName {
     }
 }
 
-/// Show what a VM's console has printed, as far as it is still known (1 MiB).
+const LOGS: &str = "\
+Show what a VM's console has printed: while it runs, as far as it is still known (1 MiB); once it has ended, \
+what is in its log in the log folder, if it had one.";
+
+/// Show what a VM's console has printed.
 #[derive(Debug, Args)]
-#[command(help_template = TEMPLATE)]
+#[command(help_template = TEMPLATE, long_about = LOGS)]
 pub(crate) struct LogsArgs {
     /// The VM, by name or by variant; not with --all.
     #[arg(value_name = "VM", required_unless_present = "all")]

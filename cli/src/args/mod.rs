@@ -125,8 +125,9 @@ pub(crate) struct CommonArgs {
     )]
     pub(crate) state_dir: Option<PathBuf>,
 
-    /// The folder of the logs of VMs that run as daemons, NAME.log each [default: $PCP_VMM_LOG_DIR, else
-    /// /var/log/pcp-vmm for root and `log` in the state folder for others].
+    /// The folder of logs: what a daemon says in NAME.log, what consoles print in NAME/serial.log and NAME/console.log. Without
+    /// it, only VMs that run as daemons have logs [default: $PCP_VMM_LOG_DIR, else /var/log/pcp-vmm for root and `log` in
+    /// the state folder for others].
     #[arg(
         long,
         global = true,
@@ -285,7 +286,7 @@ const VERBS: [Definition; 26] = [
     ),
     (
         "logs",
-        "Show what a VM's console has printed, as far as it is still known (1 MiB)",
+        "Show what a VM's console has printed",
         LogsArgs::augment_args,
     ),
     (

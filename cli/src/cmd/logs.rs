@@ -1,31 +1,47 @@
 //! `pcp-vmm logs`: what a console has printed.
 
+use std::fs;
 use std::io::{self, IsTerminal, Read};
 use std::os::unix::net::UnixStream;
+use std::path::Path;
 
+use vmm::config::is_name;
 use vmm::instance::Entry;
 
 use super::adjust::usage;
 use super::console;
-use crate::args::{ConsoleArg, LogsArgs};
+use crate::args::{CommonArgs, ConsoleArg, LogsArgs, TargetArgs};
 use crate::at_once::{at_once, parted};
 use crate::diagnostic::Diagnostic;
 use crate::exit::Exit;
+use crate::folders;
 use crate::instances::RuntimeDir;
 use crate::output::{Output, Stop};
 use crate::printable::Printable;
 
 /// Shows what consoles of VMs have printed.
-pub(crate) fn show(args: &LogsArgs, runtime: &RuntimeDir, output: Output) -> Result<Exit, Stop> {
+pub(crate) fn show(
+    args: &LogsArgs,
+    common: &CommonArgs,
+    runtime: &RuntimeDir,
+    output: Output,
+) -> Result<Exit, Stop> {
     let (target, console) = args.read().map_err(usage)?;
-    let entries = runtime.select(&target)?;
+    // What a guest prints must not command this terminal.
+    let mut filter = io::stdout().is_terminal().then(Printable::default);
+    let mut print = |bytes: &[u8]| match &mut filter {
+        Some(filter) => output.data(filter.filter(bytes)),
+        None => output.data(bytes),
+    };
+    let entries = match runtime.select(&target) {
+        Err(unknown) if unknown.code == "unknown-vm" => {
+            let past = past_of_ended(&target, console, common)?.ok_or(unknown)?;
+            print(last(&past, args.lines))?;
+            return Ok(Exit::Success);
+        }
+        other => other?,
+    };
     if let [entry] = entries.as_slice() {
-        // What a guest prints must not command this terminal.
-        let mut filter = io::stdout().is_terminal().then(Printable::default);
-        let mut print = |bytes: &[u8]| match &mut filter {
-            Some(filter) => output.data(filter.filter(bytes)),
-            None => output.data(bytes),
-        };
         one(entry, console, args, &mut print)?;
         return Ok(Exit::Success);
     }
@@ -106,8 +122,7 @@ fn one(
     if !args.follow {
         past.truncate(length);
     }
-    let from = args.lines.map_or(0, |lines| last_lines(&past, lines));
-    print(past.get(from..).unwrap_or_default())?;
+    print(last(&past, args.lines))?;
     if !args.follow {
         return Ok(());
     }
@@ -118,6 +133,56 @@ fn one(
         }
         print(&more)?;
     }
+}
+
+/// What the VM of `target`, which does not run, printed in its last run, if it has a log.
+fn past_of_ended(
+    target: &TargetArgs,
+    console: Option<ConsoleArg>,
+    common: &CommonArgs,
+) -> Result<Option<Vec<u8>>, Diagnostic> {
+    let [name] = target.names.as_slice() else {
+        return Ok(None);
+    };
+    if !is_name(name) {
+        return Ok(None);
+    }
+    let folder = folders::log_dir(common)?.join(name);
+    let logs = match console {
+        Some(ConsoleArg::Serial) => &["serial.log"][..],
+        Some(ConsoleArg::Virtio) => &["console.log"],
+        None => &["serial.log", "console.log"],
+    };
+    let mut pasts = Vec::new();
+    for log in logs {
+        let path = folder.join(log);
+        pasts.extend(logged(&path).map_err(|error| {
+            let what = format!("cannot read the log `{}`", path.display());
+            Diagnostic::failure("log-dir", what).because(&error)
+        })?);
+    }
+    // The one that has printed most; the serial one, if they are equals.
+    Ok(pasts.into_iter().rev().max_by_key(Vec::len))
+}
+
+/// What is in a console's log, with what went before it; `None` if there is no log.
+fn logged(path: &Path) -> io::Result<Option<Vec<u8>>> {
+    let read = |path: &Path| match fs::read(path) {
+        Ok(bytes) => Ok(Some(bytes)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    };
+    let Some(newest) = read(path)? else {
+        return Ok(None);
+    };
+    let before = read(&path.with_extension("log.1"))?;
+    Ok(Some([before.unwrap_or_default(), newest].concat()))
+}
+
+/// The last `lines` lines of `text`, or all of it.
+fn last(text: &[u8], lines: Option<usize>) -> &[u8] {
+    let from = lines.map_or(0, |lines| last_lines(text, lines));
+    text.get(from..).unwrap_or_default()
 }
 
 /// Where the last `lines` lines of `text` begin.
@@ -162,6 +227,17 @@ mod tests {
         assert_eq!(lines.whole(b"e\ntwo\nth"), b"a: one\na: two\n");
         assert_eq!(lines.rest(), b"a: th\n");
         assert_eq!(lines.rest(), b"");
+    }
+
+    #[test]
+    fn a_log_is_read_with_what_went_before_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("serial.log");
+        assert_eq!(logged(&path).unwrap(), None);
+        fs::write(&path, "two\n").unwrap();
+        fs::write(folder.path().join("serial.log.1"), "one\n").unwrap();
+        fs::write(folder.path().join("serial.log.last"), "of another run\n").unwrap();
+        assert_eq!(logged(&path).unwrap().unwrap(), b"one\ntwo\n");
     }
 
     #[test]

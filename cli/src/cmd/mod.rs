@@ -62,7 +62,7 @@ pub(crate) fn dispatch(
         Some(Verb::Inspect(args)) => inspect::inspect(&args, &runtime, output),
         Some(Verb::Wait(args)) => wait::wait(&args, &runtime, output),
         Some(Verb::Console(args)) => console::attach(&args, &runtime, output),
-        Some(Verb::Logs(args)) => logs::show(&args, &runtime, output),
+        Some(Verb::Logs(args)) => logs::show(&args, &cli.common, &runtime, output),
         Some(Verb::Ssh(args)) => ssh::log_in(&args, &runtime, output),
         Some(Verb::SshConfig(args)) => logins::ssh_config(&args, &runtime, output),
         Some(Verb::Inventory(args)) => logins::inventory(&args, &runtime, output),

@@ -15,6 +15,7 @@ use vmm::kvm::EarlyKvm;
 use crate::args::{CommonArgs, RunArgs};
 use crate::diagnostic::Diagnostic;
 use crate::exit::Exit;
+use crate::folders;
 use crate::identity::Invocation;
 use crate::instances::RuntimeDir;
 use crate::output::{Output, Stop};
@@ -70,7 +71,11 @@ pub(crate) fn run(
     let path = args.pid_file.as_deref().map(std::path::absolute);
     plan.resolved.spec.pid_file = path.and_then(Result::ok);
     let _pid_file = plan.resolved.spec.pid_file.as_deref().map(PidFile::of);
-    let _instance = instance::claim(&mut plan, surroundings.runtime)?;
+    let common = surroundings.common;
+    // A daemon's consoles are logged beside what it says itself.
+    let logs = (args.detached || folders::names_log_dir(common)).then(|| folders::log_dir(common));
+    let logs = logs.transpose()?;
+    let _instance = instance::claim(&mut plan, surroundings.runtime, logs.as_deref())?;
     report::banner(&plan, output);
     launch::launch(&plan, surroundings.kvm, output)
 }

@@ -91,6 +91,9 @@ pub struct VmSpec {
     /// The machine's folder in the runtime directory, which goes at its end.
     #[serde(default)]
     pub instance: Option<PathBuf>,
+    /// The folder of the consoles' logs; without one there are none.
+    #[serde(default)]
+    pub console_logs: Option<PathBuf>,
 }
 
 impl VmSpec {

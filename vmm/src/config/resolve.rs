@@ -120,6 +120,7 @@ impl<'a> Merge<'a> {
             pid_file: None,
             guest_address: self.guest_address().map(|(address, _)| address),
             instance: None,
+            console_logs: None,
         }
     }
 

@@ -1,7 +1,7 @@
 //! Landlock: which files the process may still reach by name, and no socket or process of others
 //! (Linux Documentation/userspace-api/landlock.rst).
 //!
-//! What is open already stays usable, so disks, logs, console files and `/dev/kvm` need no rule.
+//! What is open already stays usable, so disks, console files and `/dev/kvm` need no rule.
 
 use std::fmt;
 use std::fs;
@@ -27,6 +27,8 @@ pub(super) enum Use {
     Remove,
     /// Empty folders are removed from the folder.
     RemoveFolder,
+    /// Files are made in the folder, written, and take each other's place.
+    Log,
 }
 
 impl Use {
@@ -37,6 +39,7 @@ impl Use {
             Self::Change => AccessFs::from_all(KNOWN) & !(AccessFs::Execute | AccessFs::IoctlDev),
             Self::Remove => AccessFs::RemoveFile.into(),
             Self::RemoveFolder => AccessFs::RemoveDir.into(),
+            Self::Log => AccessFs::MakeReg | AccessFs::WriteFile | AccessFs::RemoveFile,
         }
     }
 }
@@ -56,6 +59,7 @@ impl fmt::Display for Rule {
             Use::Change => "change files beneath",
             Use::Remove => "remove a file from",
             Use::RemoveFolder => "remove an empty folder from",
+            Use::Log => "write logs to",
         };
         write!(f, "{verb} `{}`", self.path.display())
     }
@@ -91,6 +95,9 @@ impl Rules {
         }
         if let Some(file) = &spec.pid_file {
             this.goes(file);
+        }
+        if let Some(folder) = &spec.console_logs {
+            this.allow(folder, Use::Log);
         }
         if let Some(folder) = &spec.instance {
             if spec.control.as_ref().and_then(|path| path.parent()) != Some(folder) {

@@ -3,7 +3,7 @@
 use super::call::Call;
 use super::tables::{
     CONNECTIONS_END, CONSOLE, CONTROL, DISK, EVENT_LOOP, EVERY_THREAD, FORWARDS, INTERRUPTS,
-    LAUNCH, OUTSIDE, PEER, SHARE, START_THREADS, SUPERVISOR, TAP, USER_NETWORK, VCPU, VHOST,
+    LAUNCH, LOG, OUTSIDE, PEER, SHARE, START_THREADS, SUPERVISOR, TAP, USER_NETWORK, VCPU, VHOST,
     VHOST_NET, VHOST_VSOCK, VSOCK, WRITABLE_SHARE,
 };
 use crate::config::{DeviceSpec, NetBackendSpec, NetSpec, VhostChoice, VmSpec, VsockSpec};
@@ -19,6 +19,8 @@ pub(super) enum Role {
     Vcpu,
     /// Consoles, the user network and devices that never block.
     Io,
+    /// The log of a console.
+    Log,
     /// A shared folder.
     Share,
     /// A disk.
@@ -37,11 +39,12 @@ pub(super) enum Role {
 
 impl Role {
     /// Every role.
-    pub(super) const ALL: [Self; 11] = [
+    pub(super) const ALL: [Self; 12] = [
         Self::Main,
         Self::Launch,
         Self::Vcpu,
         Self::Io,
+        Self::Log,
         Self::Share,
         Self::Disk,
         Self::Tap,
@@ -58,6 +61,7 @@ impl Role {
             Self::Launch => "launch",
             Self::Vcpu => "vcpu",
             Self::Io => "io",
+            Self::Log => "log",
             Self::Share => "fs",
             Self::Disk => "blk",
             Self::Tap => "net",
@@ -102,7 +106,8 @@ impl Role {
             Self::Launch => {
                 let all = Self::ALL
                     .into_iter()
-                    .filter(|role| !matches!(role, Self::Main | Self::Launch));
+                    // Logs begin before it.
+                    .filter(|role| !matches!(role, Self::Main | Self::Launch | Self::Log));
                 let calls = all.flat_map(|role| role.calls(spec));
                 let own = LAUNCH.iter().chain(START_THREADS).copied();
                 return calls.chain(own).collect();
@@ -115,6 +120,7 @@ impl Role {
                 lists.extend([EVENT_LOOP, INTERRUPTS, CONSOLE]);
                 lists.extend(spec.devices.iter().flat_map(on_shared_loop));
             }
+            Self::Log => lists.extend(spec.console_logs.as_ref().map(|_| LOG)),
             Self::Share => {
                 lists.extend([EVENT_LOOP, INTERRUPTS, SHARE]);
                 if spec.devices.iter().any(is_writable_share) {

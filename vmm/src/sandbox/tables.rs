@@ -151,6 +151,9 @@ pub(super) const CONSOLE: &[Call] = &[
     any(libc::SYS_unlink),
 ];
 
+/// The next file of a console's log, in the place of the one before.
+pub(super) const LOG: &[Call] = &[any(libc::SYS_openat), any(libc::SYS_renameat)];
+
 /// Frames to and from guest memory, connections that exist, and the list of name servers.
 pub(super) const USER_NETWORK: &[Call] = &[
     any(libc::SYS_readv),

@@ -53,6 +53,7 @@ pub(super) fn spec(folder: &Path, mode: SandboxMode) -> VmSpec {
         pid_file: None,
         guest_address: None,
         instance: None,
+        console_logs: Some(folder.join("logs")),
         transport: Default::default(),
     }
 }
@@ -91,6 +92,23 @@ fn commit(act: &str, folder: &Path, parent: u64) -> io::Result<()> {
         "read a secret" => File::open(folder.join("secret")).map(drop),
         "read by way of the share" => File::open(folder.join("rw/../secret")).map(drop),
         "read the link in the share" => File::open(folder.join("rw/link")).map(drop),
+        "turn a log" => {
+            use rustix::fs::{CWD, Mode, OFlags, openat, renameat};
+            let log = folder.join("logs/a.log");
+            renameat(CWD, &log, CWD, log.with_extension("log.1"))?;
+            let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL;
+            openat(CWD, &log, flags, Mode::RUSR)?;
+            Ok(())
+        }
+        "move out of the logs" => {
+            use rustix::fs::{CWD, renameat};
+            Ok(renameat(
+                CWD,
+                folder.join("logs/a.log"),
+                CWD,
+                folder.join("a"),
+            )?)
+        }
         "move out of the share" => rename(folder, "rw/file", "file"),
         "connect inside" => TcpStream::connect(env::var("PCP_VMM_TEST_TCP").unwrap()).map(drop),
         "send a datagram" => UdpSocket::bind("127.0.0.1:0").map(drop),
@@ -179,10 +197,10 @@ fn a_hostile_thread_commits_its_act() {
 fn act(mode: &str, thread: &str, act: &str) -> (Output, tempfile::TempDir) {
     let folder = tempfile::tempdir().unwrap();
     let path = |name: &str| folder.path().join(name);
-    for name in ["rw", "ro", "rw/dir"] {
+    for name in ["rw", "ro", "rw/dir", "logs"] {
         fs::create_dir(path(name)).unwrap();
     }
-    for name in ["rw/file", "ro/file", "secret", "disk"] {
+    for name in ["rw/file", "ro/file", "secret", "disk", "logs/a.log"] {
         fs::write(path(name), "x").unwrap();
     }
     std::os::unix::fs::symlink(path("secret"), path("rw/link")).unwrap();
@@ -280,6 +298,27 @@ fn other_devices_open_nothing() {
             Err("openat" | "open")
         ),
         "{created:?}"
+    );
+}
+
+#[test]
+fn a_log_begins_its_next_file_and_reaches_no_others() {
+    assert_eq!(comes_to("on", "log0", "turn a log"), Ok(0));
+    assert!(has_landlock(), "this test needs a kernel with Landlock");
+    let moved = comes_to("on", "log0", "move out of the logs");
+    assert!(
+        [Ok(libc::EACCES), Ok(libc::EXDEV)].contains(&moved),
+        "{moved:?}"
+    );
+    assert_eq!(comes_to("on", "log0", "read a secret"), Ok(libc::EACCES));
+    assert_eq!(
+        comes_to("on", "log0", "connect inside"),
+        Err("socket".into())
+    );
+    assert_eq!(
+        comes_to("on", "io", "turn a log"),
+        Err("renameat".into()),
+        "logs are their threads' alone"
     );
 }
 

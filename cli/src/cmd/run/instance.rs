@@ -1,6 +1,6 @@
 //! The VM's name in the runtime directory: taken before the machine is built, given back at its end.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 use std::{env, process};
 
@@ -16,8 +16,12 @@ use crate::instances::RuntimeDir;
 const NUMBERS: u32 = 4096;
 
 /// Takes the name that `plan` gives the VM. A kernel that is run by itself without a name is
-/// given a free one.
-pub(super) fn claim(plan: &mut Plan, runtime: &RuntimeDir) -> Result<Instance, Diagnostic> {
+/// given a free one. Its consoles are logged in `logs`, if there is such a folder.
+pub(super) fn claim(
+    plan: &mut Plan,
+    runtime: &RuntimeDir,
+    logs: Option<&Path>,
+) -> Result<Instance, Diagnostic> {
     let dir = runtime.for_a_start()?;
     let wanted = plan.resolved.spec.name.clone();
     let chosen = plan.resolved.origins(Field::Name) != ["default"];
@@ -38,6 +42,7 @@ pub(super) fn claim(plan: &mut Plan, runtime: &RuntimeDir) -> Result<Instance, D
     };
     let spec = &mut plan.resolved.spec;
     spec.instance = Some(instance.folder().to_owned());
+    spec.console_logs = logs.map(|logs| logs.join(&spec.name));
     let control = spec.control.get_or_insert_with(|| instance.control());
     let control = absolute(control);
     let directory = env::current_dir().ok();
@@ -73,7 +78,7 @@ fn leases(spec: &VmSpec) -> bool {
     })
 }
 
-fn absolute(path: &std::path::Path) -> PathBuf {
+fn absolute(path: &Path) -> PathBuf {
     std::path::absolute(path).unwrap_or_else(|_| path.to_owned())
 }
 

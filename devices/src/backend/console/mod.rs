@@ -10,6 +10,7 @@
 mod client;
 mod handle;
 mod listener;
+mod log;
 mod pump;
 mod ring;
 mod spec;
@@ -27,6 +28,7 @@ use std::path::{Path, PathBuf};
 use self::client::{Client, Kind};
 pub use self::handle::{ConsoleHandle, OutputWatcher};
 use self::listener::Listener;
+pub use self::log::{ConsoleLog, LogFolder};
 pub use self::pump::ConsolePump;
 pub use self::spec::{ConsoleSpec, ConsoleSpecError};
 use super::port_owner::{PortOwner, Transport, port_owner};
@@ -61,6 +63,14 @@ pub enum ConsoleError {
     Stdio {
         /// The console's name.
         console: String,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The log cannot be begun.
+    #[error("cannot log consoles in `{}`", path.display())]
+    Logs {
+        /// The logs' folder.
+        path: PathBuf,
         /// What the system said.
         source: io::Error,
     },

@@ -31,6 +31,7 @@ fn good() -> VmSpec {
         pid_file: None,
         guest_address: None,
         instance: None,
+        console_logs: None,
     }
 }
 

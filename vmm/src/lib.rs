@@ -27,6 +27,7 @@ mod vcpu;
 use std::time::Instant;
 
 pub use devices::backend::net::user::ForwardControl;
+pub use devices::virtio::vsock::is_cid_taken;
 pub use error::Error;
 pub use event::{Landmark, ResetCause};
 pub use generation::{Generation, GenerationError};

@@ -10,7 +10,8 @@ use guest::bundle::{self, Bundle, ConsoleDevice, Root};
 use serde::{Deserialize, Serialize};
 
 use super::value::{
-    ConsolePort, ConsoleValue, DiskValue, MemorySize, NetChoice, ShareValue, UserChoice, VsockValue,
+    ConsolePort, ConsoleValue, DiskValue, GuestAddress, MemorySize, NetChoice, ShareValue,
+    UserChoice, VsockValue,
 };
 use super::{
     BlkSpec, Cache, ConsoleSpec, DiskFormat, Field, Forward, FsSpec, Protocol, ShareProtocol,
@@ -25,6 +26,8 @@ pub enum Origin {
     Default,
     /// A bundle's manifest.
     Bundle(PathBuf),
+    /// The machine's own pools of identifiers.
+    Assigned,
     /// A configuration file.
     File(PathBuf),
     /// The environment.
@@ -40,6 +43,7 @@ impl Origin {
         match self {
             Self::Default => "default".to_owned(),
             Self::Bundle(dir) => format!("bundle {}", dir.display()),
+            Self::Assigned => "assigned".to_owned(),
             Self::File(path) => format!("file {}", path.display()),
             Self::Environment => {
                 let name = field.as_str().replace('-', "_").to_ascii_uppercase();
@@ -82,6 +86,9 @@ pub struct Layer {
     pub mac: Option<MacAddress>,
     /// The card's largest packet.
     pub mtu: Option<u16>,
+    /// The guest's address on a TAP for which the user says none; not for files.
+    #[serde(skip)]
+    pub address: Option<GuestAddress>,
     /// Whether there is an entropy source.
     pub rng: Option<bool>,
     /// How strict the sandbox is.
@@ -107,6 +114,9 @@ pub struct Layer {
     pub balloon: Option<MemorySize>,
     /// The socket device.
     pub vsock: Option<VsockValue>,
+    /// The context identifier of a socket device for which the user says none; not for files.
+    #[serde(skip)]
+    pub cid: Option<u32>,
 }
 
 fn forwards<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Vec<Forward>, D::Error> {

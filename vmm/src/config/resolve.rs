@@ -6,10 +6,12 @@ use std::path::PathBuf;
 use super::layer::{Layer, Origin, Setting};
 use crate::sandbox::SandboxMode;
 
-use super::value::{ConsolePort, GuestAddress, MemorySize, NetChoice, UserChoice};
+use super::value::{
+    ConsolePort, GuestAddress, MemorySize, NetChoice, TapAddress, UserChoice, VsockValue,
+};
 use super::{
     BalloonSpec, ConsoleSpec, DeviceSpec, DiskFormat, Field, Forward, NetBackendSpec, NetSpec,
-    Problem, ShareProtocol, Transport, UserSpec, VmSpec,
+    Problem, ShareProtocol, Transport, UserSpec, VmSpec, VsockSpec,
 };
 use super::{Credential, Uuid};
 
@@ -98,8 +100,19 @@ impl<'a> Merge<'a> {
             devices.push(DeviceSpec::Balloon(BalloonSpec { size: size.0 }));
         }
         if let Some((vsock, origin)) = self.last(|l| l.vsock.clone()) {
-            self.note(Field::Vsock, vsock.to_string(), origin);
-            devices.push(DeviceSpec::Vsock(vsock.0));
+            let (cid, origin) = match vsock.cid {
+                Some(cid) => (cid, origin),
+                None => self.last(|l| l.cid).unwrap_or((0, origin)),
+            };
+            let cid_said = VsockValue {
+                cid: Some(cid),
+                ..vsock
+            };
+            self.note(Field::Vsock, cid_said.to_string(), origin);
+            devices.push(DeviceSpec::Vsock(VsockSpec {
+                cid,
+                socket: cid_said.socket,
+            }));
         }
         VmSpec {
             name,
@@ -242,7 +255,11 @@ impl<'a> Merge<'a> {
     /// The guest's address, and where it comes from.
     fn guest_address(&self) -> Option<(GuestAddress, &'a Origin)> {
         match self.last(|l| l.net.clone())? {
-            (NetChoice::Tap(tap), origin) => Some((tap.guest_address()?, origin)),
+            (NetChoice::Tap(tap), origin) => match tap.guest_address() {
+                Some(address) => Some((address, origin)),
+                None if tap.address == Some(TapAddress::Dhcp) => None,
+                None => self.last(|l| l.address),
+            },
             _ => None,
         }
     }

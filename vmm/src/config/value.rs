@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 pub use self::address::GuestAddress;
 pub use self::tap::{TapAddress, TapChoice};
-use super::{BlkSpec, ConsoleSpec, FsSpec, Transport, VsockSpec};
+use super::{BlkSpec, ConsoleSpec, FsSpec, Transport};
 use crate::sandbox::SandboxMode;
 
 /// Why a text is no such value.
@@ -376,19 +376,21 @@ impl FromStr for DiskValue {
     }
 }
 
-/// A socket device: `cid=N,socket=PATH`, or `cid=N,vhost`.
+/// A socket device: `[cid=N,]socket=PATH`, or `[cid=N,]vhost`.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "String")]
-pub struct VsockValue(
-    /// The device.
-    pub VsockSpec,
-);
+pub struct VsockValue {
+    /// The guest's context identifier, if the user says which.
+    pub cid: Option<u32>,
+    /// The Unix socket; none with vhost.
+    pub socket: Option<PathBuf>,
+}
 
 impl FromStr for VsockValue {
     type Err = ValueError;
 
     fn from_str(text: &str) -> Result<Self, ValueError> {
-        let fail = || form(text, "a socket device: cid=N,socket=PATH|vhost");
+        let fail = || form(text, "a socket device: [cid=N,]socket=PATH|vhost");
         let (mut cid, mut socket, mut vhost) = (None, None, false);
         for option in pieces(text) {
             match option.split_once('=') {
@@ -401,19 +403,18 @@ impl FromStr for VsockValue {
         if vhost == socket.is_some() {
             return Err(fail());
         }
-        Ok(Self(VsockSpec {
-            cid: cid.ok_or_else(fail)?,
-            socket,
-        }))
+        Ok(Self { cid, socket })
     }
 }
 
 impl fmt::Display for VsockValue {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let cid = self.0.cid;
-        match &self.0.socket {
-            Some(socket) => write!(f, "cid={cid},socket={}", socket.display()),
-            None => write!(f, "cid={cid},vhost"),
+        if let Some(cid) = self.cid {
+            write!(f, "cid={cid},")?;
+        }
+        match &self.socket {
+            Some(socket) => write!(f, "socket={}", socket.display()),
+            None => f.write_str("vhost"),
         }
     }
 }
@@ -563,18 +564,20 @@ mod tests {
     #[test]
     fn a_socket_device_has_an_identifier_and_a_socket() {
         let vsock: VsockValue = "cid=3,socket=/run/v,,m".parse().unwrap();
-        let socket = vsock.0.socket.as_deref();
-        assert_eq!((vsock.0.cid, socket), (3, Some(Path::new("/run/v,m"))));
+        let socket = vsock.socket.as_deref();
+        assert_eq!((vsock.cid, socket), (Some(3), Some(Path::new("/run/v,m"))));
         let vhost: VsockValue = "vhost,cid=4".parse().unwrap();
-        assert_eq!((vhost.0.cid, &vhost.0.socket), (4, &None));
+        assert_eq!((vhost.cid, &vhost.socket), (Some(4), &None));
         assert_eq!(vhost.to_string(), "cid=4,vhost");
+        for text in ["vhost", "socket=/s"] {
+            let vsock: VsockValue = text.parse().unwrap();
+            assert_eq!((vsock.cid, vsock.to_string().as_str()), (None, text));
+        }
         for text in [
             "",
             "cid=3",
-            "vhost",
             "cid=3,vhost=on",
             "cid=3,socket=/s,vhost",
-            "socket=/s",
             "cid=x,socket=/s",
             "cid=3,socket=",
             "3,/s",

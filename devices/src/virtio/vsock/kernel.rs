@@ -60,6 +60,15 @@ impl VhostVsockError {
     }
 }
 
+/// Whether another guest of the kernel's vhost-vsock has the context identifier `cid`; without vhost-vsock, none has.
+#[must_use]
+pub fn is_cid_taken(cid: u32) -> bool {
+    match VhostVsock::open(cid) {
+        Err(VhostVsockError::Cid { source, .. }) => source.kind() == io::ErrorKind::AddrInUse,
+        _ => false,
+    }
+}
+
 /// A socket device of the kernel's.
 #[derive(Debug)]
 pub struct VhostVsock {

@@ -25,7 +25,7 @@ use serde::{Deserialize, Serialize};
 
 use self::connection::Phase;
 use self::host::Host;
-pub use self::kernel::{VhostVsock, VhostVsockError};
+pub use self::kernel::{VhostVsock, VhostVsockError, is_cid_taken};
 use self::packet::{Ends, HOST_CID, Header, Op};
 pub use self::spec::VsockSpec;
 use self::table::Table;

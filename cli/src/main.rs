@@ -14,6 +14,7 @@ mod env;
 mod exit;
 mod folders;
 mod identity;
+mod ids;
 mod instances;
 mod lifecycle;
 mod lock;

@@ -62,6 +62,7 @@ complete -c pcp-vmm -n "__fish_pcp_vmm_needs_command" -f -a "test" -d 'Test gues
 complete -c pcp-vmm -n "__fish_pcp_vmm_needs_command" -f -a "network" -d 'Set up PCP\'s TAP network on this host, and take it away again'
 complete -c pcp-vmm -n "__fish_pcp_vmm_needs_command" -f -a "service" -d 'Define VMs as services of this machine\'s service manager'
 complete -c pcp-vmm -n "__fish_pcp_vmm_needs_command" -f -a "deploy" -d 'Bring a declared set of VMs to the wanted state'
+complete -c pcp-vmm -n "__fish_pcp_vmm_needs_command" -f -a "ids" -d 'List, reserve, export and free the ports and other identifiers of VMs'
 complete -c pcp-vmm -n "__fish_pcp_vmm_needs_command" -f -a "image" -d 'Build, list and remove guest images'
 complete -c pcp-vmm -n "__fish_pcp_vmm_needs_command" -f -a "doctor" -d 'Check whether this machine can run VMs; say what is missing and how to get it'
 complete -c pcp-vmm -n "__fish_pcp_vmm_needs_command" -f -a "completions" -d 'Write the completion script of a shell to standard output'
@@ -81,7 +82,7 @@ complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand run" -l kernel -d 'The k
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand run" -l initrd -d 'The initial RAM disk' -r -F
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand run" -l cmdline -d 'The whole kernel command line, in place of the default' -r
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand run" -l append -d 'More words for the end of the kernel command line' -r
-complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand run" -l name -d 'The VM\'s name [default: the guest\'s host name]' -r
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand run" -l name -d 'The VM\'s name [default: the guest\'s host name]. With another name than its bundle\'s, the VM has ports and console ports of its own (`pcp-vmm ids`), and its process is called after it' -r
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand run" -s m -l memory -d 'Guest memory: a number with K, M, G or T; M by default [default: 1G]' -r
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand run" -l uuid -d 'The machine\'s UUID; the guest finds it in `/sys/class/dmi/id/product_uuid`' -r
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand run" -l credential -d 'A credential for the guest\'s systemd, up to 1 MiB; what others may not see belongs in a file' -r
@@ -89,14 +90,14 @@ complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand run" -s c -l cpus -d 'Th
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand run" -l transport -d 'How the guest reaches its devices: by PCI, or by virtio-mmio registers that ACPI or (for kernels that look there) the kernel command line tells of' -r
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand run" -l net -d 'The network: none, or user (in the VMM, no privilege needed). `restrict=on`: the guest reaches nothing, forwards still reach it; `host=off`: 10.0.2.2 does not lead to the host\'s loopback address; `ipv6=off`: IPv4 alone' -r
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand run" -s f -l forward -d 'Lead a host port into the guest; also replaces a port of the bundle' -r
-complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand run" -l port-offset -d 'Add a number to every host port of the bundle, to run a guest twice' -r
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand run" -l port-offset -d 'Add a number to every host port of the bundle, and have no ports assigned' -r
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand run" -l mac -d 'The network card\'s address' -r
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand run" -l mtu -d 'The network card\'s largest packet in bytes' -r
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand run" -s s -l share -d 'Share a folder over virtio-fs (`mount -t virtiofs TAG /mnt`) or, with `proto=9p`, over 9p (`mount -t 9p -o trans=virtio,version=9p2000.L TAG /mnt`). Further options: `cache=never|auto|always`, `security=none|passthrough|mapped-xattr` (9p), `uidmap=` and `gidmap=GUEST:HOST:COUNT`, and `only=FILE`, a list of the paths that alone are visible at the top. A comma in the path is doubled. With `proto=vhost-user` another process serves it over virtio-fs, such as virtiofsd: the path is its socket' -r
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand run" -l disk -d 'Add a disk: an image, raw unless `format=qcow2` says otherwise (it is never guessed), or a block device. Further options: `queues=N`, `io=uring|threads`, `cache=writeback|writethrough|unsafe`. A comma in the path is doubled' -r
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand run" -l console -d 'Where ttyS0 (serial, the default) or hvc0 (virtio) leads: stdio, file=PATH, unix=PATH, tcp=[ADDR:]PORT or none' -r
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand run" -l balloon -d 'Have a memory balloon: what the guest does not use goes back to the host; with SIZE, it is asked to give as much as that at first' -r
-complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand run" -l vsock -d 'Have a socket device (vsock). The Unix socket PATH leads into the guest: write `CONNECT PORT` and an end of line first. The guest reaches the Unix socket PATH_P as port P of context 2' -r
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand run" -l vsock -d 'Have a socket device (vsock), with a context identifier of its own unless `cid=` says which. The Unix socket PATH leads into the guest: write `CONNECT PORT` and an end of line first. The guest reaches the Unix socket PATH_P as port P of context 2' -r
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand run" -l rng -d 'Have an entropy device [default: with a bundle]' -r -f -a "true\t''
 false\t''"
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand run" -l control -d 'Have the control socket at PATH instead of in the VM\'s folder in the runtime directory. `docs/control.md` has its protocol' -r -F
@@ -676,6 +677,84 @@ complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand deploy" -l no-progress -
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand deploy" -l undeploy -d 'Stop all VMs that were started for the file'
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand deploy" -l dry-run -d 'Tell what would be started and stopped; do nothing'
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand deploy" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand ids; and not __fish_seen_subcommand_from ls assign export free" -l color -d 'Use colours' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t'Always'
+never\t'Never'"
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand ids; and not __fish_seen_subcommand_from ls assign export free" -l log-file -d 'Append the log to this file instead of showing it' -r -F
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand ids; and not __fish_seen_subcommand_from ls assign export free" -l runtime-dir -d 'The folder of the running VMs [default: $PCP_VMM_RUNTIME_DIR, else /run/pcp-vmm for root and $XDG_RUNTIME_DIR/pcp-vmm for others]' -r -F
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand ids; and not __fish_seen_subcommand_from ls assign export free" -l state-dir -d 'The folder of what is kept between runs [default: $PCP_VMM_STATE_DIR, else /var/lib/pcp-vmm for root and $XDG_STATE_HOME/pcp-vmm for others]' -r -F
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand ids; and not __fish_seen_subcommand_from ls assign export free" -l log-dir -d 'The folder of logs: what a daemon says in NAME.log, what consoles print in NAME/serial.log and NAME/console.log. Without it, only VMs that run as daemons have logs [default: $PCP_VMM_LOG_DIR, else /var/log/pcp-vmm for root and `log` in the state folder for others]' -r -F
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand ids; and not __fish_seen_subcommand_from ls assign export free" -l log-format -d 'How log lines are written' -r -f -a "text\t'For people'
+json\t'One JSON object a line'"
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand ids; and not __fish_seen_subcommand_from ls assign export free" -l json -d 'Write results and errors as JSON'
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand ids; and not __fish_seen_subcommand_from ls assign export free" -s q -l quiet -d 'Say nothing but results, warnings and errors'
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand ids; and not __fish_seen_subcommand_from ls assign export free" -s v -l verbose -d 'Log more: -v what happens, -vv details, -vvv everything'
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand ids; and not __fish_seen_subcommand_from ls assign export free" -l no-progress -d 'Show no progress bars'
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand ids; and not __fish_seen_subcommand_from ls assign export free" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand ids; and not __fish_seen_subcommand_from ls assign export free" -f -a "ls" -d 'List who has what: the documented VMs, and those that were given something'
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand ids; and not __fish_seen_subcommand_from ls assign export free" -f -a "assign" -d 'Give VMs identifiers before they are started; those that they have stay theirs'
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand ids; and not __fish_seen_subcommand_from ls assign export free" -f -a "export" -d 'Write all assignments for other programs: `ids.POOL.NAME`, `lastAssignments.POOL`, the pools, and what numbers stand for'
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand ids; and not __fish_seen_subcommand_from ls assign export free" -f -a "free" -d 'Give back what VMs have that do not run'
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand ids; and __fish_seen_subcommand_from ls" -l color -d 'Use colours' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t'Always'
+never\t'Never'"
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand ids; and __fish_seen_subcommand_from ls" -l log-file -d 'Append the log to this file instead of showing it' -r -F
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand ids; and __fish_seen_subcommand_from ls" -l runtime-dir -d 'The folder of the running VMs [default: $PCP_VMM_RUNTIME_DIR, else /run/pcp-vmm for root and $XDG_RUNTIME_DIR/pcp-vmm for others]' -r -F
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand ids; and __fish_seen_subcommand_from ls" -l state-dir -d 'The folder of what is kept between runs [default: $PCP_VMM_STATE_DIR, else /var/lib/pcp-vmm for root and $XDG_STATE_HOME/pcp-vmm for others]' -r -F
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand ids; and __fish_seen_subcommand_from ls" -l log-dir -d 'The folder of logs: what a daemon says in NAME.log, what consoles print in NAME/serial.log and NAME/console.log. Without it, only VMs that run as daemons have logs [default: $PCP_VMM_LOG_DIR, else /var/log/pcp-vmm for root and `log` in the state folder for others]' -r -F
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand ids; and __fish_seen_subcommand_from ls" -l log-format -d 'How log lines are written' -r -f -a "text\t'For people'
+json\t'One JSON object a line'"
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand ids; and __fish_seen_subcommand_from ls" -l json -d 'Write results and errors as JSON'
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand ids; and __fish_seen_subcommand_from ls" -s q -l quiet -d 'Say nothing but results, warnings and errors'
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand ids; and __fish_seen_subcommand_from ls" -s v -l verbose -d 'Log more: -v what happens, -vv details, -vvv everything'
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand ids; and __fish_seen_subcommand_from ls" -l no-progress -d 'Show no progress bars'
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand ids; and __fish_seen_subcommand_from ls" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand ids; and __fish_seen_subcommand_from assign" -l pool -d 'From this pool; may be given several times [default: ports and consoles]' -r
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand ids; and __fish_seen_subcommand_from assign" -l color -d 'Use colours' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t'Always'
+never\t'Never'"
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand ids; and __fish_seen_subcommand_from assign" -l log-file -d 'Append the log to this file instead of showing it' -r -F
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand ids; and __fish_seen_subcommand_from assign" -l runtime-dir -d 'The folder of the running VMs [default: $PCP_VMM_RUNTIME_DIR, else /run/pcp-vmm for root and $XDG_RUNTIME_DIR/pcp-vmm for others]' -r -F
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand ids; and __fish_seen_subcommand_from assign" -l state-dir -d 'The folder of what is kept between runs [default: $PCP_VMM_STATE_DIR, else /var/lib/pcp-vmm for root and $XDG_STATE_HOME/pcp-vmm for others]' -r -F
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand ids; and __fish_seen_subcommand_from assign" -l log-dir -d 'The folder of logs: what a daemon says in NAME.log, what consoles print in NAME/serial.log and NAME/console.log. Without it, only VMs that run as daemons have logs [default: $PCP_VMM_LOG_DIR, else /var/log/pcp-vmm for root and `log` in the state folder for others]' -r -F
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand ids; and __fish_seen_subcommand_from assign" -l log-format -d 'How log lines are written' -r -f -a "text\t'For people'
+json\t'One JSON object a line'"
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand ids; and __fish_seen_subcommand_from assign" -l json -d 'Write results and errors as JSON'
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand ids; and __fish_seen_subcommand_from assign" -s q -l quiet -d 'Say nothing but results, warnings and errors'
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand ids; and __fish_seen_subcommand_from assign" -s v -l verbose -d 'Log more: -v what happens, -vv details, -vvv everything'
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand ids; and __fish_seen_subcommand_from assign" -l no-progress -d 'Show no progress bars'
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand ids; and __fish_seen_subcommand_from assign" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand ids; and __fish_seen_subcommand_from export" -l format -d 'The language' -r -f -a "json\t'An object'
+nix\t'An attribute set'"
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand ids; and __fish_seen_subcommand_from export" -l color -d 'Use colours' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t'Always'
+never\t'Never'"
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand ids; and __fish_seen_subcommand_from export" -l log-file -d 'Append the log to this file instead of showing it' -r -F
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand ids; and __fish_seen_subcommand_from export" -l runtime-dir -d 'The folder of the running VMs [default: $PCP_VMM_RUNTIME_DIR, else /run/pcp-vmm for root and $XDG_RUNTIME_DIR/pcp-vmm for others]' -r -F
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand ids; and __fish_seen_subcommand_from export" -l state-dir -d 'The folder of what is kept between runs [default: $PCP_VMM_STATE_DIR, else /var/lib/pcp-vmm for root and $XDG_STATE_HOME/pcp-vmm for others]' -r -F
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand ids; and __fish_seen_subcommand_from export" -l log-dir -d 'The folder of logs: what a daemon says in NAME.log, what consoles print in NAME/serial.log and NAME/console.log. Without it, only VMs that run as daemons have logs [default: $PCP_VMM_LOG_DIR, else /var/log/pcp-vmm for root and `log` in the state folder for others]' -r -F
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand ids; and __fish_seen_subcommand_from export" -l log-format -d 'How log lines are written' -r -f -a "text\t'For people'
+json\t'One JSON object a line'"
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand ids; and __fish_seen_subcommand_from export" -l json -d 'Write results and errors as JSON'
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand ids; and __fish_seen_subcommand_from export" -s q -l quiet -d 'Say nothing but results, warnings and errors'
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand ids; and __fish_seen_subcommand_from export" -s v -l verbose -d 'Log more: -v what happens, -vv details, -vvv everything'
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand ids; and __fish_seen_subcommand_from export" -l no-progress -d 'Show no progress bars'
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand ids; and __fish_seen_subcommand_from export" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand ids; and __fish_seen_subcommand_from free" -l color -d 'Use colours' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t'Always'
+never\t'Never'"
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand ids; and __fish_seen_subcommand_from free" -l log-file -d 'Append the log to this file instead of showing it' -r -F
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand ids; and __fish_seen_subcommand_from free" -l runtime-dir -d 'The folder of the running VMs [default: $PCP_VMM_RUNTIME_DIR, else /run/pcp-vmm for root and $XDG_RUNTIME_DIR/pcp-vmm for others]' -r -F
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand ids; and __fish_seen_subcommand_from free" -l state-dir -d 'The folder of what is kept between runs [default: $PCP_VMM_STATE_DIR, else /var/lib/pcp-vmm for root and $XDG_STATE_HOME/pcp-vmm for others]' -r -F
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand ids; and __fish_seen_subcommand_from free" -l log-dir -d 'The folder of logs: what a daemon says in NAME.log, what consoles print in NAME/serial.log and NAME/console.log. Without it, only VMs that run as daemons have logs [default: $PCP_VMM_LOG_DIR, else /var/log/pcp-vmm for root and `log` in the state folder for others]' -r -F
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand ids; and __fish_seen_subcommand_from free" -l log-format -d 'How log lines are written' -r -f -a "text\t'For people'
+json\t'One JSON object a line'"
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand ids; and __fish_seen_subcommand_from free" -s a -l all -d 'All VMs that do not run'
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand ids; and __fish_seen_subcommand_from free" -l json -d 'Write results and errors as JSON'
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand ids; and __fish_seen_subcommand_from free" -s q -l quiet -d 'Say nothing but results, warnings and errors'
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand ids; and __fish_seen_subcommand_from free" -s v -l verbose -d 'Log more: -v what happens, -vv details, -vvv everything'
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand ids; and __fish_seen_subcommand_from free" -l no-progress -d 'Show no progress bars'
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand ids; and __fish_seen_subcommand_from free" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand image; and not __fish_seen_subcommand_from build ls rm" -l color -d 'Use colours' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
 always\t'Always'
 never\t'Never'"

@@ -88,6 +88,7 @@ impl TestVm {
             .args(arguments)
             .env("PCP_VMM_TEST_RUN", &mark)
             .env("PCP_VMM_RUNTIME_DIR", home.path().join(INSTANCES))
+            .env("PCP_VMM_STATE_DIR", home.path().join("state"))
             .env_remove("PCP_VMM_CACHE");
         for (variable, name) in FOLDERS {
             let folder = home.path().join(name);

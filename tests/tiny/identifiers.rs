@@ -3,8 +3,11 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::net::TcpStream;
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::net::{SocketAddr, UnixListener};
 use std::path::PathBuf;
 use std::process::Output;
+use std::sync::Arc;
 
 use pcp_vmm_tests::guests::{Stop, one_byte};
 use pcp_vmm_tests::time::wait_until;
@@ -14,18 +17,56 @@ use serde_json::{Value, json};
 
 use super::instances::{Runtime, errors};
 
+/// A range of ports that no other test of this machine uses while the value lives.
+struct Ports {
+    first: u16,
+    _claim: UnixListener,
+}
+
+impl Ports {
+    fn claim() -> Self {
+        let claim = |number: u16| {
+            let name = format!("pcp-vmm-tests/ports/{number}");
+            let address = SocketAddr::from_abstract_name(name).unwrap();
+            let claim = UnixListener::bind_addr(&address).ok()?;
+            Some(Self {
+                first: 10_240 + 620 * number,
+                _claim: claim,
+            })
+        };
+        (0..18).find_map(claim).expect("a range of ports")
+    }
+
+    fn pools(&self) -> Value {
+        let first = self.first;
+        json!({
+            "ports": { "min": first, "max": first + 399 },
+            "consoles": { "min": first + 400, "max": first + 619 },
+        })
+    }
+}
+
 /// A checkout: a bundle, and runtime and state folders of its own.
 struct Checkout {
     runtime: Runtime,
     folder: tempfile::TempDir,
+    ports: Arc<Ports>,
 }
 
 impl Checkout {
     fn new() -> Self {
+        Self::with(Arc::new(Ports::claim()))
+    }
+
+    fn with(ports: Arc<Ports>) -> Self {
         let checkout = Self {
             runtime: Runtime::new(),
             folder: tempfile::tempdir().unwrap(),
+            ports,
         };
+        fs::create_dir(checkout.path("state")).unwrap();
+        let pools = checkout.path("state/idresources.json");
+        fs::write(pools, checkout.ports.pools().to_string()).unwrap();
         let [ssh, pmcd, serial, virtio] = [(); 4].map(|()| ports::free().unwrap());
         one_byte(Stop::Halt)
             .write(&checkout.path("kernel"))
@@ -161,12 +202,12 @@ fn what_a_vm_has_is_freed_when_it_is_told_so_and_does_not_run() {
     let checkout = Checkout::new();
     let vm = checkout.start(&["--name", "web"]);
     checkout.wait_for(1);
-    wait_until("the note", 20, || {
-        vm.err
-            .text()
-            .contains("assigned to web: ports from 28000, console ports from 24540")
-    })
-    .unwrap();
+    let first = checkout.ports.first;
+    let note = format!(
+        "assigned to web: ports from {first}, console ports from {}\n",
+        first + 400
+    );
+    wait_until("the note", 20, || vm.err.text().contains(&note)).unwrap();
     let busy = checkout.run(&["ids", "free", "web"]);
     assert_eq!(busy.status.code(), Some(1), "{busy:?}");
     assert!(errors(&busy).contains("`web` runs"), "{busy:?}");
@@ -186,7 +227,8 @@ fn what_a_vm_has_is_freed_when_it_is_told_so_and_does_not_run() {
 
 #[test]
 fn two_checkouts_that_know_nothing_of_each_other_do_not_clash() {
-    let checkouts = [Checkout::new(), Checkout::new()];
+    let ports = Arc::new(Ports::claim());
+    let checkouts = [(); 2].map(|()| Checkout::with(ports.clone()));
     let names = ["a", "b", "c", "d", "e", "f"];
     for round in 0..2 {
         let start = |name: &&str| checkouts.each_ref().map(|it| it.start(&["--name", name]));
@@ -227,7 +269,6 @@ fn a_port_that_a_stranger_has_taken_meanwhile_is_replaced_and_told() {
 fn files_that_cannot_be_used_end_the_start_with_a_remedy() {
     let checkout = Checkout::new();
     let state = checkout.path("state");
-    fs::create_dir(&state).unwrap();
     for (file, text, why, remedy) in [
         ("ids.json", "{", "does not hold assigned", "remove"),
         ("ids.json", "{\"version\":7}", "a version that", "newer"),

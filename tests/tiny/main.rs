@@ -9,6 +9,7 @@
 mod bad_input;
 mod console;
 mod end;
+mod identifiers;
 mod instances;
 mod lifecycle;
 mod network;

@@ -397,7 +397,7 @@ fn ssh_is_given_the_way_in_and_the_password_without_a_question() {
     assert_eq!(second.code, 1, "{second:?}");
     assert!(
         second.err.contains("the name `pcp-test-vm` is in use")
-            && second.err.contains("--port-offset"),
+            && second.err.contains("`--name base-2`"),
         "{}",
         second.err
     );

@@ -1,5 +1,6 @@
 //! The command line as types. Doc comments here are the help, the manual and the reference.
 
+mod ids;
 mod image;
 mod instance;
 mod lifecycle;
@@ -14,6 +15,7 @@ use std::path::PathBuf;
 
 use clap::error::ErrorKind;
 use clap::{ArgMatches, Args, Command, FromArgMatches, Parser, Subcommand, ValueEnum};
+pub(crate) use ids::{IdsArgs, IdsVerb};
 pub(crate) use image::{BuildArgs, ImageArgs, ImageVerb, KernelArg, RemoveArgs, RootDiskArg};
 pub(crate) use instance::{KillArgs, LsArgs, StopArgs, TargetArgs, seconds};
 pub(crate) use lifecycle::{
@@ -218,6 +220,8 @@ pub(crate) enum Verb {
     Service(ServiceArgs),
     /// `pcp-vmm deploy`.
     Deploy(DeployArgs),
+    /// `pcp-vmm ids`.
+    Ids(IdsArgs),
     /// `pcp-vmm image`.
     Image(ImageArgs),
     /// `pcp-vmm doctor`.
@@ -261,7 +265,7 @@ pub(crate) struct DocsArgs {
 type Definition = (&'static str, &'static str, fn(Command) -> Command);
 
 /// The visible verbs in the order of the help.
-const VERBS: [Definition; 26] = [
+const VERBS: [Definition; 27] = [
     (
         "run",
         "Start a VM and stay with it until it ends",
@@ -362,6 +366,11 @@ const VERBS: [Definition; 26] = [
         DeployArgs::augment_args,
     ),
     (
+        "ids",
+        "List, reserve, export and free the ports and other identifiers of VMs",
+        IdsArgs::augment_args,
+    ),
+    (
         "image",
         "Build, list and remove guest images",
         ImageArgs::augment_args,
@@ -425,6 +434,7 @@ impl FromArgMatches for Verb {
             Some(("network", verb)) => NetworkArgs::from_arg_matches(verb).map(Self::Network),
             Some(("service", verb)) => ServiceArgs::from_arg_matches(verb).map(Self::Service),
             Some(("deploy", verb)) => DeployArgs::from_arg_matches(verb).map(Self::Deploy),
+            Some(("ids", verb)) => IdsArgs::from_arg_matches(verb).map(Self::Ids),
             Some(("image", verb)) => ImageArgs::from_arg_matches(verb).map(Self::Image),
             Some(("doctor", _)) => Ok(Self::Doctor),
             Some(("completions", verb)) => {

@@ -81,7 +81,8 @@ pub(crate) struct RunArgs {
     )]
     pub(crate) append: Option<String>,
 
-    /// The VM's name [default: the guest's host name].
+    /// The VM's name [default: the guest's host name]. With another name than its bundle's, the VM has ports and
+    /// console ports of its own (`pcp-vmm ids`), and its process is called after it.
     #[arg(long, value_name = "NAME", help_heading = "Guest")]
     pub(crate) name: Option<String>,
 
@@ -151,7 +152,7 @@ pub(crate) struct RunArgs {
     )]
     pub(crate) forward: Vec<Forward>,
 
-    /// Add a number to every host port of the bundle, to run a guest twice.
+    /// Add a number to every host port of the bundle, and have no ports assigned.
     #[arg(long, value_name = "N", env = env::PORT_OFFSET, hide_env_values = true, help_heading = "Devices")]
     pub(crate) port_offset: Option<u16>,
 
@@ -214,12 +215,16 @@ pub(crate) struct RunArgs {
     )]
     pub(crate) balloon: Option<MemorySize>,
 
-    /// Have a socket device (vsock). The Unix socket PATH leads into the guest: write `CONNECT PORT`
+    /// Have a socket device (vsock), with a context identifier of its own unless `cid=` says which. The Unix socket PATH leads into the guest: write `CONNECT PORT`
     /// and an end of line first. The guest reaches the Unix socket PATH_P as port P of context 2.
     ///
     /// With `vhost` instead of a path, the kernel's vhost-vsock (`/dev/vhost-vsock`) connects the guest with the host's own
     /// sockets of this kind (AF_VSOCK): port P of context 2 is the host's, and the host finds the guest as context N.
-    #[arg(long, value_name = "cid=N,socket=PATH|vhost", help_heading = "Devices")]
+    #[arg(
+        long,
+        value_name = "[cid=N,]socket=PATH|vhost",
+        help_heading = "Devices"
+    )]
     pub(crate) vsock: Option<VsockValue>,
 
     /// Have an entropy device [default: with a bundle].

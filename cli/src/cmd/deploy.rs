@@ -8,6 +8,7 @@ use std::process::{Command, Stdio};
 
 use serde::{Deserialize, Serialize};
 
+use super::ids;
 use super::stop::{DEFAULT, end_quietly};
 use crate::args::{CommonArgs, DeployArgs};
 use crate::at_once::at_once;
@@ -50,7 +51,8 @@ pub(crate) fn deploy(
             told.hint("`pcp-vmm deploy --help` shows what such a file looks like")
         })?
     };
-    let path = folders::state_dir(common)?.join("deploy").join(key(&file));
+    let state_dir = folders::state_dir(common)?;
+    let path = state_dir.join("deploy").join(key(&file));
     // What runs is looked at, changed and written down by one at a time; who only looks may be late.
     let _lock = match args.dry_run {
         true => None,
@@ -63,7 +65,11 @@ pub(crate) fn deploy(
         strangers(&wishes, &record.vms, &running)?;
         record.file = file;
         let log_dir = folders::log_dir(common)?;
-        let places = Places { runtime, log_dir };
+        let places = Places {
+            runtime,
+            log_dir,
+            state_dir,
+        };
         carry_out(&steps, &wishes, &mut record, &path, &places, output)?;
     }
     if output.is_json() {
@@ -109,6 +115,7 @@ fn strangers(
 struct Places<'a> {
     runtime: &'a RuntimeDir,
     log_dir: PathBuf,
+    state_dir: PathBuf,
 }
 
 fn carry_out(
@@ -127,6 +134,12 @@ fn carry_out(
         .collect();
     let mut failed = end_quietly(&gone, &DEFAULT, output);
     let survivors: BTreeSet<String> = runtime.all()?.iter().map(|entry| entry.name()).collect();
+    // What the file does not want any more gives back its ports.
+    let unwanted = record.vms.keys().filter(|it| !wishes.contains_key(*it));
+    ids::give_back(
+        &places.state_dir,
+        unwanted.filter(|it| !survivors.contains(*it)),
+    )?;
     record
         .vms
         .retain(|name, _| steps.keep.contains(name) || survivors.contains(name));
@@ -159,7 +172,11 @@ fn start(name: &str, flags: &[String], places: &Places<'_>) -> Option<Diagnostic
     let mut command = Command::new("/proc/self/exe");
     command.args(["run", "--daemon", "--quiet", "--name", name]);
     command.arg("--runtime-dir").arg(places.runtime.path());
-    command.arg("--log-dir").arg(&places.log_dir).args(flags);
+    command.arg("--log-dir").arg(&places.log_dir);
+    command
+        .arg("--state-dir")
+        .arg(&places.state_dir)
+        .args(flags);
     command.stdin(Stdio::null()).stdout(Stdio::null());
     let failed = || Diagnostic::failure("deploy", format!("`{name}` was not started"));
     match command.stderr(Stdio::piped()).output() {

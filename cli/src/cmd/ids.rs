@@ -66,18 +66,13 @@ pub(crate) fn give_back<'a>(
     Ok(store.save()?)
 }
 
-fn documented() -> Result<Vec<Documented>, Diagnostic> {
-    ids::documented()
-        .map_err(|error| Diagnostic::failure("variant", "cannot list the variants").because(&error))
-}
-
 fn running(runtime: &RuntimeDir) -> Result<BTreeSet<String>, Diagnostic> {
     Ok(runtime.all()?.iter().map(|entry| entry.name()).collect())
 }
 
 fn list(folder: &Path, runtime: &RuntimeDir, output: Output) -> Result<Exit, Stop> {
     let store = Store::read(folder)?;
-    let rows = rows(&store, &documented()?, &running(runtime)?);
+    let rows = rows(&store, &ids::documented()?, &running(runtime)?);
     if output.is_json() {
         output.json(&rows)?;
         return Ok(Exit::Success);
@@ -150,13 +145,13 @@ fn rows(store: &Store, documented: &[Documented], running: &BTreeSet<String>) ->
 }
 
 fn export(folder: &Path, format: ExportFormat, output: Output) -> Result<Exit, Stop> {
-    let export = Export::of(&Store::read(folder)?, &documented()?);
+    let export = Export::of(&Store::read(folder)?, &ids::documented()?);
     output.data(export.text(format))?;
     Ok(Exit::Success)
 }
 
 fn assign(folder: &Path, names: &[String], pools: &[String], output: Output) -> Result<Exit, Stop> {
-    let documented = documented()?;
+    let documented = ids::documented()?;
     let failed = || Diagnostic::usage("ids", "cannot assign identifiers");
     let mut problems: Vec<String> = names
         .iter()

@@ -8,6 +8,7 @@ mod docs;
 mod doctor;
 mod events;
 mod forward;
+mod ids;
 mod image;
 mod inspect;
 mod kill;
@@ -79,6 +80,7 @@ pub(crate) fn dispatch(
         Some(Verb::Network(args)) => network::dispatch(&args.verb, &cli.common, output),
         Some(Verb::Service(args)) => service::dispatch(args.verb, output),
         Some(Verb::Deploy(args)) => deploy::deploy(&args, &cli.common, &runtime, output),
+        Some(Verb::Ids(args)) => ids::dispatch(args.verb, &cli.common, &runtime, output),
         Some(Verb::Image(args)) => image::dispatch(args.verb, output),
         Some(Verb::Doctor) => doctor::doctor(output),
         Some(Verb::Completions(args)) => completions::print(args.shell, output),

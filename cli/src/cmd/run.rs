@@ -1,6 +1,7 @@
 //! `pcp-vmm run`: from flags, files and a bundle to a VM, and from its end to an exit status.
 
 mod daemon;
+mod identifiers;
 mod instance;
 mod launch;
 mod plan;
@@ -51,7 +52,7 @@ pub(crate) fn run(
             .hint("in the foreground, who started the process knows its number")
             .into());
     }
-    let mut plan = plan::plan(args, matches, output)?;
+    let mut plan = plan::plan(args, matches, surroundings.common, output)?;
     let verdict = plan.resolved.validate();
     if args.dry_run {
         report::dry_run(&plan, output)?;
@@ -75,7 +76,11 @@ pub(crate) fn run(
     // A daemon's consoles are logged beside what it says itself.
     let logs = (args.detached || folders::names_log_dir(common)).then(|| folders::log_dir(common));
     let logs = logs.transpose()?;
-    let _instance = instance::claim(&mut plan, surroundings.runtime, logs.as_deref())?;
+    let mut instance = instance::claim(&mut plan, surroundings.runtime)?;
+    let _claims = identifiers::assign(&mut plan, common, output)?;
+    let verdict = plan.resolved.validate();
+    verdict.map_err(|problems| refused(&plan.resolved, &problems))?;
+    instance::describe(&mut plan, &mut instance, logs.as_deref())?;
     report::banner(&plan, output);
     launch::launch(&plan, surroundings.kvm, output)
 }

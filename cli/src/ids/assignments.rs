@@ -53,11 +53,6 @@ impl Assignments {
     /// The version of the format that this program writes.
     pub(crate) const VERSION: u32 = 1;
 
-    /// Whether this program knows the format.
-    pub(crate) fn is_known(&self) -> bool {
-        self.version == Self::VERSION
-    }
-
     /// The identifier of `vm` from `name`, which is `pool`: the one that it has, or else the next that nobody has.
     /// `can_have` tells whether one is free on this machine.
     ///

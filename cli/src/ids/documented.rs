@@ -2,10 +2,11 @@
 
 use guest::MacAddress;
 use guest::bundle::ConsoleDevice;
-use guest::variant::{self, VariantError};
+use guest::variant;
 use vmm::config::value::GuestAddress;
 
 use super::PoolName;
+use crate::diagnostic::Diagnostic;
 
 /// What a documented VM has.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,7 +25,7 @@ pub(crate) struct Documented {
 ///
 /// # Errors
 /// The table of variants is not valid.
-pub(crate) fn documented() -> Result<Vec<Documented>, VariantError> {
+pub(crate) fn documented() -> Result<Vec<Documented>, Diagnostic> {
     let of = |variant: variant::Variant| {
         // As with assigned ports: that of the least guest port, which is SSH's.
         let ssh = variant.forwards.iter().min_by_key(|forward| forward.guest);
@@ -51,7 +52,10 @@ pub(crate) fn documented() -> Result<Vec<Documented>, VariantError> {
             ports: forwards.chain(consoles).collect(),
         }
     };
-    Ok(variant::all()?.into_iter().map(of).collect())
+    let all = variant::all().map_err(|error| {
+        Diagnostic::failure("variant", "cannot list the variants").because(&error)
+    })?;
+    Ok(all.into_iter().map(of).collect())
 }
 
 #[cfg(test)]

@@ -1,15 +1,16 @@
 //! The files of the state folder: what is assigned, and the pools.
 
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, ErrorKind, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::fs;
+use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use super::{Assignments, MacPrefix, Pools};
 use crate::diagnostic::Diagnostic;
+use crate::lock::Lock;
 use crate::output::Stop;
+use crate::whole_file;
 
 /// What is assigned.
 const FILE: &str = "ids.json";
@@ -32,7 +33,7 @@ pub(crate) struct Store {
     pub(crate) assignments: Assignments,
     /// As the file has it.
     kept: Assignments,
-    lock: Option<File>,
+    lock: Option<Lock>,
 }
 
 /// Why the assignments cannot be used.
@@ -97,18 +98,14 @@ impl Store {
             source,
         };
         fs::create_dir_all(folder).map_err(failed)?;
-        let mut options = OpenOptions::new();
-        options.write(true).create(true).truncate(false).mode(0o600);
-        let lock = options.open(&path).map_err(failed)?;
         let end = Instant::now() + PATIENCE;
-        loop {
-            match lock.try_lock() {
-                Ok(()) => break,
-                Err(fs::TryLockError::WouldBlock) if Instant::now() < end => thread::sleep(LOOK),
-                Err(fs::TryLockError::WouldBlock) => return Err(StoreError::Busy { path }),
-                Err(fs::TryLockError::Error(error)) => return Err(failed(error)),
+        let lock = loop {
+            match Lock::try_take(&path).map_err(failed)? {
+                Some(lock) => break lock,
+                None if Instant::now() < end => thread::sleep(LOOK),
+                None => return Err(StoreError::Busy { path }),
             }
-        }
+        };
         let mut store = Self::read(folder)?;
         store.lock = Some(lock);
         Ok(store)
@@ -126,21 +123,14 @@ impl Store {
             return Ok(());
         }
         let path = self.folder.join(FILE);
-        let draft = path.with_extension("new");
         let write = || -> io::Result<()> {
             let mut text = serde_json::to_vec_pretty(&self.assignments)?;
             text.push(b'\n');
-            let mut file = File::create(&draft)?;
-            file.write_all(&text)?;
-            file.sync_all()?;
-            fs::rename(&draft, &path)
+            whole_file::write(&path, &text, 0o600)
         };
-        write().map_err(|source| {
-            let _ = fs::remove_file(&draft);
-            StoreError::File {
-                path: path.clone(),
-                source,
-            }
+        write().map_err(|source| StoreError::File {
+            path: path.clone(),
+            source,
         })?;
         self.kept = self.assignments.clone();
         Ok(())

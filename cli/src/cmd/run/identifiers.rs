@@ -97,7 +97,7 @@ pub(super) fn foresee(plan: &mut Plan, common: &CommonArgs) -> Result<(), Diagno
     let mut layer = named(plan);
     if needs.pools().next().is_some() {
         let store = Store::read(&folders::state_dir(common)?)?;
-        let documented = documented()?;
+        let documented = ids::documented()?;
         let mut taker = Taker {
             needs: &needs,
             documented: &documented,
@@ -123,7 +123,7 @@ pub(super) fn assign(
         return Ok(Claims::default());
     }
     let mut layer = named(plan);
-    let documented = documented()?;
+    let documented = ids::documented()?;
     let mut taker = Taker {
         needs: &needs,
         documented: &documented,
@@ -176,11 +176,6 @@ fn tell(name: &str, given: &[(PoolName, Given)], store: &Store, output: Output) 
     });
     let parts: Vec<String> = parts.collect();
     output.note(format!("assigned to {name}: {}", parts.join(", ")));
-}
-
-fn documented() -> Result<Vec<Documented>, Diagnostic> {
-    ids::documented()
-        .map_err(|error| Diagnostic::failure("variant", "cannot list the variants").because(&error))
 }
 
 /// Whether `origin` is the user's: stronger than what a bundle says.

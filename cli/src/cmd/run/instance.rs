@@ -5,7 +5,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use std::{env, process};
 
 use serde_json::Value;
-use vmm::config::{DeviceSpec, Field, NetBackendSpec, USER_GUEST as GUEST, VmSpec};
+use vmm::config::{DeviceSpec, Field, Layer, NetBackendSpec, Origin, USER_GUEST as GUEST, VmSpec};
 use vmm::instance::{Instance, InstanceError, Record};
 
 use super::plan::Plan;
@@ -16,30 +16,41 @@ use crate::instances::RuntimeDir;
 const NUMBERS: u32 = 4096;
 
 /// Takes the name that `plan` gives the VM. A kernel that is run by itself without a name is
-/// given a free one. Its consoles are logged in `logs`, if there is such a folder.
-pub(super) fn claim(
-    plan: &mut Plan,
-    runtime: &RuntimeDir,
-    logs: Option<&Path>,
-) -> Result<Instance, Diagnostic> {
+/// given a free one.
+pub(super) fn claim(plan: &mut Plan, runtime: &RuntimeDir) -> Result<Instance, Diagnostic> {
     let dir = runtime.for_a_start()?;
     let wanted = plan.resolved.spec.name.clone();
     let chosen = plan.resolved.origins(Field::Name) != ["default"];
     let mut number = 1;
-    let mut instance = loop {
+    loop {
         let name = match number {
             1 => wanted.clone(),
             number => format!("{wanted}-{number}"),
         };
         match Instance::claim(dir, &name) {
             Ok(instance) => {
-                plan.resolved.spec.name = name;
-                break instance;
+                if number > 1 {
+                    let layer = Layer {
+                        name: Some(name),
+                        ..Layer::default()
+                    };
+                    plan.layers.push((Origin::Assigned, layer));
+                    plan.resolve();
+                }
+                return Ok(instance);
             }
             Err(InstanceError::InUse { .. }) if !chosen && number < NUMBERS => number += 1,
             Err(error) => return Err(refused(plan, &error)),
         }
-    };
+    }
+}
+
+/// Writes down what runs under the name. The consoles are logged in the folder `logs`.
+pub(super) fn describe(
+    plan: &mut Plan,
+    instance: &mut Instance,
+    logs: Option<&Path>,
+) -> Result<(), Diagnostic> {
     let spec = &mut plan.resolved.spec;
     spec.instance = Some(instance.folder().to_owned());
     spec.console_logs = logs.map(|logs| logs.join(&spec.name));
@@ -66,8 +77,7 @@ pub(super) fn claim(
     };
     let record = record.with_config(&plan.resolved);
     let described = instance.describe(&record);
-    described.map_err(|error| refused(plan, &error))?;
-    Ok(instance)
+    described.map_err(|error| refused(plan, &error))
 }
 
 /// Whether the guest gets its address from us.
@@ -97,9 +107,10 @@ fn refused(plan: &Plan, error: &InstanceError) -> Diagnostic {
                 Diagnostic::failure("name-in-use", format!("the name `{name}` is in use"))
                     .because(error);
             let another = match &plan.bundle {
-                Some(_) => format!(
-                    "`--name {name}-2 --port-offset 1000` runs another one beside it, with ports of \
-                     its own"
+                // PCP's scripts would take one whose name begins with this one's for it.
+                Some(bundle) => format!(
+                    "`--name {}-2` runs another one beside it, with ports of its own",
+                    bundle.variant
                 ),
                 None => "`--name` gives this one another name".to_owned(),
             };

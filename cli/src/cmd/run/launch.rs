@@ -322,7 +322,8 @@ fn not_started(plan: &Plan, error: &Error) -> Diagnostic {
 fn device_hint(error: &Error) -> &'static str {
     match io_kind(error) {
         Some(ErrorKind::AddrInUse) => {
-            "end what has the port, or choose another: `--port-offset`, `--forward`, `--console`"
+            "end what has the port, or give the VM a name (`--name`) and with it ports of its own, or choose some: \
+             `--port-offset`, `--forward`, `--console`"
         }
         Some(ErrorKind::PermissionDenied) => {
             "choose a place that you may use; ports below 1024 are root's"

@@ -11,7 +11,8 @@ use guest::bundle::{Bundle, BundleError, MANIFEST};
 use vmm::config::value::NetChoice;
 use vmm::config::{Layer, Origin, Resolved};
 
-use crate::args::RunArgs;
+use super::identifiers;
+use crate::args::{CommonArgs, RunArgs};
 use crate::cmd::image;
 use crate::diagnostic::Diagnostic;
 use crate::env;
@@ -27,6 +28,8 @@ const PROJECT_FILE: &str = "pcp-vmm.toml";
 pub(crate) struct Plan {
     /// What to build.
     pub(crate) resolved: Resolved,
+    /// What that is made from, the weakest first.
+    pub(crate) layers: Vec<(Origin, Layer)>,
     /// The bundle that it is from.
     pub(crate) bundle: Option<Bundle>,
     /// The name that the process is to carry.
@@ -35,8 +38,23 @@ pub(crate) struct Plan {
     pub(crate) boot_timeout: Option<u64>,
 }
 
+impl Plan {
+    /// Merges the layers anew, after a change to them.
+    pub(crate) fn resolve(&mut self) {
+        let old = std::mem::replace(&mut self.resolved, Resolved::from_layers(&self.layers));
+        let spec = &mut self.resolved.spec;
+        spec.kernel_cache = old.spec.kernel_cache;
+        spec.pid_file = old.spec.pid_file;
+    }
+}
+
 /// Works out what `args`, the environment, the configuration files and the bundle ask for.
-pub(crate) fn plan(args: &RunArgs, matches: &ArgMatches, output: Output) -> Result<Plan, Stop> {
+pub(crate) fn plan(
+    args: &RunArgs,
+    matches: &ArgMatches,
+    common: &CommonArgs,
+    output: Output,
+) -> Result<Plan, Stop> {
     let bundle = match source(args, matches)? {
         Source::Kernel => None,
         Source::Bundle(dir) => Some(load(&dir)?),
@@ -68,13 +86,16 @@ pub(crate) fn plan(args: &RunArgs, matches: &ArgMatches, output: Output) -> Resu
     let mut resolved = Resolved::from_layers(&layers);
     resolved.spec.kernel_cache = env::cache_dir().map(|dir| dir.join("kernels"));
     let named = bundle.is_some() || layers.iter().any(|(_, layer)| layer.process_name.is_some());
-    let process_name = named.then(|| resolved.spec.process_name.clone());
-    Ok(Plan {
+    let mut plan = Plan {
         resolved,
+        layers,
         bundle,
-        process_name,
+        process_name: None,
         boot_timeout: args.boot_timeout,
-    })
+    };
+    identifiers::foresee(&mut plan, common)?;
+    plan.process_name = named.then(|| plan.resolved.spec.process_name.clone());
+    Ok(plan)
 }
 
 /// The host's name servers, without those that only the host itself reaches.

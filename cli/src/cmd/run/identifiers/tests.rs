@@ -53,7 +53,7 @@ fn named_web() -> Layer {
 /// Takes from the pools of `folder`, which pays heed to the machine if `really`.
 fn take(plan: &mut Plan, folder: &std::path::Path, really: bool) -> Option<Claims> {
     let needs = needs(plan).unwrap();
-    let documented = documented().unwrap();
+    let documented = ids::documented().unwrap();
     let mut layer = named(plan);
     let mut taker = Taker {
         needs: &needs,
@@ -241,7 +241,7 @@ fn too_many_forwards_and_an_empty_pool_are_errors_with_a_remedy() {
     std::fs::write(folder.path().join("idresources.json"), pools.to_string()).unwrap();
     let web = plan(named_web());
     let needs = needs(&web).unwrap();
-    let documented = documented().unwrap();
+    let documented = ids::documented().unwrap();
     let mut taker = Taker {
         needs: &needs,
         documented: &documented,

@@ -21,6 +21,8 @@ pub(crate) enum Exit {
     Internal,
     /// The VM was ended by this signal.
     Signal(u8),
+    /// For `exec`: as the command in the VM ended.
+    Command(u8),
 }
 
 impl Exit {
@@ -47,6 +49,7 @@ impl Exit {
             Self::BootTimeout => 124,
             Self::Internal => 125,
             Self::Signal(signal) => 128_u8.saturating_add(signal),
+            Self::Command(status) => status,
         }
     }
 
@@ -69,6 +72,7 @@ impl Exit {
             Self::BootTimeout => "the guest did not boot in time",
             Self::Internal => "the VMM itself failed while the guest ran",
             Self::Signal(_) => "the VM was ended by signal N",
+            Self::Command(_) => "for `exec`: as the command ended",
         }
     }
 

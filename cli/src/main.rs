@@ -30,6 +30,7 @@ mod service;
 mod ssh;
 mod ssh_config;
 mod table;
+mod vm_process;
 mod vm_status;
 mod wanted;
 mod whole_file;

@@ -15,6 +15,8 @@ pub(crate) struct Settings {
     pub(crate) init: String,
     /// The guest's address.
     pub(crate) address: Option<Address>,
+    /// The host's vsock port where a command is ordered, in place of an init.
+    pub(crate) agent: Option<u32>,
 }
 
 /// Where the root file system is.
@@ -63,12 +65,14 @@ impl Settings {
         let mut changes = Changes::Ram;
         let mut init = "/sbin/init".to_owned();
         let mut address = None;
+        let mut agent = None;
         // What follows `--` belongs to the init that takes over.
         for word in words(text).into_iter().take_while(|word| word != "--") {
             let (key, value) = word.split_once('=').unwrap_or((&word, ""));
             match key {
                 "pcpvmm.root" => root = Some(Root::parse(value)?),
                 "pcpvmm.changes" => changes = Changes::parse(value)?,
+                "pcpvmm.agent" => agent = Some(port(value)?),
                 "ip" => address = Address::parse(value)?,
                 "init" if value.starts_with('/') => value.clone_into(&mut init),
                 "init" => return Err(format!("init=`{value}` is not an absolute path")),
@@ -84,7 +88,16 @@ impl Settings {
             changes,
             init,
             address,
+            agent,
         })
+    }
+}
+
+fn port(value: &str) -> Result<u32, String> {
+    let number = value.strip_prefix("vsock:").map(str::parse);
+    match number {
+        Some(Ok(port)) => Ok(port),
+        _ => Err(format!("pcpvmm.agent=`{value}` is not `vsock:PORT`")),
     }
 }
 

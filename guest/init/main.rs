@@ -1,15 +1,23 @@
 //! The first process of a guest: mounts the root file system that the kernel command line names, and
 //! hands over to the guest's own init.
 //!
-//! It runs as PID 1 from the initrd, which holds nothing else but kernel modules and their list. All
-//! of it is one thread; it uses the standard library alone, because the guest crate's build script
+//! It runs as PID 1 from the initrd, which holds nothing else but kernel modules and their list. Where a single command is
+//! to run (`pcp-vmm exec`), it stays, and is the command's parent. It uses the standard library alone, because the guest crate's build script
 //! compiles it with a bare `rustc` for the static target. Settings: see `docs/init.md`.
 
 mod address;
+mod agent;
 mod cmdline;
 mod report;
 mod root;
 mod sys;
+#[path = "../src/wire.rs"]
+#[allow(
+    dead_code,
+    unreachable_pub,
+    reason = "the program has it as a library, and each side uses its half"
+)]
+mod wire;
 
 use std::fs;
 use std::io;
@@ -57,6 +65,9 @@ fn start() -> Result<std::convert::Infallible, Failure> {
         settings.root
     ));
     enter_root()?;
+    if let Some(port) = settings.agent {
+        return agent::run(port);
+    }
     // What the kernel handed to this program is meant for the init that follows.
     let error = Command::new(&settings.init)
         .args(std::env::args_os().skip(1))

@@ -13,5 +13,6 @@ pub mod initramfs;
 mod mac;
 pub mod modules;
 pub mod variant;
+pub mod wire;
 
 pub use mac::{MacAddress, MacError};

@@ -7,6 +7,7 @@
     reason = "a test fails by panicking"
 )]
 
+mod exec;
 mod lifecycle;
 
 use std::io::{Read, Write};

@@ -1,5 +1,6 @@
 //! The command line as types. Doc comments here are the help, the manual and the reference.
 
+mod exec;
 mod ids;
 mod image;
 mod instance;
@@ -15,6 +16,7 @@ use std::path::PathBuf;
 
 use clap::error::ErrorKind;
 use clap::{ArgMatches, Args, Command, FromArgMatches, Parser, Subcommand, ValueEnum};
+pub(crate) use exec::ExecArgs;
 pub(crate) use ids::{IdsArgs, IdsVerb};
 pub(crate) use image::{BuildArgs, ImageArgs, ImageVerb, KernelArg, RemoveArgs, RootDiskArg};
 pub(crate) use instance::{KillArgs, LsArgs, StopArgs, TargetArgs, seconds};
@@ -176,6 +178,8 @@ pub(crate) enum LogFormat {
 pub(crate) enum Verb {
     /// `pcp-vmm run`.
     Run(Box<RunArgs>),
+    /// `pcp-vmm exec`.
+    Exec(Box<ExecArgs>),
     /// `pcp-vmm ls`.
     Ls(LsArgs),
     /// `pcp-vmm status`.
@@ -265,11 +269,16 @@ pub(crate) struct DocsArgs {
 type Definition = (&'static str, &'static str, fn(Command) -> Command);
 
 /// The visible verbs in the order of the help.
-const VERBS: [Definition; 27] = [
+const VERBS: [Definition; 28] = [
     (
         "run",
         "Start a VM and stay with it until it ends",
         RunArgs::augment_args,
+    ),
+    (
+        "exec",
+        "Run a command in a VM of its own, and end as it ends",
+        ExecArgs::augment_args,
     ),
     ("ls", "List the VMs that run", LsArgs::augment_args),
     ("status", "Tell how VMs are", StatusArgs::augment_args),
@@ -410,6 +419,9 @@ impl FromArgMatches for Verb {
     fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
         match matches.subcommand() {
             Some(("run", verb)) => RunArgs::from_arg_matches(verb).map(Box::new).map(Self::Run),
+            Some(("exec", verb)) => ExecArgs::from_arg_matches(verb)
+                .map(Box::new)
+                .map(Self::Exec),
             Some(("ls", verb)) => LsArgs::from_arg_matches(verb).map(Self::Ls),
             Some(("status", verb)) => StatusArgs::from_arg_matches(verb).map(Self::Status),
             Some(("inspect", verb)) => InspectArgs::from_arg_matches(verb).map(Self::Inspect),

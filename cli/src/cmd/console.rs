@@ -122,11 +122,11 @@ enum End {
 
 /// The terminal in raw mode; as it was when dropped.
 #[derive(Debug)]
-struct RawTerminal(Termios);
+pub(super) struct RawTerminal(Termios);
 
 impl RawTerminal {
     /// Standard input's, if it is a terminal.
-    fn enter() -> Option<Self> {
+    pub(super) fn enter() -> Option<Self> {
         let stdin = io::stdin();
         let before = stdin
             .is_terminal()

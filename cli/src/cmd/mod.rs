@@ -7,6 +7,7 @@ mod deploy;
 mod docs;
 mod doctor;
 mod events;
+mod exec;
 mod forward;
 mod ids;
 mod image;
@@ -58,6 +59,7 @@ pub(crate) fn dispatch(
             };
             run::run(&args, matches, &surroundings, output)
         }
+        Some(Verb::Exec(args)) => exec::exec(&args, &runtime, &cli.common, output),
         Some(Verb::Ls(args)) => ls::list(&args, &runtime, output),
         Some(Verb::Status(args)) => status::tell(&args, &runtime, output),
         Some(Verb::Inspect(args)) => inspect::inspect(&args, &runtime, output),

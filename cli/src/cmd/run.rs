@@ -5,7 +5,7 @@ mod identifiers;
 mod instance;
 mod launch;
 mod plan;
-mod report;
+pub(super) mod report;
 
 use self::daemon::PidFile;
 use clap::ArgMatches;

@@ -20,6 +20,8 @@ use nix::fcntl::{FcntlArg, fcntl};
 pub use list::{Entry, clear, find, is_running, list};
 pub use record::{Record, RecordError};
 
+/// The socket in the VM's folder where `pcp-vmm exec` waits for the guest's agent: port 1024 of a socket device at `vsock`.
+pub const AGENT: &str = "vsock_1024";
 /// The record's name in its folder.
 pub const RECORD: &str = "instance.json";
 /// The control socket's name in its folder.
@@ -136,7 +138,7 @@ impl Drop for Instance {
 
 /// Removes what is in `folder`, the record last, and `folder` itself.
 fn remove(folder: &Path) {
-    for name in [CONTROL, RECORD] {
+    for name in [CONTROL, AGENT, RECORD] {
         let _ = fs::remove_file(folder.join(name));
     }
     // Somebody else may have begun to use it.

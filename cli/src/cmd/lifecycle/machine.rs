@@ -1,9 +1,7 @@
 //! The VM of a test: started, found, and seen to its end; one of ours, or another program's.
 
-use std::io::Read;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
-use std::thread::{self, JoinHandle};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use guest::bundle::Bundle;
@@ -23,14 +21,11 @@ use crate::network::TAP;
 use crate::output::Output;
 use crate::process::Process;
 use crate::ssh::Login;
+use crate::vm_process::{self, VmProcess, why_ended};
 use crate::vm_status::VmStatus;
 
 /// The time between two looks for a VM that starts.
 const LOOK: Duration = Duration::from_millis(5);
-/// This program.
-const OURSELVES: &str = "/proc/self/exe";
-/// The most that is kept of what a run prints.
-const SAID_MAX: u64 = 1 << 20;
 
 /// A VM that runs.
 #[derive(Debug)]
@@ -38,7 +33,7 @@ pub(super) struct Machine {
     place: Place,
     pub(super) process: Process,
     pub(super) pid: u32,
-    run: Option<Run>,
+    run: Option<VmProcess>,
 }
 
 /// Where a VM is reached.
@@ -48,14 +43,6 @@ enum Place {
     Ours(Box<Entry>),
     /// Where its bundle promises its consoles and its SSH.
     Other(Box<Promised>),
-}
-
-/// A process that runs a VM, and ends with it.
-#[derive(Debug)]
-struct Run {
-    child: Child,
-    out: JoinHandle<String>,
-    err: JoinHandle<String>,
 }
 
 /// How a VM ended.
@@ -88,8 +75,8 @@ impl Machine {
         late: &dyn Fn() -> bool,
     ) -> Result<Self, String> {
         let mut run = match start.runner {
-            Some(program) => Run::start(program, &[])?,
-            None => Run::start(Path::new(OURSELVES), &command(start, runtime))?,
+            Some(program) => VmProcess::start(program, &[])?,
+            None => VmProcess::start(Path::new(vm_process::OURSELVES), &command(start, runtime))?,
         };
         let pid = run.child.id();
         let place = loop {
@@ -292,38 +279,6 @@ impl Drop for Machine {
     }
 }
 
-impl Run {
-    fn start(program: &Path, words: &[String]) -> Result<Self, String> {
-        let mut command = Command::new(program);
-        command.args(words).stdin(Stdio::null());
-        let streams = command.stdout(Stdio::piped()).stderr(Stdio::piped());
-        let failed =
-            |error: std::io::Error| format!("cannot start `{}`: {error}", program.display());
-        let mut child = streams.spawn().map_err(failed)?;
-        let (out, err) = (child.stdout.take(), child.stderr.take());
-        Ok(Self {
-            child,
-            out: thread::spawn(move || out.map_or_else(String::new, all)),
-            err: thread::spawn(move || err.map_or_else(String::new, all)),
-        })
-    }
-
-    /// What it printed, once it has ended.
-    fn finish(mut self) -> (String, String) {
-        let _ = self.child.wait();
-        let text = |thread: JoinHandle<String>| thread.join().unwrap_or_default();
-        (text(self.out), text(self.err))
-    }
-}
-
-fn all(mut stream: impl Read) -> String {
-    let mut bytes = Vec::new();
-    // What cannot be read any more was not said.
-    let _ = stream.by_ref().take(SAID_MAX).read_to_end(&mut bytes);
-    let _ = std::io::copy(&mut stream, &mut std::io::sink());
-    String::from_utf8_lossy(&bytes).into_owned()
-}
-
 /// The command line of `run`.
 fn command(start: &Start<'_>, runtime: &RuntimeDir) -> Vec<String> {
     let text = |path: &Path| path.to_string_lossy().into_owned();
@@ -364,40 +319,7 @@ pub(super) fn of_bundle(runtime: &RuntimeDir, bundle: &Bundle) -> Result<Vec<Ent
     Ok(all)
 }
 
-/// What `run --json` said of its failure, in words.
-fn why_ended(said: &str) -> String {
-    let values = said
-        .lines()
-        .filter_map(|line| serde_json::from_str::<Value>(line).ok());
-    let error = values
-        .filter_map(|value| value.get("error").cloned())
-        .next_back();
-    let Some(error) = error else {
-        let last = said.lines().rev().find(|line| !line.trim().is_empty());
-        return last.unwrap_or("it said nothing").to_owned();
-    };
-    let text = |key: &str| error.get(key).and_then(Value::as_str);
-    let causes = error.get("causes").and_then(Value::as_array);
-    let causes = causes.into_iter().flatten().filter_map(Value::as_str);
-    let words: Vec<&str> = text("message").into_iter().chain(causes).collect();
-    words.join(": ")
-}
-
 /// Waits a moment.
 pub(super) fn rest(since: Instant, pause: Duration) {
     thread::sleep(pause.saturating_sub(since.elapsed()));
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_failure_of_a_run_is_told_in_its_words() {
-        let said = "{\"warning\":\"open\"}\n{\"error\":{\"code\":\"x\",\"message\":\"cannot run `a`\",\
-            \"causes\":[\"port 1 is in use\"],\"hint\":null}}\n";
-        assert_eq!(why_ended(said), "cannot run `a`: port 1 is in use");
-        assert_eq!(why_ended("panicked\n\n"), "panicked");
-        assert_eq!(why_ended(""), "it said nothing");
-    }
 }

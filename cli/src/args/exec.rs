@@ -1,0 +1,105 @@
+//! `pcp-vmm exec`.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use clap::Args;
+use vmm::config::value::MemorySize;
+
+use super::TEMPLATE;
+
+const ABOUT: &str = "\
+Run a command in a VM of its own, and end as it ends.
+
+The VM has this machine's root file system as its root. What the command changes goes to RAM and ends with the VM. The \
+command runs in the same folder, as the same user and with the same environment, its standard input, output and error are \
+this program's, and signals reach it. Where standard input and output are a terminal, it gets one.
+
+The kernel is the one that runs here, or any bzImage or ELF vmlinux with virtio on PCI, vsock, virtio-fs and overlayfs, built \
+in or as modules in /lib/modules/VERSION, beside the kernel, or in --modules.";
+
+const EXAMPLES: &str = "\
+Examples:
+  pcp-vmm exec -- uname -a
+  pcp-vmm exec --kernel ./bzImage -- make -C tests
+  pcp-vmm exec --memory 2G --timeout 60 -- bpftrace -e 'BEGIN { exit() }'
+";
+
+const STATUS: &str = "\
+Exit status: the command's own; 128+N if signal N ended it; 124 if its time was up; 125 if the VM or its kernel failed; 126 if \
+the command cannot be executed; 127 if there is none of that name; 2 if the command line is wrong.";
+
+/// Run a command in a VM of its own, and end as it ends.
+#[derive(Debug, Args)]
+#[command(help_template = TEMPLATE, long_about = ABOUT, before_help = EXAMPLES, after_help = STATUS)]
+pub(crate) struct ExecArgs {
+    /// The kernel: `host`, or a file.
+    #[arg(
+        short,
+        long,
+        value_name = "host|FILE",
+        default_value = "host",
+        help_heading = "Guest"
+    )]
+    pub(crate) kernel: PathBuf,
+
+    /// The folder of the kernel's modules, with `modules.dep` in it.
+    #[arg(long, value_name = "DIR", help_heading = "Guest")]
+    pub(crate) modules: Option<PathBuf>,
+
+    /// Load this module before the command runs; may be given several times.
+    #[arg(long, value_name = "NAME", help_heading = "Guest")]
+    pub(crate) module: Vec<String>,
+
+    /// More words for the kernel command line.
+    #[arg(long, value_name = "TEXT", help_heading = "Guest")]
+    pub(crate) kernel_arg: Vec<String>,
+
+    /// Guest memory: a number with K, M, G or T; M by default.
+    #[arg(
+        short,
+        long,
+        value_name = "SIZE",
+        default_value = "512M",
+        help_heading = "Machine"
+    )]
+    pub(crate) memory: MemorySize,
+
+    /// The number of vCPUs, 1 to 64.
+    #[arg(
+        short,
+        long,
+        value_name = "N",
+        default_value = "1",
+        help_heading = "Machine"
+    )]
+    pub(crate) cpus: u32,
+
+    /// The user and group to run as, by number; the caller's without.
+    #[arg(short, long, value_name = "UID[:GID]", help_heading = "Command")]
+    pub(crate) user: Option<String>,
+
+    /// Set a variable of the environment, or, without a value, leave it out; may be given several times.
+    #[arg(short, long, value_name = "NAME[=VALUE]", help_heading = "Command")]
+    pub(crate) env: Vec<OsString>,
+
+    /// The folder that the command starts in; the caller's without.
+    #[arg(long, value_name = "DIR", help_heading = "Command")]
+    pub(crate) cwd: Option<PathBuf>,
+
+    /// End the VM after so many seconds, with status 124.
+    #[arg(short, long, value_name = "SECONDS", help_heading = "Command")]
+    pub(crate) timeout: Option<f64>,
+
+    /// Keep what the kernel prints in this file.
+    #[arg(long, value_name = "FILE", help_heading = "Results")]
+    pub(crate) console: Option<PathBuf>,
+
+    /// Write the whole outcome to this file, as JSON.
+    #[arg(long, value_name = "FILE", help_heading = "Results")]
+    pub(crate) report: Option<PathBuf>,
+
+    /// The command and its arguments.
+    #[arg(last = true, required = true, value_name = "COMMAND")]
+    pub(crate) command: Vec<OsString>,
+}

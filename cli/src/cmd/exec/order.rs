@@ -1,0 +1,99 @@
+//! What the agent is told to run.
+
+use std::ffi::OsString;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::Path;
+
+use guest::wire::{Order, Size};
+use rustix::process::{getegid, geteuid, getgroups};
+
+use crate::args::ExecArgs;
+use crate::diagnostic::Diagnostic;
+
+/// The order that `args` ask for, in the caller's surroundings where they say nothing.
+pub(super) fn of(args: &ExecArgs, terminal: Option<Size>) -> Result<Order, Diagnostic> {
+    let folder = match &args.cwd {
+        Some(folder) => std::path::absolute(folder),
+        None => std::env::current_dir(),
+    };
+    let folder = folder.map_err(|error| {
+        Diagnostic::failure("folder", "there is no folder to start in").because(&error)
+    })?;
+    let (user, group, groups) = identity(args.user.as_deref())?;
+    let bytes = |word: &OsString| word.as_bytes().to_vec();
+    Ok(Order {
+        words: args.command.iter().map(bytes).collect(),
+        environment: environment(std::env::vars_os(), &args.env),
+        folder: bytes(&Path::new(&folder).as_os_str().to_owned()),
+        user,
+        group,
+        groups,
+        terminal,
+    })
+}
+
+/// The user, the group and the other groups that `text` means, or the caller's.
+fn identity(text: Option<&str>) -> Result<(u32, u32, Vec<u32>), Diagnostic> {
+    let Some(text) = text else {
+        let groups = getgroups().unwrap_or_default();
+        let groups = groups.into_iter().map(|it| it.as_raw()).collect();
+        return Ok((geteuid().as_raw(), getegid().as_raw(), groups));
+    };
+    let (user, group) = text.split_once(':').unwrap_or((text, text));
+    match (user.parse(), group.parse()) {
+        (Ok(user), Ok(group)) => Ok((user, group, Vec::new())),
+        _ => Err(
+            Diagnostic::usage("user", format!("`{}` is no user", text.escape_debug()))
+                .hint("`--user` is a number, or two as in `1000:100`"),
+        ),
+    }
+}
+
+/// The environment `own`, changed as `changes` say: `NAME=VALUE` sets, `NAME` leaves out.
+fn environment(
+    own: impl Iterator<Item = (OsString, OsString)>,
+    changes: &[OsString],
+) -> Vec<Vec<u8>> {
+    let name_of = |setting: &[u8]| {
+        let end = setting.iter().position(|&byte| byte == b'=');
+        setting
+            .get(..end.unwrap_or(setting.len()))
+            .unwrap_or_default()
+            .to_vec()
+    };
+    let mut all: Vec<Vec<u8>> = own
+        .map(|(name, value)| [name.into_vec(), b"=".to_vec(), value.into_vec()].concat())
+        .collect();
+    for change in changes.iter().map(|it| it.as_bytes()) {
+        let name = name_of(change);
+        all.retain(|setting| name_of(setting) != name);
+        if change.contains(&b'=') {
+            all.push(change.to_vec());
+        }
+    }
+    all
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn variables_are_set_and_left_out() {
+        let own = [("A", "1"), ("B", "2=3"), ("C", "")];
+        let own = own.map(|(name, value)| (name.into(), value.into()));
+        let changes = ["A=new=x", "C", "D=", "E"].map(OsString::from);
+        let made = environment(own.into_iter(), &changes);
+        let made: Vec<_> = made.iter().map(|it| String::from_utf8_lossy(it)).collect();
+        assert_eq!(made, ["B=2=3", "A=new=x", "D="]);
+    }
+
+    #[test]
+    fn a_user_is_one_number_or_two() {
+        assert_eq!(identity(Some("5")).ok(), Some((5, 5, vec![])));
+        assert_eq!(identity(Some("5:6")).ok(), Some((5, 6, vec![])));
+        for wrong in ["", "a", "1:", "1:2:3", "-1"] {
+            assert!(identity(Some(wrong)).is_err(), "{wrong}");
+        }
+    }
+}

@@ -1,0 +1,252 @@
+//! The connections of a guest's agent: the command's streams, and what is said of it.
+
+use std::fs::{self, File};
+use std::io::{self, Read, Write};
+use std::net::Shutdown;
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use guest::wire::{Channel, Demand, News, Order, Size};
+use nix::sys::signal::{SigSet, Signal};
+use nix::sys::signalfd::{SfdFlags, SignalFd};
+
+use super::vm::Vm;
+
+/// The signals that reach the command, and the one that says that the terminal's size changed.
+const PASSED: [Signal; 7] = [
+    Signal::SIGINT,
+    Signal::SIGTERM,
+    Signal::SIGHUP,
+    Signal::SIGQUIT,
+    Signal::SIGUSR1,
+    Signal::SIGUSR2,
+    Signal::SIGWINCH,
+];
+/// The time between two looks whether the VM has ended.
+const LOOK: Duration = Duration::from_millis(20);
+/// Bytes carried at a time: what a pipe holds.
+const PIECE: usize = 64 << 10;
+
+/// Something that happened.
+#[derive(Debug)]
+pub(super) enum Event {
+    /// The agent said this.
+    News(News),
+    /// A stream of the command's has ended.
+    Carried,
+    /// This program was sent a signal, perhaps by the keys of its terminal.
+    Signal { number: i32, by_keys: bool },
+    /// The time is up.
+    Deadline,
+    /// The VM has ended.
+    VmEnded,
+    /// The agent cannot be understood.
+    Broken(String),
+}
+
+/// The signals of this program, as something to read.
+#[derive(Debug)]
+pub(super) struct Signals(SignalFd);
+
+impl Signals {
+    /// Takes them over, for this thread and those that it starts.
+    pub(super) fn take_over() -> io::Result<Self> {
+        let all = SigSet::from_iter(PASSED);
+        all.thread_block()?;
+        Ok(Self(SignalFd::with_flags(&all, SfdFlags::SFD_CLOEXEC)?))
+    }
+
+    fn tell(&self, to: &Sender<Event>) {
+        while let Ok(Some(signal)) = self.0.read_signal() {
+            let number = i32::try_from(signal.ssi_signo).unwrap_or(libc::SIGTERM);
+            let by_keys = signal.ssi_code == libc::SI_KERNEL;
+            if to.send(Event::Signal { number, by_keys }).is_err() {
+                return;
+            }
+        }
+    }
+}
+
+/// What goes on between this program and the agent.
+#[derive(Debug)]
+pub(super) struct Session {
+    events: Receiver<Event>,
+    /// The control connection, once it is there.
+    control: Receiver<UnixStream>,
+    agent: Option<UnixStream>,
+    /// The command's streams that have not ended.
+    open: usize,
+    place: PathBuf,
+}
+
+impl Session {
+    /// Listens at `path` for the agent, to give it `order`.
+    pub(super) fn open(path: &Path, order: Order, signals: Signals) -> io::Result<Self> {
+        let listener = UnixListener::bind(path)?;
+        let (sender, events) = mpsc::channel();
+        let (controls, control) = mpsc::channel();
+        let open = if order.terminal.is_some() { 1 } else { 2 };
+        let for_signals = sender.clone();
+        thread::spawn(move || signals.tell(&for_signals));
+        thread::spawn(move || {
+            for stream in listener.incoming().map_while(Result::ok) {
+                let (order, sender, controls) = (order.clone(), sender.clone(), controls.clone());
+                thread::spawn(move || {
+                    if let Err(error) = serve(stream, &order, &controls, &sender) {
+                        // The session may be over.
+                        let _ = sender.send(Event::Broken(error.to_string()));
+                    }
+                });
+            }
+        });
+        Ok(Self {
+            events,
+            control,
+            agent: None,
+            open,
+            place: path.to_owned(),
+        })
+    }
+
+    /// Whether all that the command put out has been carried.
+    pub(super) fn is_drained(&self) -> bool {
+        self.open == 0
+    }
+
+    /// The next event.
+    pub(super) fn next(&mut self, deadline: Option<Instant>, vm: &mut Vm) -> Event {
+        loop {
+            let left = deadline.map(|it| it.saturating_duration_since(Instant::now()));
+            match self.events.recv_timeout(left.unwrap_or(LOOK).min(LOOK)) {
+                Ok(event) => {
+                    if matches!(event, Event::Carried) {
+                        self.open = self.open.saturating_sub(1);
+                    }
+                    return event;
+                }
+                Err(RecvTimeoutError::Disconnected) => return Event::VmEnded,
+                Err(RecvTimeoutError::Timeout) => {}
+            }
+            if left == Some(Duration::ZERO) {
+                return Event::Deadline;
+            }
+            // What it had sent until then is there: the look was after the wait.
+            if vm.has_ended() && self.events.try_recv().is_err() {
+                return Event::VmEnded;
+            }
+        }
+    }
+
+    /// Passes a signal to the command; whether there is one.
+    pub(super) fn pass(&mut self, signal: i32, by_keys: bool) -> bool {
+        if self.agent.is_none() {
+            self.agent = self.control.try_recv().ok();
+        }
+        let Some(agent) = &mut self.agent else {
+            // A window that changes its size ends nothing.
+            return signal == Signal::SIGWINCH as i32;
+        };
+        let demand = if signal == Signal::SIGWINCH as i32 {
+            let Ok(size) = rustix::termios::tcgetwinsize(io::stdin()) else {
+                return true;
+            };
+            Demand::Resize(Size {
+                rows: size.ws_row,
+                columns: size.ws_col,
+            })
+        } else {
+            let signal = u8::try_from(signal).unwrap_or_default();
+            match by_keys {
+                true => Demand::SignalGroup(signal),
+                false => Demand::Signal(signal),
+            }
+        };
+        // An agent that is gone is noticed by the end of its news.
+        let _ = demand.write(agent);
+        true
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        let _ = fs::remove_file(&self.place);
+    }
+}
+
+/// Serves one connection to its end.
+fn serve(
+    mut stream: UnixStream,
+    order: &Order,
+    controls: &Sender<UnixStream>,
+    events: &Sender<Event>,
+) -> io::Result<()> {
+    let mut kind = [0];
+    stream.read_exact(&mut kind)?;
+    let own = |fd: io::Result<std::os::fd::OwnedFd>| fd.map(File::from);
+    let duplicate = |fd: std::os::fd::BorrowedFd<'_>| own(fd.try_clone_to_owned());
+    use std::os::fd::AsFd;
+    match Channel::of(kind[0]) {
+        Some(Channel::Control) => {
+            order.write(&mut stream)?;
+            // The session may be over.
+            let _ = controls.send(stream.try_clone()?);
+            loop {
+                match News::read(&mut stream) {
+                    Ok(news) => {
+                        if events.send(Event::News(news)).is_err() {
+                            return Ok(());
+                        }
+                    }
+                    // The VM's end tells why.
+                    Err(error) if error.kind() == io::ErrorKind::InvalidData => return Err(error),
+                    Err(_) => return Ok(()),
+                }
+            }
+        }
+        Some(Channel::Input) => {
+            carry(&mut duplicate(io::stdin().as_fd())?, &mut stream);
+            let _ = stream.shutdown(Shutdown::Write);
+        }
+        Some(Channel::Output) => {
+            carry(&mut stream, &mut duplicate(io::stdout().as_fd())?);
+            let _ = events.send(Event::Carried);
+        }
+        Some(Channel::Errors) => {
+            carry(&mut stream, &mut duplicate(io::stderr().as_fd())?);
+            let _ = events.send(Event::Carried);
+        }
+        Some(Channel::Terminal) => {
+            let mut keys = stream.try_clone()?;
+            let mut input = duplicate(io::stdin().as_fd())?;
+            thread::spawn(move || carry(&mut input, &mut keys));
+            carry(&mut stream, &mut duplicate(io::stdout().as_fd())?);
+            let _ = events.send(Event::Carried);
+        }
+        None => {
+            return Err(io::Error::other(
+                "the guest's agent speaks another language",
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// Carries everything until one of the two ends.
+fn carry(from: &mut impl Read, to: &mut impl Write) {
+    let mut piece = vec![0; PIECE];
+    loop {
+        match from.read(&mut piece) {
+            Ok(count @ 1..) => {
+                let piece = piece.get(..count).unwrap_or_default();
+                if to.write_all(piece).is_err() {
+                    return;
+                }
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            _ => return,
+        }
+    }
+}

@@ -1,0 +1,181 @@
+//! The VM: a `pcp-vmm run` of its own, in its own sandbox.
+
+use std::path::{Path, PathBuf};
+use std::process;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use guest::wire::PORT;
+use serde_json::Value;
+use vmm::instance::{self, Entry};
+
+use super::kernel::Kernel;
+use super::outcome::{Ending, Told};
+use crate::args::{CommonArgs, ExecArgs};
+use crate::cmd::stop::{FORCE, end};
+use crate::diagnostic::Diagnostic;
+use crate::instances::RuntimeDir;
+use crate::output::Output;
+use crate::vm_process::{VmProcess, why_ended};
+
+/// The tag of the root.
+const ROOT: &str = "root";
+/// The guest's vsock address; the first that may be one.
+const CID: u32 = 3;
+/// The time between two looks for a VM that starts.
+const LOOK: Duration = Duration::from_millis(1);
+/// How long it may take to be there.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// A VM that runs a command.
+#[derive(Debug)]
+pub(super) struct Vm {
+    process: Option<VmProcess>,
+    entry: Entry,
+}
+
+impl Vm {
+    /// Starts the VM.
+    pub(super) fn start(
+        args: &ExecArgs,
+        kernel: &Kernel,
+        runtime: &RuntimeDir,
+        common: &CommonArgs,
+    ) -> Result<Self, Diagnostic> {
+        let name = format!("exec-{}", process::id());
+        let folder = runtime.for_a_start()?.join(&name);
+        let failed = |why: String| {
+            Diagnostic::new(crate::exit::Exit::Internal, "vm", "cannot start the VM")
+                .cause(why)
+                .hint("`pcp-vmm doctor` checks this machine")
+        };
+        let words = words(args, kernel, runtime, common, &name, &folder);
+        let mut process = VmProcess::apart(&words).map_err(failed)?;
+        let begin = Instant::now();
+        loop {
+            let entries = runtime.all()?;
+            if let Some(entry) = entries
+                .into_iter()
+                .find(|entry| entry.name() == name && entry.record.is_some())
+            {
+                return Ok(Self {
+                    process: Some(process),
+                    entry,
+                });
+            }
+            if let Ok(Some(_)) = process.child.try_wait() {
+                let (_, said) = process.finish();
+                return Err(failed(why_ended(&said)));
+            }
+            if begin.elapsed() > PATIENCE {
+                let _ = process.child.kill();
+                let _ = process.finish();
+                return Err(failed("it did not come up in time".to_owned()));
+            }
+            thread::sleep(LOOK);
+        }
+    }
+
+    /// The socket that the guest's agent reaches.
+    pub(super) fn socket(&self) -> PathBuf {
+        self.entry.folder.join(instance::AGENT)
+    }
+
+    /// Whether it has ended.
+    pub(super) fn has_ended(&mut self) -> bool {
+        let process = self.process.as_mut();
+        process.is_none_or(|it| !matches!(it.child.try_wait(), Ok(None)))
+    }
+
+    /// Sees it to its end, and tells what it said.
+    pub(super) fn end(mut self, ending: &Ending, output: Output) -> Told {
+        let Some(process) = self.process.take() else {
+            return Told::default();
+        };
+        if !matches!(ending, Ending::VmEnded) {
+            // One that has just ended by itself is no failure.
+            if let Err(diagnostic) = end(&self.entry, &FORCE, output) {
+                log::debug!("{}", diagnostic.message);
+            }
+        }
+        let (out, err) = process.finish();
+        let report: Value = serde_json::from_str(&out).unwrap_or_default();
+        let text = |key: &str| report.get(key).and_then(Value::as_str).map(str::to_owned);
+        Told {
+            reason: text("reason"),
+            console: text("console_tail").unwrap_or_default(),
+            failure: (!err.trim().is_empty()).then(|| why_ended(&err)),
+        }
+    }
+}
+
+impl Drop for Vm {
+    fn drop(&mut self) {
+        if let Some(mut process) = self.process.take() {
+            let _ = process.child.kill();
+            let _ = process.child.wait();
+        }
+    }
+}
+
+/// The command line of `run`.
+fn words(
+    args: &ExecArgs,
+    kernel: &Kernel,
+    runtime: &RuntimeDir,
+    common: &CommonArgs,
+    name: &str,
+    folder: &Path,
+) -> Vec<String> {
+    let text = |path: &Path| path.to_string_lossy().into_owned();
+    // The last word of a kernel that ends is a reset, which ends the VM.
+    let mut cmdline = format!(
+        "console=ttyS0 quiet panic=-1 reboot=t pcpvmm.root=virtiofs:{ROOT} pcpvmm.agent=vsock:{PORT}"
+    );
+    for more in &args.kernel_arg {
+        cmdline.push(' ');
+        cmdline.push_str(more);
+    }
+    let console = match &args.console {
+        Some(file) => format!("serial=file={}", text(file)),
+        None => "serial=none".to_owned(),
+    };
+    let mut words = vec![
+        "run",
+        "--json",
+        "--end-with-parent",
+        "--net",
+        "none",
+        "--rng=true",
+    ];
+    if common.verbose > 1 {
+        words.push("-v");
+    }
+    let mut words: Vec<String> = words.into_iter().map(str::to_owned).collect();
+    let socket = folder.join("vsock");
+    for (flag, value) in [
+        ("--name", name.to_owned()),
+        ("--runtime-dir", text(runtime.path())),
+        ("--kernel", text(&kernel.path)),
+        ("--initrd", text(&kernel.initrd())),
+        ("--cmdline", cmdline),
+        ("--memory", format!("{}K", args.memory.0 >> 10)),
+        ("--cpus", args.cpus.to_string()),
+        ("--share", format!("{ROOT}=/,ro,cache=always")),
+        ("--vsock", format!("cid={CID},socket={}", text(&socket))),
+        ("--console", console),
+    ] {
+        words.extend([flag.to_owned(), value]);
+    }
+    words
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_agents_socket_is_where_the_device_looks_for_its_port() {
+        assert_eq!(instance::AGENT, format!("vsock_{PORT}"));
+    }
+}

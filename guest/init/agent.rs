@@ -1,0 +1,127 @@
+//! Runs the one command that the host asks for, as the guest's first process, and powers off.
+
+mod command;
+mod streams;
+
+use std::convert::Infallible;
+use std::fs::{self, File};
+use std::io::{self, BufReader, Write};
+use std::os::unix::fs::symlink;
+use std::path::Path;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use self::command::Running;
+use crate::sys::vsock;
+use crate::wire::{Channel, Demand, News, Order};
+use crate::{Failure, report, sys};
+
+/// How long the host's side may take to be there.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// How long the host may take to end the guest once it knows all, before the guest does.
+const FAREWELL: Duration = Duration::from_secs(2);
+
+/// File systems that programs expect beside the root: kind, place, options.
+const MOUNTS: [(&str, &str, &str); 8] = [
+    ("devpts", "/dev/pts", "mode=0620,gid=5,ptmxmode=0666"),
+    ("tmpfs", "/dev/shm", "mode=1777"),
+    ("tmpfs", "/run", "mode=0755"),
+    ("cgroup2", "/sys/fs/cgroup", ""),
+    ("bpf", "/sys/fs/bpf", "mode=0700"),
+    ("tracefs", "/sys/kernel/tracing", ""),
+    ("debugfs", "/sys/kernel/debug", ""),
+    ("securityfs", "/sys/kernel/security", ""),
+];
+/// What `/dev` has by custom.
+const LINKS: [(&str, &str); 4] = [
+    ("/proc/self/fd", "/dev/fd"),
+    ("/proc/self/fd/0", "/dev/stdin"),
+    ("/proc/self/fd/1", "/dev/stdout"),
+    ("/proc/self/fd/2", "/dev/stderr"),
+];
+
+/// Does the work; returns only what stops it.
+pub(crate) fn run(port: u32) -> Result<Infallible, Failure> {
+    furnish();
+    let failed = |what: &str, error: &io::Error| format!("cannot {what}: {error}");
+    let control =
+        connect(port, Channel::Control).map_err(|error| failed("reach the host", &error))?;
+    let mut news = control
+        .try_clone()
+        .map_err(|error| failed("reach the host", &error))?;
+    let mut demands = BufReader::new(control);
+    let order = Order::read(&mut demands).map_err(|error| failed("read the order", &error))?;
+    let last = match Running::start(&order, port) {
+        Ok(running) => {
+            let pid = running.pid();
+            let terminal = running.terminal();
+            News::Started
+                .write(&mut news)
+                .map_err(|error| failed("tell the host", &error))?;
+            thread::spawn(move || {
+                while let Ok(demand) = Demand::read(&mut demands) {
+                    match (demand, &terminal) {
+                        (Demand::Signal(signal), _) => sys::signal(pid, signal),
+                        (Demand::SignalGroup(signal), _) => sys::signal_group(pid, signal),
+                        (Demand::Resize(size), Some(terminal)) => {
+                            let _ = sys::terminal::resize(terminal, size.rows, size.columns);
+                        }
+                        (Demand::Resize(_), None) => {}
+                    }
+                }
+                // The host is gone: nobody waits for the command.
+                sys::power_off();
+            });
+            running.wait()
+        }
+        Err((step, error)) => News::Failed {
+            step,
+            errno: error.raw_os_error().unwrap_or(0),
+        },
+    };
+    // What the command wrote to shares and disks is there when the host is told.
+    sys::sync();
+    last.write(&mut news)
+        .and_then(|()| news.flush())
+        .map_err(|error| failed("tell the host", &error))?;
+    thread::sleep(FAREWELL);
+    sys::power_off();
+    Err("the machine does not power off".to_owned())
+}
+
+/// Makes the guest's surroundings; what the kernel lacks is noted.
+fn furnish() {
+    for (kind, place, options) in MOUNTS {
+        // `/dev` is the kernel's, and has no folders of its own.
+        if place.starts_with("/dev/") {
+            let _ = fs::create_dir(place);
+        }
+        if !Path::new(place).is_dir() {
+            continue;
+        }
+        if let Err(error) = sys::mount(kind, place, kind, sys::Flags::NOSUID, options) {
+            report::note(&format!("no {kind} on {place}: {error}"));
+        }
+    }
+    for (target, link) in LINKS {
+        let _ = symlink(target, link);
+    }
+    if let Err(error) = sys::loopback_up() {
+        report::note(&format!("no loopback network: {error}"));
+    }
+}
+
+/// A connection to the host, once it listens.
+fn connect(port: u32, channel: Channel) -> io::Result<File> {
+    let begin = Instant::now();
+    loop {
+        match vsock::connect(port) {
+            Ok(mut stream) => {
+                stream.write_all(&[channel.byte()])?;
+                return Ok(stream);
+            }
+            Err(error) if begin.elapsed() > PATIENCE => return Err(error),
+            Err(_) => thread::sleep(Duration::from_millis(1)),
+        }
+    }
+}

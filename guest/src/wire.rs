@@ -1,0 +1,384 @@
+//! What `pcp-vmm exec` and the agent in its guest say to each other.
+//!
+//! The agent opens every connection, to port [`PORT`] of the host's vsock address, and says with one byte what it is for
+//! ([`Channel`]). Over the first, the control connection, the host sends an [`Order`] and then [`Demand`]s, the agent
+//! [`News`]. The others carry one stream each, byte for byte: its end is the connection's end in that direction.
+//!
+//! Numbers are little-endian. This file is compiled into the program and, by a bare compiler, into the guest's init: it uses
+//! the standard library alone.
+
+use std::io::{self, Read, Write};
+
+/// The host's port.
+pub const PORT: u32 = 1024;
+/// The version of this protocol, the first byte of an order.
+pub const VERSION: u8 = 1;
+/// The longest word, and the longest list of them, in bytes: what Linux lets a program have (`MAX_ARG_STRLEN`, 128 KiB,
+/// and a quarter of the stack's 8 MiB; execve(2)).
+const LONGEST_WORD: u32 = 128 << 10;
+const LONGEST_LIST: u32 = 2 << 20;
+/// The most groups of a process (`NGROUPS_MAX`).
+const MOST_GROUPS: u32 = 65536;
+
+/// What a connection is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Channel {
+    /// Orders and news.
+    Control,
+    /// The command's standard input.
+    Input,
+    /// Its standard output.
+    Output,
+    /// Its standard error.
+    Errors,
+    /// Its terminal, both ways.
+    Terminal,
+}
+
+/// Its byte.
+const CHANNELS: [(u8, Channel); 5] = [
+    (b'c', Channel::Control),
+    (b'i', Channel::Input),
+    (b'o', Channel::Output),
+    (b'e', Channel::Errors),
+    (b't', Channel::Terminal),
+];
+
+impl Channel {
+    /// The byte that a connection of this kind begins with.
+    #[must_use]
+    pub fn byte(self) -> u8 {
+        let found = CHANNELS.iter().find(|(_, channel)| *channel == self);
+        found.map_or(0, |(byte, _)| *byte)
+    }
+
+    /// The kind of connection that begins with `byte`.
+    #[must_use]
+    pub fn of(byte: u8) -> Option<Self> {
+        let found = CHANNELS.iter().find(|(known, _)| *known == byte);
+        found.map(|(_, channel)| *channel)
+    }
+}
+
+/// A command and what it runs with.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Order {
+    /// The program and its arguments.
+    pub words: Vec<Vec<u8>>,
+    /// Its environment, as `NAME=VALUE`.
+    pub environment: Vec<Vec<u8>>,
+    /// The folder that it starts in.
+    pub folder: Vec<u8>,
+    /// Its user.
+    pub user: u32,
+    /// Its group.
+    pub group: u32,
+    /// The groups that it is in besides.
+    pub groups: Vec<u32>,
+    /// The size of its terminal, if it gets one in place of three pipes.
+    pub terminal: Option<Size>,
+}
+
+/// The size of a terminal, in characters.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Size {
+    /// Its lines.
+    pub rows: u16,
+    /// Its columns.
+    pub columns: u16,
+}
+
+/// What the host wants of a running command.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Demand {
+    /// To send the command this signal.
+    Signal(u8),
+    /// To send it to the command's whole process group, as a terminal's keys do.
+    SignalGroup(u8),
+    /// To give its terminal another size.
+    Resize(Size),
+}
+
+/// What there is to tell of a command.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum News {
+    /// It runs.
+    Started,
+    /// It could not be started.
+    Failed {
+        /// At what.
+        step: Step,
+        /// Linux's error number.
+        errno: i32,
+    },
+    /// It has ended, and all that it put out has been sent.
+    Ended {
+        /// How.
+        how: How,
+        /// What it used, with the children that it waited for.
+        usage: Usage,
+    },
+}
+
+/// A step of a command's start.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// Its streams were made.
+    Streams,
+    /// Its folder was entered.
+    Folder,
+    /// Its program was executed.
+    Program,
+}
+
+/// How a process ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum How {
+    /// With this status.
+    Exited(u8),
+    /// By this signal.
+    Signalled(u8),
+}
+
+/// What a process used (getrusage(2)).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Usage {
+    /// Processor time in user space, in microseconds.
+    pub user_us: u64,
+    /// Processor time in the kernel, in microseconds.
+    pub kernel_us: u64,
+    /// The most memory that it had at a time, in KiB.
+    pub most_kib: u64,
+}
+
+fn wrong(what: &str) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, what.to_owned())
+}
+
+fn bytes<const N: usize>(from: &mut dyn Read) -> io::Result<[u8; N]> {
+    let mut bytes = [0; N];
+    from.read_exact(&mut bytes)?;
+    Ok(bytes)
+}
+
+fn byte(from: &mut dyn Read) -> io::Result<u8> {
+    bytes::<1>(from).map(|[byte]| byte)
+}
+
+fn half(from: &mut dyn Read) -> io::Result<u16> {
+    bytes(from).map(u16::from_le_bytes)
+}
+
+fn number(from: &mut dyn Read) -> io::Result<u32> {
+    bytes(from).map(u32::from_le_bytes)
+}
+
+fn long(from: &mut dyn Read) -> io::Result<u64> {
+    bytes(from).map(u64::from_le_bytes)
+}
+
+fn word(from: &mut dyn Read) -> io::Result<Vec<u8>> {
+    let length = number(from)?;
+    if length > LONGEST_WORD {
+        return Err(wrong("a word is too long"));
+    }
+    let mut word = vec![0; length as usize];
+    from.read_exact(&mut word)?;
+    Ok(word)
+}
+
+fn list(from: &mut dyn Read) -> io::Result<Vec<Vec<u8>>> {
+    let mut room = LONGEST_LIST;
+    let mut words = Vec::new();
+    for _ in 0..number(from)? {
+        let word = word(from)?;
+        let size = u32::try_from(word.len()).unwrap_or(u32::MAX);
+        // As execve(2) counts: each word has an end and a pointer.
+        room = room
+            .checked_sub(size.saturating_add(9))
+            .ok_or_else(|| wrong("a list is too long"))?;
+        words.push(word);
+    }
+    Ok(words)
+}
+
+fn put_word(to: &mut Vec<u8>, word: &[u8]) -> io::Result<()> {
+    let length = u32::try_from(word.len()).unwrap_or(u32::MAX);
+    if length > LONGEST_WORD {
+        return Err(io::Error::from_raw_os_error(7)); // E2BIG
+    }
+    to.extend(length.to_le_bytes());
+    to.extend(word);
+    Ok(())
+}
+
+fn put_list(to: &mut Vec<u8>, words: &[Vec<u8>]) -> io::Result<()> {
+    let size: usize = words.iter().map(|word| word.len() + 9).sum();
+    if size > LONGEST_LIST as usize {
+        return Err(io::Error::from_raw_os_error(7)); // E2BIG
+    }
+    to.extend(u32::try_from(words.len()).unwrap_or(0).to_le_bytes());
+    words.iter().try_for_each(|word| put_word(to, word))
+}
+
+impl Size {
+    fn read(from: &mut dyn Read) -> io::Result<Self> {
+        let (rows, columns) = (half(from)?, half(from)?);
+        Ok(Self { rows, columns })
+    }
+
+    fn put(self, to: &mut Vec<u8>) {
+        to.extend(self.rows.to_le_bytes());
+        to.extend(self.columns.to_le_bytes());
+    }
+}
+
+impl Order {
+    /// Writes the order.
+    ///
+    /// # Errors
+    /// `E2BIG` if the command or its environment is longer than Linux takes; what writing meets.
+    pub fn write(&self, to: &mut dyn Write) -> io::Result<()> {
+        let mut all = vec![VERSION];
+        put_list(&mut all, &self.words)?;
+        put_list(&mut all, &self.environment)?;
+        put_word(&mut all, &self.folder)?;
+        all.extend(self.user.to_le_bytes());
+        all.extend(self.group.to_le_bytes());
+        all.extend(u32::try_from(self.groups.len()).unwrap_or(0).to_le_bytes());
+        for group in &self.groups {
+            all.extend(group.to_le_bytes());
+        }
+        all.push(u8::from(self.terminal.is_some()));
+        self.terminal.unwrap_or_default().put(&mut all);
+        to.write_all(&all)
+    }
+
+    /// Reads an order.
+    ///
+    /// # Errors
+    /// `InvalidData` for another version, no words, or lengths beyond Linux's bounds; what reading meets.
+    pub fn read(from: &mut dyn Read) -> io::Result<Self> {
+        if byte(from)? != VERSION {
+            return Err(wrong("the order has another version"));
+        }
+        let (words, environment) = (list(from)?, list(from)?);
+        if words.is_empty() {
+            return Err(wrong("the order has no words"));
+        }
+        let (folder, user, group) = (word(from)?, number(from)?, number(from)?);
+        let count = number(from)?;
+        if count > MOST_GROUPS {
+            return Err(wrong("there are too many groups"));
+        }
+        let groups = (0..count).map(|_| number(from)).collect::<Result<_, _>>()?;
+        let has_terminal = byte(from)? != 0;
+        let size = Size::read(from)?;
+        Ok(Self {
+            words,
+            environment,
+            folder,
+            user,
+            group,
+            groups,
+            terminal: has_terminal.then_some(size),
+        })
+    }
+}
+
+impl Demand {
+    /// Writes the demand.
+    ///
+    /// # Errors
+    /// What writing meets.
+    pub fn write(self, to: &mut dyn Write) -> io::Result<()> {
+        let mut all = Vec::new();
+        match self {
+            Self::Signal(signal) => all.extend([b's', signal]),
+            Self::SignalGroup(signal) => all.extend([b'g', signal]),
+            Self::Resize(size) => {
+                all.push(b'r');
+                size.put(&mut all);
+            }
+        }
+        to.write_all(&all)
+    }
+
+    /// Reads the next demand.
+    ///
+    /// # Errors
+    /// `InvalidData` for an unknown one; what reading meets, `UnexpectedEof` at the end.
+    pub fn read(from: &mut dyn Read) -> io::Result<Self> {
+        match byte(from)? {
+            b's' => byte(from).map(Self::Signal),
+            b'g' => byte(from).map(Self::SignalGroup),
+            b'r' => Size::read(from).map(Self::Resize),
+            _ => Err(wrong("an unknown demand")),
+        }
+    }
+}
+
+/// The bytes of the steps, by their places.
+const STEPS: [Step; 3] = [Step::Streams, Step::Folder, Step::Program];
+
+impl News {
+    /// Writes the news.
+    ///
+    /// # Errors
+    /// What writing meets.
+    pub fn write(self, to: &mut dyn Write) -> io::Result<()> {
+        let mut all = Vec::new();
+        match self {
+            Self::Started => all.push(b's'),
+            Self::Failed { step, errno } => {
+                let place = STEPS.iter().position(|it| *it == step).unwrap_or(0);
+                all.extend([b'f', u8::try_from(place).unwrap_or(0)]);
+                all.extend(errno.to_le_bytes());
+            }
+            Self::Ended { how, usage } => {
+                all.extend(match how {
+                    How::Exited(status) => [b'e', b'x', status],
+                    How::Signalled(signal) => [b'e', b's', signal],
+                });
+                for number in [usage.user_us, usage.kernel_us, usage.most_kib] {
+                    all.extend(number.to_le_bytes());
+                }
+            }
+        }
+        to.write_all(&all)
+    }
+
+    /// Reads the next news.
+    ///
+    /// # Errors
+    /// `InvalidData` for unknown ones; what reading meets, `UnexpectedEof` at the end.
+    pub fn read(from: &mut dyn Read) -> io::Result<Self> {
+        Ok(match byte(from)? {
+            b's' => Self::Started,
+            b'f' => {
+                let step = STEPS.get(usize::from(byte(from)?));
+                let step = *step.ok_or_else(|| wrong("an unknown step"))?;
+                let errno = bytes(from).map(i32::from_le_bytes)?;
+                Self::Failed { step, errno }
+            }
+            b'e' => {
+                let how = match byte(from)? {
+                    b'x' => How::Exited(byte(from)?),
+                    b's' => How::Signalled(byte(from)?),
+                    _ => return Err(wrong("an unknown end")),
+                };
+                let usage = Usage {
+                    user_us: long(from)?,
+                    kernel_us: long(from)?,
+                    most_kib: long(from)?,
+                };
+                Self::Ended { how, usage }
+            }
+            _ => return Err(wrong("unknown news")),
+        })
+    }
+}
+
+#[cfg(test)]
+#[path = "wire/tests.rs"]
+mod tests;

@@ -51,8 +51,7 @@ impl UnixSocket {
         rustix::fs::fchmod(&fd, Mode::RUSR | Mode::WUSR)?;
         let name = SocketAddrUnix::new(path)?;
         match rustix::net::bind(&fd, &name) {
-            Err(Errno::ADDRINUSE) if is_abandoned(path) => {
-                fs::remove_file(path)?;
+            Err(Errno::ADDRINUSE) if remove_abandoned(path) => {
                 rustix::net::bind(&fd, &name)?;
             }
             other => other?,
@@ -104,8 +103,10 @@ fn identity(path: &Path) -> Option<(u64, u64)> {
     Some((metadata.dev(), metadata.ino()))
 }
 
-fn is_abandoned(path: &Path) -> bool {
+/// Removes the socket at `path` if nobody listens on it any more; whether it did.
+pub fn remove_abandoned(path: &Path) -> bool {
     let is_socket = fs::symlink_metadata(path).is_ok_and(|m| m.file_type().is_socket());
     is_socket
         && UnixStream::connect(path).is_err_and(|e| e.kind() == io::ErrorKind::ConnectionRefused)
+        && fs::remove_file(path).is_ok()
 }

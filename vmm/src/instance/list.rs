@@ -4,7 +4,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 
-use super::{RECORD, Record, is_locked, lock, remove};
+use super::{RECORD, Record, is_locked, leftovers, lock, remove};
 
 /// A machine that runs.
 #[derive(Debug, Clone, PartialEq)]
@@ -102,6 +102,7 @@ pub fn clear(folder: &Path) {
         Ok(file)
     };
     if let Ok(_held) = open() {
+        leftovers::remove(&folder.join(RECORD));
         remove(folder);
     }
 }

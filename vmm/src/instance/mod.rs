@@ -4,6 +4,7 @@
 //! The folder holds the record, a file that tells what runs, and the control socket. The record is
 //! locked for as long as the process lives, so who finds it unlocked knows that it is left over.
 
+mod leftovers;
 mod list;
 mod record;
 
@@ -180,6 +181,7 @@ fn take(path: &Path) -> io::Result<Option<File>> {
     let metadata = file.metadata()?;
     if metadata.len() > 0 {
         // What a process that was killed had written.
+        leftovers::remove(path);
         file.set_len(0)?;
     }
     // Only a file that still has its name keeps others out.

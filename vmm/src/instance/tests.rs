@@ -1,5 +1,7 @@
 use super::*;
+use crate::config::{Layer, Origin, Resolved};
 use serde_json::Value;
+use std::os::unix::net::UnixListener;
 
 fn record(name: &str) -> Record {
     Record {
@@ -128,4 +130,60 @@ fn a_records_secrets_stay_with_the_process() {
         !text.contains("SECRET") && text.contains("ssh.key"),
         "{text}"
     );
+}
+
+#[test]
+fn sockets_and_the_pid_file_of_a_killed_machine_go_with_its_folder_and_those_in_use_stay() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    let spec = Resolved::from_layers(&[(
+        Origin::Default,
+        Layer {
+            name: Some("a".into()),
+            console: vec![
+                format!("serial=unix={}", at("serial").display())
+                    .parse()
+                    .unwrap(),
+                "virtio=unix=virtio".parse().unwrap(),
+            ],
+            vsock: Some("cid=3,socket=vsock".parse().unwrap()),
+            ..Layer::bare()
+        },
+    )]);
+    let leave = |pid: &str| {
+        let mut spec = spec.clone();
+        spec.spec.pid_file = Some(at("pid"));
+        let record = Record {
+            directory: Some(folder.path().to_owned()),
+            control: at("control"),
+            ..record("a")
+        };
+        let record = record.with_config(&spec);
+        fs::create_dir_all(at("running/a")).unwrap();
+        fs::write(
+            at("running/a").join(RECORD),
+            serde_json::to_vec(&record).unwrap(),
+        )
+        .unwrap();
+        for name in ["serial", "virtio", "control"] {
+            drop(UnixListener::bind(at(name)).unwrap());
+        }
+        fs::write(at("pid"), pid).unwrap();
+    };
+    let left = || {
+        let names = fs::read_dir(folder.path()).unwrap();
+        let mut names: Vec<_> = names.map(|it| it.unwrap().file_name()).collect();
+        names.sort();
+        names
+    };
+    // Another machine listens there by now, and another process has a PID file there.
+    let _other = UnixListener::bind(at("vsock")).unwrap();
+    leave("8\n");
+    assert!(list(&at("running")).unwrap().is_empty());
+    assert_eq!(left(), ["pid", "running", "vsock"]);
+    // Who takes the name tidies up too.
+    leave("7\n");
+    let taken = Instance::claim(&at("running"), "a").unwrap();
+    assert_eq!(left(), ["running", "vsock"]);
+    drop(taken);
 }

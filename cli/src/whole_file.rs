@@ -19,6 +19,7 @@ pub(crate) fn write(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
         Err(error) => return Err(error),
     };
     let draft = draft_of(path)?;
+    remove_drafts(path);
     let written = (|| {
         // One of this name is of a process that ended at work: numbers come again.
         match fs::remove_file(&draft) {
@@ -44,6 +45,18 @@ pub(crate) fn write(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
     written
 }
 
+/// Removes the file at `path`, if it is there, and what was left of drafts of it.
+///
+/// # Errors
+/// It cannot be removed.
+pub(crate) fn remove(path: &Path) -> io::Result<()> {
+    remove_drafts(path);
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}
+
 /// The draft's name: hidden, and of this process alone.
 fn draft_of(path: &Path) -> io::Result<PathBuf> {
     let name = path
@@ -53,6 +66,30 @@ fn draft_of(path: &Path) -> io::Result<PathBuf> {
     draft.push(name);
     draft.push(format!(".{}.new", process::id()));
     Ok(path.with_file_name(draft))
+}
+
+/// Removes what processes left that were killed while they wrote `path`.
+fn remove_drafts(path: &Path) {
+    let Some(name) = path.file_name() else {
+        return;
+    };
+    let folder = match path.parent() {
+        Some(folder) if folder != Path::new("") => folder,
+        _ => Path::new("."),
+    };
+    let name = name.to_string_lossy();
+    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+        let draft = entry.file_name();
+        let draft = draft.to_string_lossy();
+        let writer = draft
+            .strip_prefix('.')
+            .and_then(|it| it.strip_prefix(&*name))
+            .and_then(|it| it.strip_prefix('.')?.strip_suffix(".new"))
+            .and_then(|pid| pid.parse::<u32>().ok());
+        if writer.is_some_and(|pid| !Path::new("/proc").join(pid.to_string()).exists()) {
+            let _ = fs::remove_file(entry.path());
+        }
+    }
 }
 
 #[cfg(test)]
@@ -66,6 +103,31 @@ mod tests {
     fn names(folder: &Path) -> Vec<OsString> {
         let files = fs::read_dir(folder).unwrap();
         files.map(|it| it.unwrap().file_name()).collect()
+    }
+
+    #[test]
+    fn what_a_killed_writer_left_is_removed_and_what_another_writes_is_not() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("file");
+        // Numbers of processes end well before that.
+        let dead = folder.path().join(".file.4294967295.new");
+        let others = [
+            "..new",
+            ".file.1.new",
+            ".file.x.new",
+            ".other.4294967295.new",
+        ];
+        for name in others {
+            fs::write(folder.path().join(name), "").unwrap();
+        }
+        fs::write(&dead, "half").unwrap();
+        write(&path, b"whole", 0o600).unwrap();
+        assert!(!dead.exists());
+        assert_eq!(names(folder.path()).len(), 1 + others.len());
+        fs::write(&dead, "half").unwrap();
+        remove(&path).unwrap();
+        assert!(!dead.exists() && !path.exists());
+        remove(&path).unwrap();
     }
 
     #[test]

@@ -223,10 +223,7 @@ fn lock(path: &Path, output: Output) -> io::Result<Lock> {
 /// Writes the record, whole or not at all; one of nothing is removed.
 fn write(path: &Path, record: &mut Record) -> io::Result<()> {
     if record.vms.is_empty() {
-        return match fs::remove_file(path) {
-            Err(error) if error.kind() != ErrorKind::NotFound => Err(error),
-            _ => Ok(()),
-        };
+        return whole_file::remove(path);
     }
     record.version = 1;
     whole_file::write(path, &serde_json::to_vec_pretty(record)?, 0o644)

@@ -60,7 +60,7 @@ pub(super) fn start(
         let found = entry.insert(appeared(&mut child, surroundings, begin)?);
         is_ready(plan, found, begin, args.ready_timeout)?;
         match &args.pid_file {
-            Some(path) => announce(path, &mut child),
+            Some(path) => announce(path, &child, found),
             None => Ok(()),
         }
     };
@@ -246,16 +246,15 @@ fn write(path: &Path, pid: u32) -> Result<(), Diagnostic> {
 }
 
 /// Writes the PID file of a VM that goes on.
-fn announce(path: &Path, child: &mut Child) -> Result<(), Diagnostic> {
+fn announce(path: &Path, child: &Child, entry: &Entry) -> Result<(), Diagnostic> {
     write(path, child.id())?;
-    // One that ended meanwhile had no file to remove.
-    match child.try_wait() {
-        Ok(None) => Ok(()),
-        _ => {
-            let _ = fs::remove_file(path);
-            Err(Diagnostic::failure("daemon", "the VM has ended"))
-        }
+    // One that still has its name gives it up before it removes the file, and one that has none may have looked for
+    // the file before.
+    if vmm::instance::is_running(&entry.folder) {
+        return Ok(());
     }
+    let _ = fs::remove_file(path);
+    Err(Diagnostic::failure("daemon", "the VM has ended"))
 }
 
 /// The process's own PID file, which goes with it.

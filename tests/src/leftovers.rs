@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 
 /// The processes that carry `mark` in their environment, except this one.
-pub(crate) fn processes(mark: &str) -> Vec<u32> {
+#[must_use]
+pub fn processes(mark: &str) -> Vec<u32> {
     let entries = fs::read_dir("/proc")
         .into_iter()
         .flatten()

@@ -7,7 +7,7 @@ pub mod elf;
 pub mod guests;
 pub mod initrd;
 pub mod kernels;
-mod leftovers;
+pub mod leftovers;
 pub mod ports;
 pub mod ssh;
 mod stream;

@@ -11,6 +11,7 @@ mod console;
 mod end;
 mod identifiers;
 mod instances;
+mod kills;
 mod lifecycle;
 mod network;
 mod sandbox;

@@ -1,14 +1,17 @@
 //! TAPs with a stock kernel on the other side: PCP's own network, and one that goes with the VM.
 
+use std::fs;
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener};
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::thread;
 
+use pcp_vmm_tests::kernels::Kernel;
+use pcp_vmm_tests::program;
 use pcp_vmm_tests::time::wait_until;
 
-use super::{guest, output};
+use super::{KERNEL, guest, output};
 
 const MIB: usize = 1 << 20;
 
@@ -121,6 +124,89 @@ fn the_kernels_vhost_net_moves_the_packets_of_all_queues() {
     assert!(said.contains("queues: rx-0 rx-1 tx-0 tx-1"), "{said}");
     check(&said);
     assert_eq!(server.join().unwrap().0, 16 * MIB);
+}
+
+/// What a user without any privilege does, who may open `/dev/kvm` and `/dev/net/tun`: a mount namespace has copies of the
+/// program, the guest and the devices that this user may use.
+const UNPRIVILEGED: &str = "mount -t tmpfs tmpfs $D/dev; chmod 755 $D; chown 65534 $D/home\n\
+    for device in kvm net/tun; do\n\
+        numbers=$(stat -c '%Hr %Lr' /dev/$device)\n\
+        mknod -m 666 $D/dev/${device#*/} c $numbers; mount --bind $D/dev/${device#*/} /dev/$device\n\
+    done\n\
+    exec setpriv --reuid=65534 --regid=65534 --clear-groups --bounding-set=-all --inh-caps=-all --no-new-privs \"$@\"";
+
+#[test]
+fn a_user_without_privilege_has_vhost_net_on_pcps_network_while_it_is_set_up() {
+    load(&["tun", "bridge", "vhost_net"]);
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    for name in ["dev", "home"] {
+        fs::create_dir(at(name)).unwrap();
+    }
+    let kernel = Kernel::named(KERNEL).unwrap();
+    fs::copy(kernel.elf(), at("kernel")).unwrap();
+    fs::copy(program().unwrap(), at("program")).unwrap();
+    let script = "dmesg -n 1\nip link set eth0 up; ip addr add 10.177.0.20/24 dev eth0\nping -c 3 -W 20 10.177.0.1\n";
+    kernel.write_initrd(script, &at("initrd")).unwrap();
+    let network = |words: &[&str]| {
+        let mut command = Command::new(program().unwrap());
+        let state = at("state");
+        command
+            .arg("network")
+            .args(words)
+            .env("PCP_VMM_STATE_DIR", state);
+        let output = command.output().unwrap();
+        assert!(output.status.success(), "{output:?}");
+    };
+    let run = |words: &[&str]| {
+        let mut command = Command::new("unshare");
+        command
+            .args(["--mount", "sh", "-ec", UNPRIVILEGED, "sh"])
+            .args(words);
+        command
+            .env("D", folder.path())
+            .env("HOME", at("home"))
+            .env("XDG_RUNTIME_DIR", at("home"));
+        command
+            .env_remove("PCP_VMM_CACHE")
+            .stdin(Stdio::null())
+            .output()
+            .unwrap()
+    };
+    let may_open = || run(&["sh", "-c", ": <>/dev/vhost-net"]).status.success();
+    let before = may_open();
+    network(&["setup", "--user", "65534"]);
+    assert!(may_open(), "`network setup` gives it");
+    let [program, kernel, initrd] =
+        ["program", "kernel", "initrd"].map(|it| at(it).display().to_string());
+    let words = [
+        &program,
+        "run",
+        "--kernel",
+        &kernel,
+        "--initrd",
+        &initrd,
+        "--memory",
+        "512M",
+        "--cpus",
+        "2",
+        "--console",
+        "serial=stdio",
+        "--net",
+        "tap,vhost=on",
+    ];
+    let ended = run(&words);
+    let said = String::from_utf8_lossy(&ended.stdout);
+    assert!(
+        ended.status.success() && said.contains("3 packets received"),
+        "{ended:?}"
+    );
+    network(&["teardown"]);
+    assert_eq!(
+        may_open(),
+        before,
+        "`network teardown` takes back what it gave"
+    );
 }
 
 #[test]

@@ -423,8 +423,8 @@ fn vms_on_pcps_bridge_have_addresses_of_their_own() {
         .command(&["ip", "link", "set", "pcpkill", "name", "pcpbr0"])
         .status();
     assert!(rename.unwrap().success());
-    let start = |name: &str| {
-        let net = format!("tap,ifname=pcp{name},bridge=pcpbr0,vhost=off");
+    let start = |name: &str, tap: &str| {
+        let net = format!("tap,ifname={tap},bridge=pcpbr0,vhost=off");
         let words = [
             "run",
             "--daemon",
@@ -441,10 +441,16 @@ fn vms_on_pcps_bridge_have_addresses_of_their_own() {
             "--net",
             &net,
         ];
-        let output = place.vmm(&words).stderr(Stdio::piped()).output().unwrap();
-        assert!(output.status.success(), "{output:?}");
+        place.vmm(&words).stderr(Stdio::piped()).output().unwrap()
     };
-    ["a", "b", "c"].map(start);
+    for name in ["a", "b", "c"] {
+        let output = start(name, &format!("pcp{name}"));
+        assert!(output.status.success(), "{output:?}");
+    }
+    let second = start("d", "pcpa");
+    assert_eq!(second.status.code(), Some(1), "{second:?}");
+    let said = String::from_utf8_lossy(&second.stderr);
+    assert!(said.contains("another VM uses the TAP `pcpa`"), "{said}");
     let ask = |words: &[&str]| -> serde_json::Value {
         let output = place.vmm(words).stdout(Stdio::piped()).output().unwrap();
         serde_json::from_slice(&output.stdout).unwrap()

@@ -119,8 +119,10 @@ pub(super) fn assign(
     let needs = needs(plan)?;
     let name = plan.resolved.spec.name.clone();
     warn_of_likeness(plan, output);
+    let mut claims = Claims::default();
+    claim_tap(plan, &mut claims)?;
     if needs.pools().next().is_none() {
-        return Ok(Claims::default());
+        return Ok(claims);
     }
     let mut layer = named(plan);
     let documented = ids::documented()?;
@@ -128,13 +130,44 @@ pub(super) fn assign(
         needs: &needs,
         documented: &documented,
         store: Store::hold(&folders::state_dir(common)?)?,
-        claims: Some(Claims::default()),
+        claims: Some(claims),
     };
     let given = taker.take(&name, &mut layer)?;
     taker.store.save()?;
     set(plan, layer);
     tell(&name, &given, &taker.store, output);
     Ok(taker.claims.unwrap_or_default())
+}
+
+/// Claims the TAP: to the kernel, those of several queues are for everybody who may open them, at the same time.
+fn claim_tap(plan: &Plan, claims: &mut Claims) -> Result<(), Diagnostic> {
+    let Some(NetChoice::Tap(tap)) = net(plan) else {
+        return Ok(());
+    };
+    let TapSource::Name(name) = &tap.source else {
+        return Ok(());
+    };
+    if soon(|| claims.take("taps", [name.clone()])) {
+        return Ok(());
+    }
+    let what = format!("cannot run `{}`", plan.resolved.spec.name);
+    Err(Diagnostic::failure("tap-in-use", what)
+        .cause(format!("another VM uses the TAP `{}`", name.escape_debug()))
+        .hint("`--net tap,ifname=NAME` names another one, which root has made if it is not there; `--net user` needs none"))
+}
+
+/// Whether `is_free` is true within the time that what is just ending may take.
+fn soon(mut is_free: impl FnMut() -> bool) -> bool {
+    let end = Instant::now() + PATIENCE;
+    loop {
+        if is_free() {
+            return true;
+        }
+        if Instant::now() >= end {
+            return false;
+        }
+        thread::sleep(LOOK);
+    }
 }
 
 /// PCP's scripts look for a part of the command line, and so find what only begins with the name that they look for.
@@ -224,10 +257,15 @@ fn set(plan: &mut Plan, layer: Layer) {
     plan.resolve();
 }
 
+/// The network that the VM is to have.
+fn net(plan: &Plan) -> Option<NetChoice> {
+    let mut strongest_first = plan.layers.iter().rev();
+    strongest_first.find_map(|(_, layer)| layer.net.clone())
+}
+
 fn needs(plan: &Plan) -> Result<Needs, Diagnostic> {
     let mut needs = Needs::default();
-    let mut strongest_first = plan.layers.iter().rev();
-    let net = strongest_first.find_map(|(_, layer)| layer.net.clone());
+    let net = net(plan);
     let own_ports = is_another(plan) && !users(plan).any(|layer| layer.port_offset.is_some());
     let mut of_bundle = plan.layers.iter();
     let of_bundle = of_bundle.find(|(origin, _)| matches!(origin, Origin::Bundle(_)));
@@ -367,15 +405,10 @@ impl Taker<'_> {
             (_, Some(claims)) => claims.take(name.as_str(), [ids::text(name.as_str(), id, prefix)]),
         };
         let can_have = |id: u64| {
-            let end = Instant::now() + PATIENCE;
-            loop {
-                if is_free(id) {
-                    return true;
-                }
-                if before != Some(id) || Instant::now() >= end {
-                    return false;
-                }
-                thread::sleep(LOOK);
+            if before == Some(id) {
+                soon(|| is_free(id))
+            } else {
+                is_free(id)
             }
         };
         assignments.assign(name.as_str(), pool, vm, can_have).map_err(|error| {

@@ -623,7 +623,7 @@ _pcp__vmm() {
             return 0
             ;;
         pcp__subcmd__vmm__subcmd__forward__subcmd__add)
-            opts="-q -v -h --json --quiet --verbose --color --no-progress --log-file --runtime-dir --state-dir --log-dir --log-format --help"
+            opts="-a -q -v -h --all --json --quiet --verbose --color --no-progress --log-file --runtime-dir --state-dir --log-dir --log-format --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -699,7 +699,7 @@ _pcp__vmm() {
             return 0
             ;;
         pcp__subcmd__vmm__subcmd__forward__subcmd__rm)
-            opts="-q -v -h --json --quiet --verbose --color --no-progress --log-file --runtime-dir --state-dir --log-dir --log-format --help"
+            opts="-a -q -v -h --all --json --quiet --verbose --color --no-progress --log-file --runtime-dir --state-dir --log-dir --log-format --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0

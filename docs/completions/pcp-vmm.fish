@@ -348,7 +348,7 @@ complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand forward; and not __fish_
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand forward; and not __fish_seen_subcommand_from add rm ls" -s v -l verbose -d 'Log more: -v what happens, -vv details, -vvv everything'
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand forward; and not __fish_seen_subcommand_from add rm ls" -l no-progress -d 'Show no progress bars'
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand forward; and not __fish_seen_subcommand_from add rm ls" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand forward; and not __fish_seen_subcommand_from add rm ls" -f -a "add" -d 'Lead host ports into the guest'
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand forward; and not __fish_seen_subcommand_from add rm ls" -f -a "add" -d 'Lead host ports into guests'
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand forward; and not __fish_seen_subcommand_from add rm ls" -f -a "rm" -d 'Close host ports; connections that came through them stay'
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand forward; and not __fish_seen_subcommand_from add rm ls" -f -a "ls" -d 'List the host ports that lead into VMs'
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand forward; and __fish_seen_subcommand_from add" -l color -d 'Use colours' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
@@ -360,6 +360,7 @@ complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand forward; and __fish_seen
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand forward; and __fish_seen_subcommand_from add" -l log-dir -d 'The folder of logs: what a daemon says in NAME.log, what consoles print in NAME/serial.log and NAME/console.log. Without it, only VMs that run as daemons have logs [default: $PCP_VMM_LOG_DIR, else /var/log/pcp-vmm for root and `log` in the state folder for others]' -r -F
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand forward; and __fish_seen_subcommand_from add" -l log-format -d 'How log lines are written' -r -f -a "text\t'For people'
 json\t'One JSON object a line'"
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand forward; and __fish_seen_subcommand_from add" -s a -l all -d 'All VMs that run'
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand forward; and __fish_seen_subcommand_from add" -l json -d 'Write results and errors as JSON'
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand forward; and __fish_seen_subcommand_from add" -s q -l quiet -d 'Say nothing but results, warnings and errors'
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand forward; and __fish_seen_subcommand_from add" -s v -l verbose -d 'Log more: -v what happens, -vv details, -vvv everything'
@@ -374,6 +375,7 @@ complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand forward; and __fish_seen
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand forward; and __fish_seen_subcommand_from rm" -l log-dir -d 'The folder of logs: what a daemon says in NAME.log, what consoles print in NAME/serial.log and NAME/console.log. Without it, only VMs that run as daemons have logs [default: $PCP_VMM_LOG_DIR, else /var/log/pcp-vmm for root and `log` in the state folder for others]' -r -F
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand forward; and __fish_seen_subcommand_from rm" -l log-format -d 'How log lines are written' -r -f -a "text\t'For people'
 json\t'One JSON object a line'"
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand forward; and __fish_seen_subcommand_from rm" -s a -l all -d 'All VMs that run'
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand forward; and __fish_seen_subcommand_from rm" -l json -d 'Write results and errors as JSON'
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand forward; and __fish_seen_subcommand_from rm" -s q -l quiet -d 'Say nothing but results, warnings and errors'
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand forward; and __fish_seen_subcommand_from rm" -s v -l verbose -d 'Log more: -v what happens, -vv details, -vvv everything'

@@ -10,6 +10,7 @@ mod bad_input;
 mod console;
 mod end;
 mod identifiers;
+mod forwards;
 mod instances;
 mod kills;
 mod lifecycle;

@@ -343,30 +343,84 @@ pub(crate) struct ForwardArgs {
 /// What to do with forwards.
 #[derive(Debug, Subcommand)]
 pub(crate) enum ForwardVerb {
-    /// Lead host ports into the guest.
+    /// Lead host ports into guests.
     #[command(help_template = TEMPLATE)]
-    Add {
-        /// The VM.
-        #[arg(value_name = "VM")]
-        name: String,
-        /// The ports, as in `run --forward`.
-        #[arg(value_name = "[tcp:|udp:][ADDR:]HOST:GUEST", required = true)]
-        forwards: Vec<String>,
-    },
+    Add(AddForwardArgs),
     /// Close host ports; connections that came through them stay.
     #[command(help_template = TEMPLATE)]
-    Rm {
-        /// The VM.
-        #[arg(value_name = "VM")]
-        name: String,
-        /// The ports; the guest's may be left out.
-        #[arg(value_name = "[tcp:|udp:][ADDR:]HOST[:GUEST]", required = true)]
-        forwards: Vec<String>,
-    },
+    Rm(RemoveForwardArgs),
     /// List the host ports that lead into VMs.
     #[command(help_template = TEMPLATE)]
     Ls {
         #[command(flatten)]
         target: TargetArgs,
     },
+}
+
+/// `forward add`.
+#[derive(Debug, Args)]
+pub(crate) struct AddForwardArgs {
+    /// The VMs, by name or, for all of a kind, by variant; not with --all.
+    #[arg(value_name = "VM", required_unless_present = "all")]
+    name: Option<String>,
+
+    /// The ports, as in `run --forward`.
+    #[arg(
+        value_name = "[tcp:|udp:][ADDR:]HOST:GUEST",
+        required_unless_present = "all"
+    )]
+    forwards: Vec<String>,
+
+    /// All VMs that run.
+    #[arg(short, long)]
+    all: bool,
+}
+
+/// `forward rm`.
+#[derive(Debug, Args)]
+pub(crate) struct RemoveForwardArgs {
+    /// The VMs, by name or, for all of a kind, by variant; not with --all.
+    #[arg(value_name = "VM", required_unless_present = "all")]
+    name: Option<String>,
+
+    /// The ports; the guest's may be left out.
+    #[arg(
+        value_name = "[tcp:|udp:][ADDR:]HOST[:GUEST]",
+        required_unless_present = "all"
+    )]
+    forwards: Vec<String>,
+
+    /// All VMs that run.
+    #[arg(short, long)]
+    all: bool,
+}
+
+impl AddForwardArgs {
+    /// Which VMs, and the ports.
+    pub(crate) fn read(&self) -> Result<(TargetArgs, Vec<String>), String> {
+        with_forwards(self.all, self.name.as_deref(), &self.forwards)
+    }
+}
+
+impl RemoveForwardArgs {
+    /// Which VMs, and the ports.
+    pub(crate) fn read(&self) -> Result<(TargetArgs, Vec<String>), String> {
+        with_forwards(self.all, self.name.as_deref(), &self.forwards)
+    }
+}
+
+/// With --all, what stands in the VM's place is the first port.
+fn with_forwards(
+    all: bool,
+    name: Option<&str>,
+    forwards: &[String],
+) -> Result<(TargetArgs, Vec<String>), String> {
+    let mut name = name.map(str::to_owned);
+    let first = name.take_if(|_| all);
+    let forwards: Vec<String> = first.into_iter().chain(forwards.to_vec()).collect();
+    if forwards.is_empty() {
+        return Err("no port is named".to_owned());
+    }
+    let names = name.into_iter().collect();
+    Ok((TargetArgs { names, all }, forwards))
 }

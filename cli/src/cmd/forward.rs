@@ -5,7 +5,9 @@ use vmm::config::Forward;
 use vmm::control::protocol::Request;
 use vmm::instance::Entry;
 
+use super::adjust::usage;
 use crate::args::ForwardVerb;
+use crate::at_once::parted;
 use crate::diagnostic::Diagnostic;
 use crate::exit::Exit;
 use crate::instances::{RuntimeDir, ask, connect, silent};
@@ -26,15 +28,17 @@ pub(crate) fn dispatch(
     output: Output,
 ) -> Result<Exit, Stop> {
     match verb {
-        ForwardVerb::Add { name, forwards } => {
-            let parsed = parse(forwards, |text| text.parse().ok())?;
+        ForwardVerb::Add(args) => {
+            let (target, forwards) = args.read().map_err(usage)?;
+            let forwards = parse(&forwards, |text| text.parse().ok())?;
             let request = |forward: String| Request::AddForward { forward };
-            change(&runtime.one(name)?, &parsed, request, output)
+            change(&runtime.select(&target)?, &forwards, request, output)
         }
-        ForwardVerb::Rm { name, forwards } => {
-            let parsed = parse(forwards, of_host)?;
+        ForwardVerb::Rm(args) => {
+            let (target, forwards) = args.read().map_err(usage)?;
+            let forwards = parse(&forwards, of_host)?;
             let request = |forward: String| Request::RemoveForward { forward };
-            change(&runtime.one(name)?, &parsed, request, output)
+            change(&runtime.select(&target)?, &forwards, request, output)
         }
         ForwardVerb::Ls { target } => list(&runtime.select(target)?, output),
     }
@@ -61,21 +65,29 @@ fn parse(
     parsed.collect()
 }
 
-/// Changes forwards one after the other; those before one that fails stay changed.
+/// Changes forwards of VMs, one VM after the other: a host port is the first one's that asks for it. The forwards before one
+/// that fails stay changed, and a VM that fails does not keep the others from it.
 fn change(
-    entry: &Entry,
+    entries: &[Entry],
     forwards: &[Forward],
     request: impl Fn(String) -> Request,
     output: Output,
 ) -> Result<Exit, Stop> {
-    let mut client = connect(entry)?;
-    for forward in forwards {
-        let asked = client.ask(&request(forward.to_string()));
-        asked.map_err(|error| silent(entry, &error))?;
-    }
+    let of_one = |entry: &Entry| -> Result<Entry, Diagnostic> {
+        let mut client = connect(entry)?;
+        for forward in forwards {
+            let asked = client.ask(&request(forward.to_string()));
+            asked.map_err(|error| silent(entry, &error))?;
+        }
+        Ok(entry.clone())
+    };
+    let (done, failed) = parted(entries.iter().map(of_one));
     if output.is_json() {
-        return list(std::slice::from_ref(entry), output);
+        list(&done, output)?;
+    } else if entries.is_empty() {
+        output.note("no VM runs");
     }
+    output.failures(failed)?;
     Ok(Exit::Success)
 }
 

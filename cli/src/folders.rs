@@ -1,6 +1,6 @@
 //! The folders that the user may name.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::args::CommonArgs;
 use crate::diagnostic::Diagnostic;
@@ -23,6 +23,32 @@ pub(crate) fn log_dir(args: &CommonArgs) -> Result<PathBuf, Diagnostic> {
     chosen(args.log_dir.clone(), env::LOG_DIR, usual, "log-dir")
 }
 
+/// The longest name of [`name_of`], with room for what is put behind it (`NAME_MAX` is 255).
+const NAME_MAX: usize = 200;
+
+/// A file name that is `path`'s alone: its text, with what file names do not have written otherwise.
+pub(crate) fn name_of(path: &Path) -> String {
+    let good = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
+    let text = path.to_string_lossy();
+    let escaped = text.chars().map(|c| match c {
+        c if good(c) => c.to_string(),
+        '/' => "+".to_owned(),
+        other => format!("%{:x}", u32::from(other)),
+    });
+    let escaped = escaped.collect::<String>();
+    match escaped.len().checked_sub(NAME_MAX) {
+        None => escaped,
+        // Its end tells people most; the digest keeps it apart from others with that end.
+        Some(over) => format!("%{:016x}{}", digest(text.as_bytes()), &escaped[over + 17..]),
+    }
+}
+
+/// FNV-1a (RFC 9923), 64 bits: the same on every machine and in every version.
+fn digest(bytes: &[u8]) -> u64 {
+    let step = |hash: u64, byte: &u8| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3);
+    bytes.iter().fold(0xcbf2_9ce4_8422_2325, step)
+}
+
 /// The folder that the flag names, else the variable, else the usual one.
 fn chosen(
     named: Option<PathBuf>,
@@ -39,4 +65,19 @@ fn chosen(
     std::path::absolute(path).map_err(|error| {
         Diagnostic::usage(flag, format!("`--{flag}` names no folder")).because(&error)
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_path_has_a_file_name_of_its_own() {
+        assert_eq!(name_of("/a/vms.toml".as_ref()), "+a+vms.toml");
+        assert_ne!(name_of("/a/b c".as_ref()), name_of("/a/b+c".as_ref()));
+        let long = |first: &str| name_of(format!("/{first}/{}", "x/".repeat(1000)).as_ref());
+        assert_ne!(long("a"), long("b"));
+        assert_eq!(long("a").len(), NAME_MAX);
+        assert_eq!(digest(b"a"), 0xaf63_dc4c_8601_ec8c);
+    }
 }

@@ -29,6 +29,7 @@ mod progress;
 mod service;
 mod ssh;
 mod ssh_config;
+mod ssh_key;
 mod table;
 mod vm_process;
 mod vm_status;

@@ -55,15 +55,20 @@ impl Login {
             user: "root".to_owned(),
             password: None,
             key: None,
+            authorized_keys: None,
         });
         // A bundle knows of one user alone.
         let same = user.is_none_or(|user| user == known.user);
         let key = known.key.filter(|_| same);
+        let own_key = entry.record.as_ref().and_then(|it| it.ssh_key.clone());
+        let own_key = own_key.filter(|key| same && key.exists());
         Ok(Self {
             address,
             user: user.map_or(known.user, str::to_owned),
             password: known.password.filter(|_| same),
-            key: key.and_then(|key| Some(bundle.as_ref()?.resolve(&key))),
+            key: key
+                .and_then(|key| Some(bundle.as_ref()?.resolve(&key)))
+                .or(own_key),
         })
     }
 

@@ -1,6 +1,6 @@
 # Print an optspec for argparse to handle cmd's options that are independent of any subcommand.
 function __fish_pcp_vmm_global_optspecs
-    string join \n V/version json q/quiet v/verbose color= no-progress log-file= runtime-dir= state-dir= log-dir= log-format= h/help
+    string join \n V/version json q/quiet v/verbose color= no-progress log-file= runtime-dir= state-dir= log-dir= tmp-dir= log-format= h/help
 end
 
 function __fish_pcp_vmm_needs_command
@@ -31,6 +31,7 @@ complete -c pcp-vmm -n "__fish_pcp_vmm_needs_command" -l log-file -d 'Append the
 complete -c pcp-vmm -n "__fish_pcp_vmm_needs_command" -l runtime-dir -d 'The folder of the running VMs [default: $PCP_VMM_RUNTIME_DIR, else /run/pcp-vmm for root and $XDG_RUNTIME_DIR/pcp-vmm for others]' -r -F
 complete -c pcp-vmm -n "__fish_pcp_vmm_needs_command" -l state-dir -d 'The folder of what is kept between runs [default: $PCP_VMM_STATE_DIR, else /var/lib/pcp-vmm for root and $XDG_STATE_HOME/pcp-vmm for others]' -r -F
 complete -c pcp-vmm -n "__fish_pcp_vmm_needs_command" -l log-dir -d 'The folder of logs: what a daemon says in NAME.log, what consoles print in NAME/serial.log and NAME/console.log. Without it, only VMs that run as daemons have logs [default: $PCP_VMM_LOG_DIR, else /var/log/pcp-vmm for root and `log` in the state folder for others]' -r -F
+complete -c pcp-vmm -n "__fish_pcp_vmm_needs_command" -l tmp-dir -d 'The folder of what is there only while an image is built, some 2 GiB [default: $PCP_VMM_TMP_DIR, else the cache]' -r -F
 complete -c pcp-vmm -n "__fish_pcp_vmm_needs_command" -l log-format -d 'How log lines are written' -r -f -a "text\t'For people'
 json\t'One JSON object a line'"
 complete -c pcp-vmm -n "__fish_pcp_vmm_needs_command" -s V -l version -d 'Print the version; with --json, what it was built from too'
@@ -40,7 +41,6 @@ complete -c pcp-vmm -n "__fish_pcp_vmm_needs_command" -s v -l verbose -d 'Log mo
 complete -c pcp-vmm -n "__fish_pcp_vmm_needs_command" -l no-progress -d 'Show no progress bars'
 complete -c pcp-vmm -n "__fish_pcp_vmm_needs_command" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c pcp-vmm -n "__fish_pcp_vmm_needs_command" -f -a "run" -d 'Start a VM and stay with it until it ends'
-complete -c pcp-vmm -n "__fish_pcp_vmm_needs_command" -f -a "exec" -d 'Run a command in a VM of its own, and end as it ends'
 complete -c pcp-vmm -n "__fish_pcp_vmm_needs_command" -f -a "ls" -d 'List the VMs that run'
 complete -c pcp-vmm -n "__fish_pcp_vmm_needs_command" -f -a "status" -d 'Tell how VMs are'
 complete -c pcp-vmm -n "__fish_pcp_vmm_needs_command" -f -a "inspect" -d 'Show what a VM was started with'
@@ -58,6 +58,7 @@ complete -c pcp-vmm -n "__fish_pcp_vmm_needs_command" -f -a "balloon" -d 'Show t
 complete -c pcp-vmm -n "__fish_pcp_vmm_needs_command" -f -a "link" -d 'Show whether a VM\'s network cards have a link, or take it down and up'
 complete -c pcp-vmm -n "__fish_pcp_vmm_needs_command" -f -a "stop" -d 'Ask VMs to shut down, and end those that do not'
 complete -c pcp-vmm -n "__fish_pcp_vmm_needs_command" -f -a "kill" -d 'End VMs at once, without asking their guests'
+complete -c pcp-vmm -n "__fish_pcp_vmm_needs_command" -f -a "destroy" -d 'End VMs and remove what is kept of them'
 complete -c pcp-vmm -n "__fish_pcp_vmm_needs_command" -f -a "lifecycle" -d 'Test guests from their build to their end, phase by phase'
 complete -c pcp-vmm -n "__fish_pcp_vmm_needs_command" -f -a "test" -d 'Test guests in depth'
 complete -c pcp-vmm -n "__fish_pcp_vmm_needs_command" -f -a "network" -d 'Set up PCP\'s TAP network on this host, and take it away again'
@@ -75,6 +76,7 @@ complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand run" -l log-file -d 'App
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand run" -l runtime-dir -d 'The folder of the running VMs [default: $PCP_VMM_RUNTIME_DIR, else /run/pcp-vmm for root and $XDG_RUNTIME_DIR/pcp-vmm for others]' -r -F
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand run" -l state-dir -d 'The folder of what is kept between runs [default: $PCP_VMM_STATE_DIR, else /var/lib/pcp-vmm for root and $XDG_STATE_HOME/pcp-vmm for others]' -r -F
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand run" -l log-dir -d 'The folder of logs: what a daemon says in NAME.log, what consoles print in NAME/serial.log and NAME/console.log. Without it, only VMs that run as daemons have logs [default: $PCP_VMM_LOG_DIR, else /var/log/pcp-vmm for root and `log` in the state folder for others]' -r -F
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand run" -l tmp-dir -d 'The folder of what is there only while an image is built, some 2 GiB [default: $PCP_VMM_TMP_DIR, else the cache]' -r -F
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand run" -l log-format -d 'How log lines are written' -r -f -a "text\t'For people'
 json\t'One JSON object a line'"
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand run" -l variant -d 'The guest: base, eval, grafana or bpf [default: base]' -r
@@ -116,32 +118,6 @@ complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand run" -s D -l daemon -d '
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand run" -l detached -d 'The process of a VM that goes on by itself'
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand run" -l dry-run -d 'Show the machine and where each value comes from; start nothing'
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand run" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand exec" -l color -d 'Use colours' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
-always\t'Always'
-never\t'Never'"
-complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand exec" -l log-file -d 'Append the log to this file instead of showing it' -r -F
-complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand exec" -l runtime-dir -d 'The folder of the running VMs [default: $PCP_VMM_RUNTIME_DIR, else /run/pcp-vmm for root and $XDG_RUNTIME_DIR/pcp-vmm for others]' -r -F
-complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand exec" -l state-dir -d 'The folder of what is kept between runs [default: $PCP_VMM_STATE_DIR, else /var/lib/pcp-vmm for root and $XDG_STATE_HOME/pcp-vmm for others]' -r -F
-complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand exec" -l log-dir -d 'The folder of logs: what a daemon says in NAME.log, what consoles print in NAME/serial.log and NAME/console.log. Without it, only VMs that run as daemons have logs [default: $PCP_VMM_LOG_DIR, else /var/log/pcp-vmm for root and `log` in the state folder for others]' -r -F
-complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand exec" -l log-format -d 'How log lines are written' -r -f -a "text\t'For people'
-json\t'One JSON object a line'"
-complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand exec" -s k -l kernel -d 'The kernel: `host`, or a file' -r -F
-complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand exec" -l modules -d 'The folder of the kernel\'s modules, with `modules.dep` in it' -r -F
-complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand exec" -l module -d 'Load this module before the command runs; may be given several times' -r
-complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand exec" -l kernel-arg -d 'More words for the kernel command line' -r
-complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand exec" -s m -l memory -d 'Guest memory: a number with K, M, G or T; M by default' -r
-complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand exec" -s c -l cpus -d 'The number of vCPUs, 1 to 64' -r
-complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand exec" -s u -l user -d 'The user and group to run as, by number; the caller\'s without' -r
-complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand exec" -s e -l env -d 'Set a variable of the environment, or, without a value, leave it out; may be given several times' -r
-complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand exec" -l cwd -d 'The folder that the command starts in; the caller\'s without' -r -F
-complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand exec" -s t -l timeout -d 'End the VM after so many seconds, with status 124' -r
-complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand exec" -l console -d 'Keep what the kernel prints in this file' -r -F
-complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand exec" -l report -d 'Write the whole outcome to this file, as JSON' -r -F
-complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand exec" -l json -d 'Write results and errors as JSON'
-complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand exec" -s q -l quiet -d 'Say nothing but results, warnings and errors'
-complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand exec" -s v -l verbose -d 'Log more: -v what happens, -vv details, -vvv everything'
-complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand exec" -l no-progress -d 'Show no progress bars'
-complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand exec" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand ls" -l color -d 'Use colours' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
 always\t'Always'
 never\t'Never'"
@@ -149,6 +125,7 @@ complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand ls" -l log-file -d 'Appe
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand ls" -l runtime-dir -d 'The folder of the running VMs [default: $PCP_VMM_RUNTIME_DIR, else /run/pcp-vmm for root and $XDG_RUNTIME_DIR/pcp-vmm for others]' -r -F
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand ls" -l state-dir -d 'The folder of what is kept between runs [default: $PCP_VMM_STATE_DIR, else /var/lib/pcp-vmm for root and $XDG_STATE_HOME/pcp-vmm for others]' -r -F
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand ls" -l log-dir -d 'The folder of logs: what a daemon says in NAME.log, what consoles print in NAME/serial.log and NAME/console.log. Without it, only VMs that run as daemons have logs [default: $PCP_VMM_LOG_DIR, else /var/log/pcp-vmm for root and `log` in the state folder for others]' -r -F
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand ls" -l tmp-dir -d 'The folder of what is there only while an image is built, some 2 GiB [default: $PCP_VMM_TMP_DIR, else the cache]' -r -F
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand ls" -l log-format -d 'How log lines are written' -r -f -a "text\t'For people'
 json\t'One JSON object a line'"
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand ls" -l json -d 'Write results and errors as JSON'
@@ -163,6 +140,7 @@ complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand status" -l log-file -d '
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand status" -l runtime-dir -d 'The folder of the running VMs [default: $PCP_VMM_RUNTIME_DIR, else /run/pcp-vmm for root and $XDG_RUNTIME_DIR/pcp-vmm for others]' -r -F
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand status" -l state-dir -d 'The folder of what is kept between runs [default: $PCP_VMM_STATE_DIR, else /var/lib/pcp-vmm for root and $XDG_STATE_HOME/pcp-vmm for others]' -r -F
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand status" -l log-dir -d 'The folder of logs: what a daemon says in NAME.log, what consoles print in NAME/serial.log and NAME/console.log. Without it, only VMs that run as daemons have logs [default: $PCP_VMM_LOG_DIR, else /var/log/pcp-vmm for root and `log` in the state folder for others]' -r -F
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand status" -l tmp-dir -d 'The folder of what is there only while an image is built, some 2 GiB [default: $PCP_VMM_TMP_DIR, else the cache]' -r -F
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand status" -l log-format -d 'How log lines are written' -r -f -a "text\t'For people'
 json\t'One JSON object a line'"
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand status" -l json -d 'Write results and errors as JSON'
@@ -178,6 +156,7 @@ complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand inspect" -l log-file -d 
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand inspect" -l runtime-dir -d 'The folder of the running VMs [default: $PCP_VMM_RUNTIME_DIR, else /run/pcp-vmm for root and $XDG_RUNTIME_DIR/pcp-vmm for others]' -r -F
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand inspect" -l state-dir -d 'The folder of what is kept between runs [default: $PCP_VMM_STATE_DIR, else /var/lib/pcp-vmm for root and $XDG_STATE_HOME/pcp-vmm for others]' -r -F
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand inspect" -l log-dir -d 'The folder of logs: what a daemon says in NAME.log, what consoles print in NAME/serial.log and NAME/console.log. Without it, only VMs that run as daemons have logs [default: $PCP_VMM_LOG_DIR, else /var/log/pcp-vmm for root and `log` in the state folder for others]' -r -F
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand inspect" -l tmp-dir -d 'The folder of what is there only while an image is built, some 2 GiB [default: $PCP_VMM_TMP_DIR, else the cache]' -r -F
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand inspect" -l log-format -d 'How log lines are written' -r -f -a "text\t'For people'
 json\t'One JSON object a line'"
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand inspect" -l json -d 'Write results and errors as JSON'
@@ -194,6 +173,7 @@ complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand wait" -l log-file -d 'Ap
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand wait" -l runtime-dir -d 'The folder of the running VMs [default: $PCP_VMM_RUNTIME_DIR, else /run/pcp-vmm for root and $XDG_RUNTIME_DIR/pcp-vmm for others]' -r -F
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand wait" -l state-dir -d 'The folder of what is kept between runs [default: $PCP_VMM_STATE_DIR, else /var/lib/pcp-vmm for root and $XDG_STATE_HOME/pcp-vmm for others]' -r -F
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand wait" -l log-dir -d 'The folder of logs: what a daemon says in NAME.log, what consoles print in NAME/serial.log and NAME/console.log. Without it, only VMs that run as daemons have logs [default: $PCP_VMM_LOG_DIR, else /var/log/pcp-vmm for root and `log` in the state folder for others]' -r -F
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand wait" -l tmp-dir -d 'The folder of what is there only while an image is built, some 2 GiB [default: $PCP_VMM_TMP_DIR, else the cache]' -r -F
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand wait" -l log-format -d 'How log lines are written' -r -f -a "text\t'For people'
 json\t'One JSON object a line'"
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand wait" -l for -d 'What to wait for; may be given several times [default: ready]' -r
@@ -211,6 +191,7 @@ complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand console" -l log-file -d 
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand console" -l runtime-dir -d 'The folder of the running VMs [default: $PCP_VMM_RUNTIME_DIR, else /run/pcp-vmm for root and $XDG_RUNTIME_DIR/pcp-vmm for others]' -r -F
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand console" -l state-dir -d 'The folder of what is kept between runs [default: $PCP_VMM_STATE_DIR, else /var/lib/pcp-vmm for root and $XDG_STATE_HOME/pcp-vmm for others]' -r -F
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand console" -l log-dir -d 'The folder of logs: what a daemon says in NAME.log, what consoles print in NAME/serial.log and NAME/console.log. Without it, only VMs that run as daemons have logs [default: $PCP_VMM_LOG_DIR, else /var/log/pcp-vmm for root and `log` in the state folder for others]' -r -F
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand console" -l tmp-dir -d 'The folder of what is there only while an image is built, some 2 GiB [default: $PCP_VMM_TMP_DIR, else the cache]' -r -F
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand console" -l log-format -d 'How log lines are written' -r -f -a "text\t'For people'
 json\t'One JSON object a line'"
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand console" -l replay -d 'Show at most so much of what was printed before' -r
@@ -227,6 +208,7 @@ complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand logs" -l log-file -d 'Ap
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand logs" -l runtime-dir -d 'The folder of the running VMs [default: $PCP_VMM_RUNTIME_DIR, else /run/pcp-vmm for root and $XDG_RUNTIME_DIR/pcp-vmm for others]' -r -F
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand logs" -l state-dir -d 'The folder of what is kept between runs [default: $PCP_VMM_STATE_DIR, else /var/lib/pcp-vmm for root and $XDG_STATE_HOME/pcp-vmm for others]' -r -F
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand logs" -l log-dir -d 'The folder of logs: what a daemon says in NAME.log, what consoles print in NAME/serial.log and NAME/console.log. Without it, only VMs that run as daemons have logs [default: $PCP_VMM_LOG_DIR, else /var/log/pcp-vmm for root and `log` in the state folder for others]' -r -F
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand logs" -l tmp-dir -d 'The folder of what is there only while an image is built, some 2 GiB [default: $PCP_VMM_TMP_DIR, else the cache]' -r -F
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand logs" -l log-format -d 'How log lines are written' -r -f -a "text\t'For people'
 json\t'One JSON object a line'"
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand logs" -s n -l lines -d 'Only the last so many lines' -r
@@ -244,6 +226,7 @@ complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand ssh" -l log-file -d 'App
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand ssh" -l runtime-dir -d 'The folder of the running VMs [default: $PCP_VMM_RUNTIME_DIR, else /run/pcp-vmm for root and $XDG_RUNTIME_DIR/pcp-vmm for others]' -r -F
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand ssh" -l state-dir -d 'The folder of what is kept between runs [default: $PCP_VMM_STATE_DIR, else /var/lib/pcp-vmm for root and $XDG_STATE_HOME/pcp-vmm for others]' -r -F
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand ssh" -l log-dir -d 'The folder of logs: what a daemon says in NAME.log, what consoles print in NAME/serial.log and NAME/console.log. Without it, only VMs that run as daemons have logs [default: $PCP_VMM_LOG_DIR, else /var/log/pcp-vmm for root and `log` in the state folder for others]' -r -F
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand ssh" -l tmp-dir -d 'The folder of what is there only while an image is built, some 2 GiB [default: $PCP_VMM_TMP_DIR, else the cache]' -r -F
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand ssh" -l log-format -d 'How log lines are written' -r -f -a "text\t'For people'
 json\t'One JSON object a line'"
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand ssh" -s u -l user -d 'The user to log in as [default: the bundle\'s, else root]' -r
@@ -261,6 +244,7 @@ complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand ssh-config" -l log-file 
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand ssh-config" -l runtime-dir -d 'The folder of the running VMs [default: $PCP_VMM_RUNTIME_DIR, else /run/pcp-vmm for root and $XDG_RUNTIME_DIR/pcp-vmm for others]' -r -F
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand ssh-config" -l state-dir -d 'The folder of what is kept between runs [default: $PCP_VMM_STATE_DIR, else /var/lib/pcp-vmm for root and $XDG_STATE_HOME/pcp-vmm for others]' -r -F
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand ssh-config" -l log-dir -d 'The folder of logs: what a daemon says in NAME.log, what consoles print in NAME/serial.log and NAME/console.log. Without it, only VMs that run as daemons have logs [default: $PCP_VMM_LOG_DIR, else /var/log/pcp-vmm for root and `log` in the state folder for others]' -r -F
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand ssh-config" -l tmp-dir -d 'The folder of what is there only while an image is built, some 2 GiB [default: $PCP_VMM_TMP_DIR, else the cache]' -r -F
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand ssh-config" -l log-format -d 'How log lines are written' -r -f -a "text\t'For people'
 json\t'One JSON object a line'"
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand ssh-config" -l file -d 'The configuration [default: ~/.ssh/config]' -r -F
@@ -279,6 +263,7 @@ complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand inventory" -l log-file -
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand inventory" -l runtime-dir -d 'The folder of the running VMs [default: $PCP_VMM_RUNTIME_DIR, else /run/pcp-vmm for root and $XDG_RUNTIME_DIR/pcp-vmm for others]' -r -F
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand inventory" -l state-dir -d 'The folder of what is kept between runs [default: $PCP_VMM_STATE_DIR, else /var/lib/pcp-vmm for root and $XDG_STATE_HOME/pcp-vmm for others]' -r -F
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand inventory" -l log-dir -d 'The folder of logs: what a daemon says in NAME.log, what consoles print in NAME/serial.log and NAME/console.log. Without it, only VMs that run as daemons have logs [default: $PCP_VMM_LOG_DIR, else /var/log/pcp-vmm for root and `log` in the state folder for others]' -r -F
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand inventory" -l tmp-dir -d 'The folder of what is there only while an image is built, some 2 GiB [default: $PCP_VMM_TMP_DIR, else the cache]' -r -F
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand inventory" -l log-format -d 'How log lines are written' -r -f -a "text\t'For people'
 json\t'One JSON object a line'"
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand inventory" -l host -d 'The variables of this VM alone' -r
@@ -295,6 +280,7 @@ complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand events" -l log-file -d '
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand events" -l runtime-dir -d 'The folder of the running VMs [default: $PCP_VMM_RUNTIME_DIR, else /run/pcp-vmm for root and $XDG_RUNTIME_DIR/pcp-vmm for others]' -r -F
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand events" -l state-dir -d 'The folder of what is kept between runs [default: $PCP_VMM_STATE_DIR, else /var/lib/pcp-vmm for root and $XDG_STATE_HOME/pcp-vmm for others]' -r -F
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand events" -l log-dir -d 'The folder of logs: what a daemon says in NAME.log, what consoles print in NAME/serial.log and NAME/console.log. Without it, only VMs that run as daemons have logs [default: $PCP_VMM_LOG_DIR, else /var/log/pcp-vmm for root and `log` in the state folder for others]' -r -F
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand events" -l tmp-dir -d 'The folder of what is there only while an image is built, some 2 GiB [default: $PCP_VMM_TMP_DIR, else the cache]' -r -F
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand events" -l log-format -d 'How log lines are written' -r -f -a "text\t'For people'
 json\t'One JSON object a line'"
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand events" -l json -d 'Write results and errors as JSON'
@@ -311,6 +297,7 @@ complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand pause" -l log-file -d 'A
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand pause" -l runtime-dir -d 'The folder of the running VMs [default: $PCP_VMM_RUNTIME_DIR, else /run/pcp-vmm for root and $XDG_RUNTIME_DIR/pcp-vmm for others]' -r -F
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand pause" -l state-dir -d 'The folder of what is kept between runs [default: $PCP_VMM_STATE_DIR, else /var/lib/pcp-vmm for root and $XDG_STATE_HOME/pcp-vmm for others]' -r -F
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand pause" -l log-dir -d 'The folder of logs: what a daemon says in NAME.log, what consoles print in NAME/serial.log and NAME/console.log. Without it, only VMs that run as daemons have logs [default: $PCP_VMM_LOG_DIR, else /var/log/pcp-vmm for root and `log` in the state folder for others]' -r -F
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand pause" -l tmp-dir -d 'The folder of what is there only while an image is built, some 2 GiB [default: $PCP_VMM_TMP_DIR, else the cache]' -r -F
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand pause" -l log-format -d 'How log lines are written' -r -f -a "text\t'For people'
 json\t'One JSON object a line'"
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand pause" -l json -d 'Write results and errors as JSON'
@@ -326,6 +313,7 @@ complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand resume" -l log-file -d '
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand resume" -l runtime-dir -d 'The folder of the running VMs [default: $PCP_VMM_RUNTIME_DIR, else /run/pcp-vmm for root and $XDG_RUNTIME_DIR/pcp-vmm for others]' -r -F
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand resume" -l state-dir -d 'The folder of what is kept between runs [default: $PCP_VMM_STATE_DIR, else /var/lib/pcp-vmm for root and $XDG_STATE_HOME/pcp-vmm for others]' -r -F
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand resume" -l log-dir -d 'The folder of logs: what a daemon says in NAME.log, what consoles print in NAME/serial.log and NAME/console.log. Without it, only VMs that run as daemons have logs [default: $PCP_VMM_LOG_DIR, else /var/log/pcp-vmm for root and `log` in the state folder for others]' -r -F
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand resume" -l tmp-dir -d 'The folder of what is there only while an image is built, some 2 GiB [default: $PCP_VMM_TMP_DIR, else the cache]' -r -F
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand resume" -l log-format -d 'How log lines are written' -r -f -a "text\t'For people'
 json\t'One JSON object a line'"
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand resume" -l json -d 'Write results and errors as JSON'
@@ -341,6 +329,7 @@ complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand forward; and not __fish_
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand forward; and not __fish_seen_subcommand_from add rm ls" -l runtime-dir -d 'The folder of the running VMs [default: $PCP_VMM_RUNTIME_DIR, else /run/pcp-vmm for root and $XDG_RUNTIME_DIR/pcp-vmm for others]' -r -F
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand forward; and not __fish_seen_subcommand_from add rm ls" -l state-dir -d 'The folder of what is kept between runs [default: $PCP_VMM_STATE_DIR, else /var/lib/pcp-vmm for root and $XDG_STATE_HOME/pcp-vmm for others]' -r -F
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand forward; and not __fish_seen_subcommand_from add rm ls" -l log-dir -d 'The folder of logs: what a daemon says in NAME.log, what consoles print in NAME/serial.log and NAME/console.log. Without it, only VMs that run as daemons have logs [default: $PCP_VMM_LOG_DIR, else /var/log/pcp-vmm for root and `log` in the state folder for others]' -r -F
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand forward; and not __fish_seen_subcommand_from add rm ls" -l tmp-dir -d 'The folder of what is there only while an image is built, some 2 GiB [default: $PCP_VMM_TMP_DIR, else the cache]' -r -F
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand forward; and not __fish_seen_subcommand_from add rm ls" -l log-format -d 'How log lines are written' -r -f -a "text\t'For people'
 json\t'One JSON object a line'"
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand forward; and not __fish_seen_subcommand_from add rm ls" -l json -d 'Write results and errors as JSON'
@@ -358,6 +347,7 @@ complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand forward; and __fish_seen
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand forward; and __fish_seen_subcommand_from add" -l runtime-dir -d 'The folder of the running VMs [default: $PCP_VMM_RUNTIME_DIR, else /run/pcp-vmm for root and $XDG_RUNTIME_DIR/pcp-vmm for others]' -r -F
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand forward; and __fish_seen_subcommand_from add" -l state-dir -d 'The folder of what is kept between runs [default: $PCP_VMM_STATE_DIR, else /var/lib/pcp-vmm for root and $XDG_STATE_HOME/pcp-vmm for others]' -r -F
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand forward; and __fish_seen_subcommand_from add" -l log-dir -d 'The folder of logs: what a daemon says in NAME.log, what consoles print in NAME/serial.log and NAME/console.log. Without it, only VMs that run as daemons have logs [default: $PCP_VMM_LOG_DIR, else /var/log/pcp-vmm for root and `log` in the state folder for others]' -r -F
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand forward; and __fish_seen_subcommand_from add" -l tmp-dir -d 'The folder of what is there only while an image is built, some 2 GiB [default: $PCP_VMM_TMP_DIR, else the cache]' -r -F
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand forward; and __fish_seen_subcommand_from add" -l log-format -d 'How log lines are written' -r -f -a "text\t'For people'
 json\t'One JSON object a line'"
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand forward; and __fish_seen_subcommand_from add" -s a -l all -d 'All VMs that run'
@@ -373,6 +363,7 @@ complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand forward; and __fish_seen
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand forward; and __fish_seen_subcommand_from rm" -l runtime-dir -d 'The folder of the running VMs [default: $PCP_VMM_RUNTIME_DIR, else /run/pcp-vmm for root and $XDG_RUNTIME_DIR/pcp-vmm for others]' -r -F
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand forward; and __fish_seen_subcommand_from rm" -l state-dir -d 'The folder of what is kept between runs [default: $PCP_VMM_STATE_DIR, else /var/lib/pcp-vmm for root and $XDG_STATE_HOME/pcp-vmm for others]' -r -F
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand forward; and __fish_seen_subcommand_from rm" -l log-dir -d 'The folder of logs: what a daemon says in NAME.log, what consoles print in NAME/serial.log and NAME/console.log. Without it, only VMs that run as daemons have logs [default: $PCP_VMM_LOG_DIR, else /var/log/pcp-vmm for root and `log` in the state folder for others]' -r -F
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand forward; and __fish_seen_subcommand_from rm" -l tmp-dir -d 'The folder of what is there only while an image is built, some 2 GiB [default: $PCP_VMM_TMP_DIR, else the cache]' -r -F
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand forward; and __fish_seen_subcommand_from rm" -l log-format -d 'How log lines are written' -r -f -a "text\t'For people'
 json\t'One JSON object a line'"
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand forward; and __fish_seen_subcommand_from rm" -s a -l all -d 'All VMs that run'
@@ -388,6 +379,7 @@ complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand forward; and __fish_seen
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand forward; and __fish_seen_subcommand_from ls" -l runtime-dir -d 'The folder of the running VMs [default: $PCP_VMM_RUNTIME_DIR, else /run/pcp-vmm for root and $XDG_RUNTIME_DIR/pcp-vmm for others]' -r -F
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand forward; and __fish_seen_subcommand_from ls" -l state-dir -d 'The folder of what is kept between runs [default: $PCP_VMM_STATE_DIR, else /var/lib/pcp-vmm for root and $XDG_STATE_HOME/pcp-vmm for others]' -r -F
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand forward; and __fish_seen_subcommand_from ls" -l log-dir -d 'The folder of logs: what a daemon says in NAME.log, what consoles print in NAME/serial.log and NAME/console.log. Without it, only VMs that run as daemons have logs [default: $PCP_VMM_LOG_DIR, else /var/log/pcp-vmm for root and `log` in the state folder for others]' -r -F
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand forward; and __fish_seen_subcommand_from ls" -l tmp-dir -d 'The folder of what is there only while an image is built, some 2 GiB [default: $PCP_VMM_TMP_DIR, else the cache]' -r -F
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand forward; and __fish_seen_subcommand_from ls" -l log-format -d 'How log lines are written' -r -f -a "text\t'For people'
 json\t'One JSON object a line'"
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand forward; and __fish_seen_subcommand_from ls" -s a -l all -d 'All VMs that run'
@@ -403,6 +395,7 @@ complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand balloon" -l log-file -d 
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand balloon" -l runtime-dir -d 'The folder of the running VMs [default: $PCP_VMM_RUNTIME_DIR, else /run/pcp-vmm for root and $XDG_RUNTIME_DIR/pcp-vmm for others]' -r -F
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand balloon" -l state-dir -d 'The folder of what is kept between runs [default: $PCP_VMM_STATE_DIR, else /var/lib/pcp-vmm for root and $XDG_STATE_HOME/pcp-vmm for others]' -r -F
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand balloon" -l log-dir -d 'The folder of logs: what a daemon says in NAME.log, what consoles print in NAME/serial.log and NAME/console.log. Without it, only VMs that run as daemons have logs [default: $PCP_VMM_LOG_DIR, else /var/log/pcp-vmm for root and `log` in the state folder for others]' -r -F
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand balloon" -l tmp-dir -d 'The folder of what is there only while an image is built, some 2 GiB [default: $PCP_VMM_TMP_DIR, else the cache]' -r -F
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand balloon" -l log-format -d 'How log lines are written' -r -f -a "text\t'For people'
 json\t'One JSON object a line'"
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand balloon" -l json -d 'Write results and errors as JSON'
@@ -418,6 +411,7 @@ complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand link" -l log-file -d 'Ap
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand link" -l runtime-dir -d 'The folder of the running VMs [default: $PCP_VMM_RUNTIME_DIR, else /run/pcp-vmm for root and $XDG_RUNTIME_DIR/pcp-vmm for others]' -r -F
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand link" -l state-dir -d 'The folder of what is kept between runs [default: $PCP_VMM_STATE_DIR, else /var/lib/pcp-vmm for root and $XDG_STATE_HOME/pcp-vmm for others]' -r -F
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand link" -l log-dir -d 'The folder of logs: what a daemon says in NAME.log, what consoles print in NAME/serial.log and NAME/console.log. Without it, only VMs that run as daemons have logs [default: $PCP_VMM_LOG_DIR, else /var/log/pcp-vmm for root and `log` in the state folder for others]' -r -F
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand link" -l tmp-dir -d 'The folder of what is there only while an image is built, some 2 GiB [default: $PCP_VMM_TMP_DIR, else the cache]' -r -F
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand link" -l log-format -d 'How log lines are written' -r -f -a "text\t'For people'
 json\t'One JSON object a line'"
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand link" -l json -d 'Write results and errors as JSON'
@@ -433,6 +427,7 @@ complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand stop" -l log-file -d 'Ap
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand stop" -l runtime-dir -d 'The folder of the running VMs [default: $PCP_VMM_RUNTIME_DIR, else /run/pcp-vmm for root and $XDG_RUNTIME_DIR/pcp-vmm for others]' -r -F
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand stop" -l state-dir -d 'The folder of what is kept between runs [default: $PCP_VMM_STATE_DIR, else /var/lib/pcp-vmm for root and $XDG_STATE_HOME/pcp-vmm for others]' -r -F
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand stop" -l log-dir -d 'The folder of logs: what a daemon says in NAME.log, what consoles print in NAME/serial.log and NAME/console.log. Without it, only VMs that run as daemons have logs [default: $PCP_VMM_LOG_DIR, else /var/log/pcp-vmm for root and `log` in the state folder for others]' -r -F
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand stop" -l tmp-dir -d 'The folder of what is there only while an image is built, some 2 GiB [default: $PCP_VMM_TMP_DIR, else the cache]' -r -F
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand stop" -l log-format -d 'How log lines are written' -r -f -a "text\t'For people'
 json\t'One JSON object a line'"
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand stop" -l power-button -d 'How long the guest has to heed the power button; 0: it is not pressed' -r
@@ -450,6 +445,7 @@ complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand kill" -l log-file -d 'Ap
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand kill" -l runtime-dir -d 'The folder of the running VMs [default: $PCP_VMM_RUNTIME_DIR, else /run/pcp-vmm for root and $XDG_RUNTIME_DIR/pcp-vmm for others]' -r -F
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand kill" -l state-dir -d 'The folder of what is kept between runs [default: $PCP_VMM_STATE_DIR, else /var/lib/pcp-vmm for root and $XDG_STATE_HOME/pcp-vmm for others]' -r -F
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand kill" -l log-dir -d 'The folder of logs: what a daemon says in NAME.log, what consoles print in NAME/serial.log and NAME/console.log. Without it, only VMs that run as daemons have logs [default: $PCP_VMM_LOG_DIR, else /var/log/pcp-vmm for root and `log` in the state folder for others]' -r -F
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand kill" -l tmp-dir -d 'The folder of what is there only while an image is built, some 2 GiB [default: $PCP_VMM_TMP_DIR, else the cache]' -r -F
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand kill" -l log-format -d 'How log lines are written' -r -f -a "text\t'For people'
 json\t'One JSON object a line'"
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand kill" -l json -d 'Write results and errors as JSON'
@@ -458,6 +454,23 @@ complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand kill" -s v -l verbose -d
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand kill" -l no-progress -d 'Show no progress bars'
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand kill" -s a -l all -d 'All VMs that run'
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand kill" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand destroy" -l color -d 'Use colours' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t'Always'
+never\t'Never'"
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand destroy" -l log-file -d 'Append the log to this file instead of showing it' -r -F
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand destroy" -l runtime-dir -d 'The folder of the running VMs [default: $PCP_VMM_RUNTIME_DIR, else /run/pcp-vmm for root and $XDG_RUNTIME_DIR/pcp-vmm for others]' -r -F
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand destroy" -l state-dir -d 'The folder of what is kept between runs [default: $PCP_VMM_STATE_DIR, else /var/lib/pcp-vmm for root and $XDG_STATE_HOME/pcp-vmm for others]' -r -F
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand destroy" -l log-dir -d 'The folder of logs: what a daemon says in NAME.log, what consoles print in NAME/serial.log and NAME/console.log. Without it, only VMs that run as daemons have logs [default: $PCP_VMM_LOG_DIR, else /var/log/pcp-vmm for root and `log` in the state folder for others]' -r -F
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand destroy" -l tmp-dir -d 'The folder of what is there only while an image is built, some 2 GiB [default: $PCP_VMM_TMP_DIR, else the cache]' -r -F
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand destroy" -l log-format -d 'How log lines are written' -r -f -a "text\t'For people'
+json\t'One JSON object a line'"
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand destroy" -l json -d 'Write results and errors as JSON'
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand destroy" -s q -l quiet -d 'Say nothing but results, warnings and errors'
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand destroy" -s v -l verbose -d 'Log more: -v what happens, -vv details, -vvv everything'
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand destroy" -l no-progress -d 'Show no progress bars'
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand destroy" -s a -l all -d 'All VMs that run'
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand destroy" -s f -l force -d 'Do not ask'
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand destroy" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand lifecycle; and not __fish_seen_subcommand_from test phase status force-kill" -l color -d 'Use colours' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
 always\t'Always'
 never\t'Never'"
@@ -465,6 +478,7 @@ complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand lifecycle; and not __fis
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand lifecycle; and not __fish_seen_subcommand_from test phase status force-kill" -l runtime-dir -d 'The folder of the running VMs [default: $PCP_VMM_RUNTIME_DIR, else /run/pcp-vmm for root and $XDG_RUNTIME_DIR/pcp-vmm for others]' -r -F
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand lifecycle; and not __fish_seen_subcommand_from test phase status force-kill" -l state-dir -d 'The folder of what is kept between runs [default: $PCP_VMM_STATE_DIR, else /var/lib/pcp-vmm for root and $XDG_STATE_HOME/pcp-vmm for others]' -r -F
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand lifecycle; and not __fish_seen_subcommand_from test phase status force-kill" -l log-dir -d 'The folder of logs: what a daemon says in NAME.log, what consoles print in NAME/serial.log and NAME/console.log. Without it, only VMs that run as daemons have logs [default: $PCP_VMM_LOG_DIR, else /var/log/pcp-vmm for root and `log` in the state folder for others]' -r -F
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand lifecycle; and not __fish_seen_subcommand_from test phase status force-kill" -l tmp-dir -d 'The folder of what is there only while an image is built, some 2 GiB [default: $PCP_VMM_TMP_DIR, else the cache]' -r -F
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand lifecycle; and not __fish_seen_subcommand_from test phase status force-kill" -l log-format -d 'How log lines are written' -r -f -a "text\t'For people'
 json\t'One JSON object a line'"
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand lifecycle; and not __fish_seen_subcommand_from test phase status force-kill" -l json -d 'Write results and errors as JSON'
@@ -491,6 +505,7 @@ complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand lifecycle; and __fish_se
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand lifecycle; and __fish_seen_subcommand_from test" -l runtime-dir -d 'The folder of the running VMs [default: $PCP_VMM_RUNTIME_DIR, else /run/pcp-vmm for root and $XDG_RUNTIME_DIR/pcp-vmm for others]' -r -F
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand lifecycle; and __fish_seen_subcommand_from test" -l state-dir -d 'The folder of what is kept between runs [default: $PCP_VMM_STATE_DIR, else /var/lib/pcp-vmm for root and $XDG_STATE_HOME/pcp-vmm for others]' -r -F
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand lifecycle; and __fish_seen_subcommand_from test" -l log-dir -d 'The folder of logs: what a daemon says in NAME.log, what consoles print in NAME/serial.log and NAME/console.log. Without it, only VMs that run as daemons have logs [default: $PCP_VMM_LOG_DIR, else /var/log/pcp-vmm for root and `log` in the state folder for others]' -r -F
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand lifecycle; and __fish_seen_subcommand_from test" -l tmp-dir -d 'The folder of what is there only while an image is built, some 2 GiB [default: $PCP_VMM_TMP_DIR, else the cache]' -r -F
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand lifecycle; and __fish_seen_subcommand_from test" -l log-format -d 'How log lines are written' -r -f -a "text\t'For people'
 json\t'One JSON object a line'"
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand lifecycle; and __fish_seen_subcommand_from test" -s a -l all -d 'All tests'
@@ -510,6 +525,7 @@ complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand lifecycle; and __fish_se
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand lifecycle; and __fish_seen_subcommand_from phase" -l runtime-dir -d 'The folder of the running VMs [default: $PCP_VMM_RUNTIME_DIR, else /run/pcp-vmm for root and $XDG_RUNTIME_DIR/pcp-vmm for others]' -r -F
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand lifecycle; and __fish_seen_subcommand_from phase" -l state-dir -d 'The folder of what is kept between runs [default: $PCP_VMM_STATE_DIR, else /var/lib/pcp-vmm for root and $XDG_STATE_HOME/pcp-vmm for others]' -r -F
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand lifecycle; and __fish_seen_subcommand_from phase" -l log-dir -d 'The folder of logs: what a daemon says in NAME.log, what consoles print in NAME/serial.log and NAME/console.log. Without it, only VMs that run as daemons have logs [default: $PCP_VMM_LOG_DIR, else /var/log/pcp-vmm for root and `log` in the state folder for others]' -r -F
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand lifecycle; and __fish_seen_subcommand_from phase" -l tmp-dir -d 'The folder of what is there only while an image is built, some 2 GiB [default: $PCP_VMM_TMP_DIR, else the cache]' -r -F
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand lifecycle; and __fish_seen_subcommand_from phase" -l log-format -d 'How log lines are written' -r -f -a "text\t'For people'
 json\t'One JSON object a line'"
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand lifecycle; and __fish_seen_subcommand_from phase" -l json -d 'Write results and errors as JSON'
@@ -525,6 +541,7 @@ complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand lifecycle; and __fish_se
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand lifecycle; and __fish_seen_subcommand_from status" -l runtime-dir -d 'The folder of the running VMs [default: $PCP_VMM_RUNTIME_DIR, else /run/pcp-vmm for root and $XDG_RUNTIME_DIR/pcp-vmm for others]' -r -F
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand lifecycle; and __fish_seen_subcommand_from status" -l state-dir -d 'The folder of what is kept between runs [default: $PCP_VMM_STATE_DIR, else /var/lib/pcp-vmm for root and $XDG_STATE_HOME/pcp-vmm for others]' -r -F
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand lifecycle; and __fish_seen_subcommand_from status" -l log-dir -d 'The folder of logs: what a daemon says in NAME.log, what consoles print in NAME/serial.log and NAME/console.log. Without it, only VMs that run as daemons have logs [default: $PCP_VMM_LOG_DIR, else /var/log/pcp-vmm for root and `log` in the state folder for others]' -r -F
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand lifecycle; and __fish_seen_subcommand_from status" -l tmp-dir -d 'The folder of what is there only while an image is built, some 2 GiB [default: $PCP_VMM_TMP_DIR, else the cache]' -r -F
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand lifecycle; and __fish_seen_subcommand_from status" -l log-format -d 'How log lines are written' -r -f -a "text\t'For people'
 json\t'One JSON object a line'"
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand lifecycle; and __fish_seen_subcommand_from status" -l json -d 'Write results and errors as JSON'
@@ -540,6 +557,7 @@ complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand lifecycle; and __fish_se
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand lifecycle; and __fish_seen_subcommand_from force-kill" -l runtime-dir -d 'The folder of the running VMs [default: $PCP_VMM_RUNTIME_DIR, else /run/pcp-vmm for root and $XDG_RUNTIME_DIR/pcp-vmm for others]' -r -F
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand lifecycle; and __fish_seen_subcommand_from force-kill" -l state-dir -d 'The folder of what is kept between runs [default: $PCP_VMM_STATE_DIR, else /var/lib/pcp-vmm for root and $XDG_STATE_HOME/pcp-vmm for others]' -r -F
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand lifecycle; and __fish_seen_subcommand_from force-kill" -l log-dir -d 'The folder of logs: what a daemon says in NAME.log, what consoles print in NAME/serial.log and NAME/console.log. Without it, only VMs that run as daemons have logs [default: $PCP_VMM_LOG_DIR, else /var/log/pcp-vmm for root and `log` in the state folder for others]' -r -F
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand lifecycle; and __fish_seen_subcommand_from force-kill" -l tmp-dir -d 'The folder of what is there only while an image is built, some 2 GiB [default: $PCP_VMM_TMP_DIR, else the cache]' -r -F
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand lifecycle; and __fish_seen_subcommand_from force-kill" -l log-format -d 'How log lines are written' -r -f -a "text\t'For people'
 json\t'One JSON object a line'"
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand lifecycle; and __fish_seen_subcommand_from force-kill" -s a -l all -d 'All variants'
@@ -555,6 +573,7 @@ complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand test" -l log-file -d 'Ap
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand test" -l runtime-dir -d 'The folder of the running VMs [default: $PCP_VMM_RUNTIME_DIR, else /run/pcp-vmm for root and $XDG_RUNTIME_DIR/pcp-vmm for others]' -r -F
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand test" -l state-dir -d 'The folder of what is kept between runs [default: $PCP_VMM_STATE_DIR, else /var/lib/pcp-vmm for root and $XDG_STATE_HOME/pcp-vmm for others]' -r -F
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand test" -l log-dir -d 'The folder of logs: what a daemon says in NAME.log, what consoles print in NAME/serial.log and NAME/console.log. Without it, only VMs that run as daemons have logs [default: $PCP_VMM_LOG_DIR, else /var/log/pcp-vmm for root and `log` in the state folder for others]' -r -F
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand test" -l tmp-dir -d 'The folder of what is there only while an image is built, some 2 GiB [default: $PCP_VMM_TMP_DIR, else the cache]' -r -F
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand test" -l log-format -d 'How log lines are written' -r -f -a "text\t'For people'
 json\t'One JSON object a line'"
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand test" -l variant -d 'The test: base, eval, grafana or bpf, or one of them but bpf with -tap' -r
@@ -575,6 +594,7 @@ complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand network; and not __fish_
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand network; and not __fish_seen_subcommand_from check setup teardown status" -l runtime-dir -d 'The folder of the running VMs [default: $PCP_VMM_RUNTIME_DIR, else /run/pcp-vmm for root and $XDG_RUNTIME_DIR/pcp-vmm for others]' -r -F
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand network; and not __fish_seen_subcommand_from check setup teardown status" -l state-dir -d 'The folder of what is kept between runs [default: $PCP_VMM_STATE_DIR, else /var/lib/pcp-vmm for root and $XDG_STATE_HOME/pcp-vmm for others]' -r -F
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand network; and not __fish_seen_subcommand_from check setup teardown status" -l log-dir -d 'The folder of logs: what a daemon says in NAME.log, what consoles print in NAME/serial.log and NAME/console.log. Without it, only VMs that run as daemons have logs [default: $PCP_VMM_LOG_DIR, else /var/log/pcp-vmm for root and `log` in the state folder for others]' -r -F
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand network; and not __fish_seen_subcommand_from check setup teardown status" -l tmp-dir -d 'The folder of what is there only while an image is built, some 2 GiB [default: $PCP_VMM_TMP_DIR, else the cache]' -r -F
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand network; and not __fish_seen_subcommand_from check setup teardown status" -l log-format -d 'How log lines are written' -r -f -a "text\t'For people'
 json\t'One JSON object a line'"
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand network; and not __fish_seen_subcommand_from check setup teardown status" -l json -d 'Write results and errors as JSON'
@@ -594,6 +614,7 @@ complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand network; and __fish_seen
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand network; and __fish_seen_subcommand_from check" -l runtime-dir -d 'The folder of the running VMs [default: $PCP_VMM_RUNTIME_DIR, else /run/pcp-vmm for root and $XDG_RUNTIME_DIR/pcp-vmm for others]' -r -F
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand network; and __fish_seen_subcommand_from check" -l state-dir -d 'The folder of what is kept between runs [default: $PCP_VMM_STATE_DIR, else /var/lib/pcp-vmm for root and $XDG_STATE_HOME/pcp-vmm for others]' -r -F
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand network; and __fish_seen_subcommand_from check" -l log-dir -d 'The folder of logs: what a daemon says in NAME.log, what consoles print in NAME/serial.log and NAME/console.log. Without it, only VMs that run as daemons have logs [default: $PCP_VMM_LOG_DIR, else /var/log/pcp-vmm for root and `log` in the state folder for others]' -r -F
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand network; and __fish_seen_subcommand_from check" -l tmp-dir -d 'The folder of what is there only while an image is built, some 2 GiB [default: $PCP_VMM_TMP_DIR, else the cache]' -r -F
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand network; and __fish_seen_subcommand_from check" -l log-format -d 'How log lines are written' -r -f -a "text\t'For people'
 json\t'One JSON object a line'"
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand network; and __fish_seen_subcommand_from check" -l json -d 'Write results and errors as JSON'
@@ -609,6 +630,7 @@ complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand network; and __fish_seen
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand network; and __fish_seen_subcommand_from setup" -l runtime-dir -d 'The folder of the running VMs [default: $PCP_VMM_RUNTIME_DIR, else /run/pcp-vmm for root and $XDG_RUNTIME_DIR/pcp-vmm for others]' -r -F
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand network; and __fish_seen_subcommand_from setup" -l state-dir -d 'The folder of what is kept between runs [default: $PCP_VMM_STATE_DIR, else /var/lib/pcp-vmm for root and $XDG_STATE_HOME/pcp-vmm for others]' -r -F
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand network; and __fish_seen_subcommand_from setup" -l log-dir -d 'The folder of logs: what a daemon says in NAME.log, what consoles print in NAME/serial.log and NAME/console.log. Without it, only VMs that run as daemons have logs [default: $PCP_VMM_LOG_DIR, else /var/log/pcp-vmm for root and `log` in the state folder for others]' -r -F
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand network; and __fish_seen_subcommand_from setup" -l tmp-dir -d 'The folder of what is there only while an image is built, some 2 GiB [default: $PCP_VMM_TMP_DIR, else the cache]' -r -F
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand network; and __fish_seen_subcommand_from setup" -l log-format -d 'How log lines are written' -r -f -a "text\t'For people'
 json\t'One JSON object a line'"
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand network; and __fish_seen_subcommand_from setup" -l dry-run -d 'Print the commands that would change the host; change nothing'
@@ -624,6 +646,7 @@ complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand network; and __fish_seen
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand network; and __fish_seen_subcommand_from teardown" -l runtime-dir -d 'The folder of the running VMs [default: $PCP_VMM_RUNTIME_DIR, else /run/pcp-vmm for root and $XDG_RUNTIME_DIR/pcp-vmm for others]' -r -F
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand network; and __fish_seen_subcommand_from teardown" -l state-dir -d 'The folder of what is kept between runs [default: $PCP_VMM_STATE_DIR, else /var/lib/pcp-vmm for root and $XDG_STATE_HOME/pcp-vmm for others]' -r -F
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand network; and __fish_seen_subcommand_from teardown" -l log-dir -d 'The folder of logs: what a daemon says in NAME.log, what consoles print in NAME/serial.log and NAME/console.log. Without it, only VMs that run as daemons have logs [default: $PCP_VMM_LOG_DIR, else /var/log/pcp-vmm for root and `log` in the state folder for others]' -r -F
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand network; and __fish_seen_subcommand_from teardown" -l tmp-dir -d 'The folder of what is there only while an image is built, some 2 GiB [default: $PCP_VMM_TMP_DIR, else the cache]' -r -F
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand network; and __fish_seen_subcommand_from teardown" -l log-format -d 'How log lines are written' -r -f -a "text\t'For people'
 json\t'One JSON object a line'"
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand network; and __fish_seen_subcommand_from teardown" -l force -d 'Take the TAP away even from a VM that uses it'
@@ -640,6 +663,7 @@ complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand network; and __fish_seen
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand network; and __fish_seen_subcommand_from status" -l runtime-dir -d 'The folder of the running VMs [default: $PCP_VMM_RUNTIME_DIR, else /run/pcp-vmm for root and $XDG_RUNTIME_DIR/pcp-vmm for others]' -r -F
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand network; and __fish_seen_subcommand_from status" -l state-dir -d 'The folder of what is kept between runs [default: $PCP_VMM_STATE_DIR, else /var/lib/pcp-vmm for root and $XDG_STATE_HOME/pcp-vmm for others]' -r -F
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand network; and __fish_seen_subcommand_from status" -l log-dir -d 'The folder of logs: what a daemon says in NAME.log, what consoles print in NAME/serial.log and NAME/console.log. Without it, only VMs that run as daemons have logs [default: $PCP_VMM_LOG_DIR, else /var/log/pcp-vmm for root and `log` in the state folder for others]' -r -F
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand network; and __fish_seen_subcommand_from status" -l tmp-dir -d 'The folder of what is there only while an image is built, some 2 GiB [default: $PCP_VMM_TMP_DIR, else the cache]' -r -F
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand network; and __fish_seen_subcommand_from status" -l log-format -d 'How log lines are written' -r -f -a "text\t'For people'
 json\t'One JSON object a line'"
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand network; and __fish_seen_subcommand_from status" -l json -d 'Write results and errors as JSON'
@@ -654,6 +678,7 @@ complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand service; and not __fish_
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand service; and not __fish_seen_subcommand_from generate" -l runtime-dir -d 'The folder of the running VMs [default: $PCP_VMM_RUNTIME_DIR, else /run/pcp-vmm for root and $XDG_RUNTIME_DIR/pcp-vmm for others]' -r -F
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand service; and not __fish_seen_subcommand_from generate" -l state-dir -d 'The folder of what is kept between runs [default: $PCP_VMM_STATE_DIR, else /var/lib/pcp-vmm for root and $XDG_STATE_HOME/pcp-vmm for others]' -r -F
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand service; and not __fish_seen_subcommand_from generate" -l log-dir -d 'The folder of logs: what a daemon says in NAME.log, what consoles print in NAME/serial.log and NAME/console.log. Without it, only VMs that run as daemons have logs [default: $PCP_VMM_LOG_DIR, else /var/log/pcp-vmm for root and `log` in the state folder for others]' -r -F
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand service; and not __fish_seen_subcommand_from generate" -l tmp-dir -d 'The folder of what is there only while an image is built, some 2 GiB [default: $PCP_VMM_TMP_DIR, else the cache]' -r -F
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand service; and not __fish_seen_subcommand_from generate" -l log-format -d 'How log lines are written' -r -f -a "text\t'For people'
 json\t'One JSON object a line'"
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand service; and not __fish_seen_subcommand_from generate" -l json -d 'Write results and errors as JSON'
@@ -683,6 +708,7 @@ complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand service; and __fish_seen
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand service; and __fish_seen_subcommand_from generate" -l runtime-dir -d 'The folder of the running VMs [default: $PCP_VMM_RUNTIME_DIR, else /run/pcp-vmm for root and $XDG_RUNTIME_DIR/pcp-vmm for others]' -r -F
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand service; and __fish_seen_subcommand_from generate" -l state-dir -d 'The folder of what is kept between runs [default: $PCP_VMM_STATE_DIR, else /var/lib/pcp-vmm for root and $XDG_STATE_HOME/pcp-vmm for others]' -r -F
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand service; and __fish_seen_subcommand_from generate" -l log-dir -d 'The folder of logs: what a daemon says in NAME.log, what consoles print in NAME/serial.log and NAME/console.log. Without it, only VMs that run as daemons have logs [default: $PCP_VMM_LOG_DIR, else /var/log/pcp-vmm for root and `log` in the state folder for others]' -r -F
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand service; and __fish_seen_subcommand_from generate" -l tmp-dir -d 'The folder of what is there only while an image is built, some 2 GiB [default: $PCP_VMM_TMP_DIR, else the cache]' -r -F
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand service; and __fish_seen_subcommand_from generate" -l log-format -d 'How log lines are written' -r -f -a "text\t'For people'
 json\t'One JSON object a line'"
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand service; and __fish_seen_subcommand_from generate" -l json -d 'Write results and errors as JSON'
@@ -697,6 +723,7 @@ complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand deploy" -l log-file -d '
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand deploy" -l runtime-dir -d 'The folder of the running VMs [default: $PCP_VMM_RUNTIME_DIR, else /run/pcp-vmm for root and $XDG_RUNTIME_DIR/pcp-vmm for others]' -r -F
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand deploy" -l state-dir -d 'The folder of what is kept between runs [default: $PCP_VMM_STATE_DIR, else /var/lib/pcp-vmm for root and $XDG_STATE_HOME/pcp-vmm for others]' -r -F
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand deploy" -l log-dir -d 'The folder of logs: what a daemon says in NAME.log, what consoles print in NAME/serial.log and NAME/console.log. Without it, only VMs that run as daemons have logs [default: $PCP_VMM_LOG_DIR, else /var/log/pcp-vmm for root and `log` in the state folder for others]' -r -F
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand deploy" -l tmp-dir -d 'The folder of what is there only while an image is built, some 2 GiB [default: $PCP_VMM_TMP_DIR, else the cache]' -r -F
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand deploy" -l log-format -d 'How log lines are written' -r -f -a "text\t'For people'
 json\t'One JSON object a line'"
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand deploy" -l json -d 'Write results and errors as JSON'
@@ -713,6 +740,7 @@ complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand ids; and not __fish_seen
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand ids; and not __fish_seen_subcommand_from ls assign export free" -l runtime-dir -d 'The folder of the running VMs [default: $PCP_VMM_RUNTIME_DIR, else /run/pcp-vmm for root and $XDG_RUNTIME_DIR/pcp-vmm for others]' -r -F
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand ids; and not __fish_seen_subcommand_from ls assign export free" -l state-dir -d 'The folder of what is kept between runs [default: $PCP_VMM_STATE_DIR, else /var/lib/pcp-vmm for root and $XDG_STATE_HOME/pcp-vmm for others]' -r -F
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand ids; and not __fish_seen_subcommand_from ls assign export free" -l log-dir -d 'The folder of logs: what a daemon says in NAME.log, what consoles print in NAME/serial.log and NAME/console.log. Without it, only VMs that run as daemons have logs [default: $PCP_VMM_LOG_DIR, else /var/log/pcp-vmm for root and `log` in the state folder for others]' -r -F
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand ids; and not __fish_seen_subcommand_from ls assign export free" -l tmp-dir -d 'The folder of what is there only while an image is built, some 2 GiB [default: $PCP_VMM_TMP_DIR, else the cache]' -r -F
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand ids; and not __fish_seen_subcommand_from ls assign export free" -l log-format -d 'How log lines are written' -r -f -a "text\t'For people'
 json\t'One JSON object a line'"
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand ids; and not __fish_seen_subcommand_from ls assign export free" -l json -d 'Write results and errors as JSON'
@@ -731,6 +759,7 @@ complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand ids; and __fish_seen_sub
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand ids; and __fish_seen_subcommand_from ls" -l runtime-dir -d 'The folder of the running VMs [default: $PCP_VMM_RUNTIME_DIR, else /run/pcp-vmm for root and $XDG_RUNTIME_DIR/pcp-vmm for others]' -r -F
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand ids; and __fish_seen_subcommand_from ls" -l state-dir -d 'The folder of what is kept between runs [default: $PCP_VMM_STATE_DIR, else /var/lib/pcp-vmm for root and $XDG_STATE_HOME/pcp-vmm for others]' -r -F
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand ids; and __fish_seen_subcommand_from ls" -l log-dir -d 'The folder of logs: what a daemon says in NAME.log, what consoles print in NAME/serial.log and NAME/console.log. Without it, only VMs that run as daemons have logs [default: $PCP_VMM_LOG_DIR, else /var/log/pcp-vmm for root and `log` in the state folder for others]' -r -F
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand ids; and __fish_seen_subcommand_from ls" -l tmp-dir -d 'The folder of what is there only while an image is built, some 2 GiB [default: $PCP_VMM_TMP_DIR, else the cache]' -r -F
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand ids; and __fish_seen_subcommand_from ls" -l log-format -d 'How log lines are written' -r -f -a "text\t'For people'
 json\t'One JSON object a line'"
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand ids; and __fish_seen_subcommand_from ls" -l json -d 'Write results and errors as JSON'
@@ -746,6 +775,7 @@ complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand ids; and __fish_seen_sub
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand ids; and __fish_seen_subcommand_from assign" -l runtime-dir -d 'The folder of the running VMs [default: $PCP_VMM_RUNTIME_DIR, else /run/pcp-vmm for root and $XDG_RUNTIME_DIR/pcp-vmm for others]' -r -F
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand ids; and __fish_seen_subcommand_from assign" -l state-dir -d 'The folder of what is kept between runs [default: $PCP_VMM_STATE_DIR, else /var/lib/pcp-vmm for root and $XDG_STATE_HOME/pcp-vmm for others]' -r -F
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand ids; and __fish_seen_subcommand_from assign" -l log-dir -d 'The folder of logs: what a daemon says in NAME.log, what consoles print in NAME/serial.log and NAME/console.log. Without it, only VMs that run as daemons have logs [default: $PCP_VMM_LOG_DIR, else /var/log/pcp-vmm for root and `log` in the state folder for others]' -r -F
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand ids; and __fish_seen_subcommand_from assign" -l tmp-dir -d 'The folder of what is there only while an image is built, some 2 GiB [default: $PCP_VMM_TMP_DIR, else the cache]' -r -F
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand ids; and __fish_seen_subcommand_from assign" -l log-format -d 'How log lines are written' -r -f -a "text\t'For people'
 json\t'One JSON object a line'"
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand ids; and __fish_seen_subcommand_from assign" -l json -d 'Write results and errors as JSON'
@@ -762,6 +792,7 @@ complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand ids; and __fish_seen_sub
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand ids; and __fish_seen_subcommand_from export" -l runtime-dir -d 'The folder of the running VMs [default: $PCP_VMM_RUNTIME_DIR, else /run/pcp-vmm for root and $XDG_RUNTIME_DIR/pcp-vmm for others]' -r -F
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand ids; and __fish_seen_subcommand_from export" -l state-dir -d 'The folder of what is kept between runs [default: $PCP_VMM_STATE_DIR, else /var/lib/pcp-vmm for root and $XDG_STATE_HOME/pcp-vmm for others]' -r -F
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand ids; and __fish_seen_subcommand_from export" -l log-dir -d 'The folder of logs: what a daemon says in NAME.log, what consoles print in NAME/serial.log and NAME/console.log. Without it, only VMs that run as daemons have logs [default: $PCP_VMM_LOG_DIR, else /var/log/pcp-vmm for root and `log` in the state folder for others]' -r -F
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand ids; and __fish_seen_subcommand_from export" -l tmp-dir -d 'The folder of what is there only while an image is built, some 2 GiB [default: $PCP_VMM_TMP_DIR, else the cache]' -r -F
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand ids; and __fish_seen_subcommand_from export" -l log-format -d 'How log lines are written' -r -f -a "text\t'For people'
 json\t'One JSON object a line'"
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand ids; and __fish_seen_subcommand_from export" -l json -d 'Write results and errors as JSON'
@@ -776,6 +807,7 @@ complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand ids; and __fish_seen_sub
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand ids; and __fish_seen_subcommand_from free" -l runtime-dir -d 'The folder of the running VMs [default: $PCP_VMM_RUNTIME_DIR, else /run/pcp-vmm for root and $XDG_RUNTIME_DIR/pcp-vmm for others]' -r -F
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand ids; and __fish_seen_subcommand_from free" -l state-dir -d 'The folder of what is kept between runs [default: $PCP_VMM_STATE_DIR, else /var/lib/pcp-vmm for root and $XDG_STATE_HOME/pcp-vmm for others]' -r -F
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand ids; and __fish_seen_subcommand_from free" -l log-dir -d 'The folder of logs: what a daemon says in NAME.log, what consoles print in NAME/serial.log and NAME/console.log. Without it, only VMs that run as daemons have logs [default: $PCP_VMM_LOG_DIR, else /var/log/pcp-vmm for root and `log` in the state folder for others]' -r -F
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand ids; and __fish_seen_subcommand_from free" -l tmp-dir -d 'The folder of what is there only while an image is built, some 2 GiB [default: $PCP_VMM_TMP_DIR, else the cache]' -r -F
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand ids; and __fish_seen_subcommand_from free" -l log-format -d 'How log lines are written' -r -f -a "text\t'For people'
 json\t'One JSON object a line'"
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand ids; and __fish_seen_subcommand_from free" -s a -l all -d 'All VMs that do not run'
@@ -791,6 +823,7 @@ complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand image; and not __fish_se
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand image; and not __fish_seen_subcommand_from build ls rm" -l runtime-dir -d 'The folder of the running VMs [default: $PCP_VMM_RUNTIME_DIR, else /run/pcp-vmm for root and $XDG_RUNTIME_DIR/pcp-vmm for others]' -r -F
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand image; and not __fish_seen_subcommand_from build ls rm" -l state-dir -d 'The folder of what is kept between runs [default: $PCP_VMM_STATE_DIR, else /var/lib/pcp-vmm for root and $XDG_STATE_HOME/pcp-vmm for others]' -r -F
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand image; and not __fish_seen_subcommand_from build ls rm" -l log-dir -d 'The folder of logs: what a daemon says in NAME.log, what consoles print in NAME/serial.log and NAME/console.log. Without it, only VMs that run as daemons have logs [default: $PCP_VMM_LOG_DIR, else /var/log/pcp-vmm for root and `log` in the state folder for others]' -r -F
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand image; and not __fish_seen_subcommand_from build ls rm" -l tmp-dir -d 'The folder of what is there only while an image is built, some 2 GiB [default: $PCP_VMM_TMP_DIR, else the cache]' -r -F
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand image; and not __fish_seen_subcommand_from build ls rm" -l log-format -d 'How log lines are written' -r -f -a "text\t'For people'
 json\t'One JSON object a line'"
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand image; and not __fish_seen_subcommand_from build ls rm" -l json -d 'Write results and errors as JSON'
@@ -817,6 +850,7 @@ complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand image; and __fish_seen_s
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand image; and __fish_seen_subcommand_from build" -l runtime-dir -d 'The folder of the running VMs [default: $PCP_VMM_RUNTIME_DIR, else /run/pcp-vmm for root and $XDG_RUNTIME_DIR/pcp-vmm for others]' -r -F
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand image; and __fish_seen_subcommand_from build" -l state-dir -d 'The folder of what is kept between runs [default: $PCP_VMM_STATE_DIR, else /var/lib/pcp-vmm for root and $XDG_STATE_HOME/pcp-vmm for others]' -r -F
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand image; and __fish_seen_subcommand_from build" -l log-dir -d 'The folder of logs: what a daemon says in NAME.log, what consoles print in NAME/serial.log and NAME/console.log. Without it, only VMs that run as daemons have logs [default: $PCP_VMM_LOG_DIR, else /var/log/pcp-vmm for root and `log` in the state folder for others]' -r -F
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand image; and __fish_seen_subcommand_from build" -l tmp-dir -d 'The folder of what is there only while an image is built, some 2 GiB [default: $PCP_VMM_TMP_DIR, else the cache]' -r -F
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand image; and __fish_seen_subcommand_from build" -l log-format -d 'How log lines are written' -r -f -a "text\t'For people'
 json\t'One JSON object a line'"
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand image; and __fish_seen_subcommand_from build" -l install-missing -d 'Install missing tools of this machine with apt (as root)'
@@ -833,6 +867,7 @@ complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand image; and __fish_seen_s
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand image; and __fish_seen_subcommand_from ls" -l runtime-dir -d 'The folder of the running VMs [default: $PCP_VMM_RUNTIME_DIR, else /run/pcp-vmm for root and $XDG_RUNTIME_DIR/pcp-vmm for others]' -r -F
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand image; and __fish_seen_subcommand_from ls" -l state-dir -d 'The folder of what is kept between runs [default: $PCP_VMM_STATE_DIR, else /var/lib/pcp-vmm for root and $XDG_STATE_HOME/pcp-vmm for others]' -r -F
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand image; and __fish_seen_subcommand_from ls" -l log-dir -d 'The folder of logs: what a daemon says in NAME.log, what consoles print in NAME/serial.log and NAME/console.log. Without it, only VMs that run as daemons have logs [default: $PCP_VMM_LOG_DIR, else /var/log/pcp-vmm for root and `log` in the state folder for others]' -r -F
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand image; and __fish_seen_subcommand_from ls" -l tmp-dir -d 'The folder of what is there only while an image is built, some 2 GiB [default: $PCP_VMM_TMP_DIR, else the cache]' -r -F
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand image; and __fish_seen_subcommand_from ls" -l log-format -d 'How log lines are written' -r -f -a "text\t'For people'
 json\t'One JSON object a line'"
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand image; and __fish_seen_subcommand_from ls" -l json -d 'Write results and errors as JSON'
@@ -847,6 +882,7 @@ complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand image; and __fish_seen_s
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand image; and __fish_seen_subcommand_from rm" -l runtime-dir -d 'The folder of the running VMs [default: $PCP_VMM_RUNTIME_DIR, else /run/pcp-vmm for root and $XDG_RUNTIME_DIR/pcp-vmm for others]' -r -F
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand image; and __fish_seen_subcommand_from rm" -l state-dir -d 'The folder of what is kept between runs [default: $PCP_VMM_STATE_DIR, else /var/lib/pcp-vmm for root and $XDG_STATE_HOME/pcp-vmm for others]' -r -F
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand image; and __fish_seen_subcommand_from rm" -l log-dir -d 'The folder of logs: what a daemon says in NAME.log, what consoles print in NAME/serial.log and NAME/console.log. Without it, only VMs that run as daemons have logs [default: $PCP_VMM_LOG_DIR, else /var/log/pcp-vmm for root and `log` in the state folder for others]' -r -F
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand image; and __fish_seen_subcommand_from rm" -l tmp-dir -d 'The folder of what is there only while an image is built, some 2 GiB [default: $PCP_VMM_TMP_DIR, else the cache]' -r -F
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand image; and __fish_seen_subcommand_from rm" -l log-format -d 'How log lines are written' -r -f -a "text\t'For people'
 json\t'One JSON object a line'"
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand image; and __fish_seen_subcommand_from rm" -l all -d 'Remove all images'
@@ -864,6 +900,7 @@ complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand doctor" -l log-file -d '
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand doctor" -l runtime-dir -d 'The folder of the running VMs [default: $PCP_VMM_RUNTIME_DIR, else /run/pcp-vmm for root and $XDG_RUNTIME_DIR/pcp-vmm for others]' -r -F
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand doctor" -l state-dir -d 'The folder of what is kept between runs [default: $PCP_VMM_STATE_DIR, else /var/lib/pcp-vmm for root and $XDG_STATE_HOME/pcp-vmm for others]' -r -F
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand doctor" -l log-dir -d 'The folder of logs: what a daemon says in NAME.log, what consoles print in NAME/serial.log and NAME/console.log. Without it, only VMs that run as daemons have logs [default: $PCP_VMM_LOG_DIR, else /var/log/pcp-vmm for root and `log` in the state folder for others]' -r -F
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand doctor" -l tmp-dir -d 'The folder of what is there only while an image is built, some 2 GiB [default: $PCP_VMM_TMP_DIR, else the cache]' -r -F
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand doctor" -l log-format -d 'How log lines are written' -r -f -a "text\t'For people'
 json\t'One JSON object a line'"
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand doctor" -l json -d 'Write results and errors as JSON'
@@ -878,6 +915,7 @@ complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand completions" -l log-file
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand completions" -l runtime-dir -d 'The folder of the running VMs [default: $PCP_VMM_RUNTIME_DIR, else /run/pcp-vmm for root and $XDG_RUNTIME_DIR/pcp-vmm for others]' -r -F
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand completions" -l state-dir -d 'The folder of what is kept between runs [default: $PCP_VMM_STATE_DIR, else /var/lib/pcp-vmm for root and $XDG_STATE_HOME/pcp-vmm for others]' -r -F
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand completions" -l log-dir -d 'The folder of logs: what a daemon says in NAME.log, what consoles print in NAME/serial.log and NAME/console.log. Without it, only VMs that run as daemons have logs [default: $PCP_VMM_LOG_DIR, else /var/log/pcp-vmm for root and `log` in the state folder for others]' -r -F
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand completions" -l tmp-dir -d 'The folder of what is there only while an image is built, some 2 GiB [default: $PCP_VMM_TMP_DIR, else the cache]' -r -F
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand completions" -l log-format -d 'How log lines are written' -r -f -a "text\t'For people'
 json\t'One JSON object a line'"
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand completions" -l json -d 'Write results and errors as JSON'
@@ -892,6 +930,7 @@ complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand docs" -l log-file -d 'Ap
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand docs" -l runtime-dir -d 'The folder of the running VMs [default: $PCP_VMM_RUNTIME_DIR, else /run/pcp-vmm for root and $XDG_RUNTIME_DIR/pcp-vmm for others]' -r -F
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand docs" -l state-dir -d 'The folder of what is kept between runs [default: $PCP_VMM_STATE_DIR, else /var/lib/pcp-vmm for root and $XDG_STATE_HOME/pcp-vmm for others]' -r -F
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand docs" -l log-dir -d 'The folder of logs: what a daemon says in NAME.log, what consoles print in NAME/serial.log and NAME/console.log. Without it, only VMs that run as daemons have logs [default: $PCP_VMM_LOG_DIR, else /var/log/pcp-vmm for root and `log` in the state folder for others]' -r -F
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand docs" -l tmp-dir -d 'The folder of what is there only while an image is built, some 2 GiB [default: $PCP_VMM_TMP_DIR, else the cache]' -r -F
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand docs" -l log-format -d 'How log lines are written' -r -f -a "text\t'For people'
 json\t'One JSON object a line'"
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand docs" -l json -d 'Write results and errors as JSON'

@@ -14,6 +14,9 @@ use crate::bundle::{
 /// The table of the variants that the program knows.
 const TABLE: &str = include_str!("../recipe/variants.toml");
 
+/// The credential with root's keys (systemd.system-credentials(7)), which the image's SSH server reads.
+const AUTHORIZED_KEYS: &str = "ssh.authorized_keys.root";
+
 /// A kind of guest: its names, its ports, and what it offers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Variant {
@@ -216,6 +219,7 @@ impl Table {
                     user: ssh_user,
                     password: Some(ssh_password),
                     key: None,
+                    authorized_keys: Some(AUTHORIZED_KEYS.to_owned()),
                 }),
             },
             layers: entry.layers.clone(),

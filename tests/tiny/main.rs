@@ -9,9 +9,10 @@
 mod bad_input;
 mod console;
 mod end;
-mod identifiers;
 mod forwards;
+mod identifiers;
 mod instances;
+mod keys;
 mod kills;
 mod lifecycle;
 mod network;

@@ -12,6 +12,7 @@ mod lifecycle;
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
@@ -98,6 +99,14 @@ fn http(port: u16, path: &str) -> String {
     body.to_owned()
 }
 
+/// The SSH key that a VM made for the folder in which it was started; `home` is the fixture's.
+fn folders_key(home: &Path) -> PathBuf {
+    let keys = std::fs::read_dir(home.join("state/keys")).expect("a key");
+    let keys: Vec<PathBuf> = keys.map(|it| it.unwrap().path()).collect();
+    assert_eq!(keys.len(), 1, "{keys:?}");
+    keys[0].join("id_ed25519")
+}
+
 #[test]
 fn the_base_guest_serves_metrics_consoles_and_ssh() {
     let guest = Variant::start("base", 22022);
@@ -123,6 +132,30 @@ fn the_base_guest_serves_metrics_consoles_and_ssh() {
     // The documented question names a context that may not exist; pmproxy answers it in JSON too.
     let answer = http(44322, "/pmapi/1/metrics?target=kernel.all.load");
     assert!(answer.starts_with('{'), "{answer}");
+
+    // The key of the folder in which it was started lets its user in, and needs no password.
+    let key = folders_key(guest.vm.folder());
+    let mut ssh = Command::new("ssh");
+    ssh.args(["-F", "none", "-p", "22022", "-o", "BatchMode=yes"]);
+    ssh.args([
+        "-o",
+        "StrictHostKeyChecking=no",
+        "-o",
+        "UserKnownHostsFile=/dev/null",
+    ]);
+    ssh.args([
+        "-o",
+        "PasswordAuthentication=no",
+        "-o",
+        "IdentitiesOnly=yes",
+        "-i",
+    ]);
+    let output = ssh
+        .arg(key)
+        .args(["root@localhost", "id -un"])
+        .output()
+        .unwrap();
+    assert_eq!(output.stdout, b"root\n", "{output:?}");
 
     // Whoever comes late to the serial console still reads the kernel's first line.
     let late = Stream::read(TcpStream::connect("127.0.0.1:24500").unwrap());

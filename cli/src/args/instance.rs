@@ -71,6 +71,30 @@ pub(crate) struct KillArgs {
     pub(crate) target: TargetArgs,
 }
 
+const DESTROY: &str = "\
+End VMs and remove what is kept of them.
+
+VMs that run are stopped as by `pcp-vmm stop`. Then their logs, the identifiers that they were given, and their blocks in \
+~/.ssh/config are removed, and the SSH key of the folder in which they were started, and of this one, unless another VM that \
+runs has it. Images, disks and shares stay. Without a terminal to ask on, --force is needed.";
+
+/// End VMs and remove what is kept of them.
+#[derive(Debug, Args)]
+#[command(help_template = TEMPLATE, long_about = DESTROY)]
+pub(crate) struct DestroyArgs {
+    /// The VMs, by name or, if they run, by variant.
+    #[arg(value_name = "VM", required_unless_present = "all")]
+    pub(crate) names: Vec<String>,
+
+    /// All VMs that run.
+    #[arg(short, long, conflicts_with = "names")]
+    pub(crate) all: bool,
+
+    /// Do not ask.
+    #[arg(short, long)]
+    pub(crate) force: bool,
+}
+
 /// A time in seconds, up to a day.
 pub(crate) fn seconds(text: &str) -> Result<Duration, String> {
     let number = text.parse::<f64>().ok();

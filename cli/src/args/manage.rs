@@ -147,8 +147,9 @@ pub(crate) struct LogsArgs {
 
 const SSH: &str = "\
 Log in to a VM's guest over SSH, or run a command there; the exit status is that of `ssh`. User, \
-password and key are those of the guest's bundle, and the host port is the one that leads to its port \
-22. The guest's key is not kept or checked: the way to it does not leave this machine.";
+password and key are those of the guest's bundle, or the key is that of the folder in which the VM was \
+started; the host port is the one that leads to its port 22. The guest's own key is not kept or checked: \
+the way to it does not leave this machine.";
 
 /// Log in to a VM's guest, or run a command there.
 #[derive(Debug, Args)]

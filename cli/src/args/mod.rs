@@ -19,7 +19,7 @@ use clap::{ArgMatches, Args, Command, FromArgMatches, Parser, Subcommand, ValueE
 pub(crate) use exec::ExecArgs;
 pub(crate) use ids::{IdsArgs, IdsVerb};
 pub(crate) use image::{BuildArgs, ImageArgs, ImageVerb, KernelArg, RemoveArgs, RootDiskArg};
-pub(crate) use instance::{KillArgs, LsArgs, StopArgs, TargetArgs, seconds};
+pub(crate) use instance::{DestroyArgs, KillArgs, LsArgs, StopArgs, TargetArgs, seconds};
 pub(crate) use lifecycle::{
     DeepArgs, LifecycleArgs, LifecycleStatusArgs, LifecycleVerb, PhaseArgs, TestArgs, VariantArgs,
 };
@@ -214,6 +214,8 @@ pub(crate) enum Verb {
     Stop(StopArgs),
     /// `pcp-vmm kill`.
     Kill(KillArgs),
+    /// `pcp-vmm destroy`.
+    Destroy(DestroyArgs),
     /// `pcp-vmm test`.
     Test(DeepArgs),
     /// `pcp-vmm lifecycle`.
@@ -269,7 +271,7 @@ pub(crate) struct DocsArgs {
 type Definition = (&'static str, &'static str, fn(Command) -> Command);
 
 /// The visible verbs in the order of the help.
-const VERBS: [Definition; 28] = [
+const VERBS: [Definition; 29] = [
     (
         "run",
         "Start a VM and stay with it until it ends",
@@ -352,6 +354,11 @@ const VERBS: [Definition; 28] = [
         "kill",
         "End VMs at once, without asking their guests",
         KillArgs::augment_args,
+    ),
+    (
+        "destroy",
+        "End VMs and remove what is kept of them",
+        DestroyArgs::augment_args,
     ),
     (
         "lifecycle",
@@ -441,6 +448,7 @@ impl FromArgMatches for Verb {
             Some(("link", verb)) => LinkArgs::from_arg_matches(verb).map(Self::Link),
             Some(("stop", verb)) => StopArgs::from_arg_matches(verb).map(Self::Stop),
             Some(("kill", verb)) => KillArgs::from_arg_matches(verb).map(Self::Kill),
+            Some(("destroy", verb)) => DestroyArgs::from_arg_matches(verb).map(Self::Destroy),
             Some(("lifecycle", verb)) => LifecycleArgs::from_arg_matches(verb).map(Self::Lifecycle),
             Some(("test", verb)) => DeepArgs::from_arg_matches(verb).map(Self::Test),
             Some(("network", verb)) => NetworkArgs::from_arg_matches(verb).map(Self::Network),

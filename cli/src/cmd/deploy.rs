@@ -52,7 +52,8 @@ pub(crate) fn deploy(
         })?
     };
     let state_dir = folders::state_dir(common)?;
-    let path = state_dir.join("deploy").join(key(&file));
+    let record = format!("{}.json", folders::name_of(&file));
+    let path = state_dir.join("deploy").join(record);
     // What runs is looked at, changed and written down by one at a time; who only looks may be late.
     let _lock = match args.dry_run {
         true => None,
@@ -190,18 +191,6 @@ fn start(name: &str, flags: &[String], places: &Places<'_>) -> Option<Diagnostic
     }
 }
 
-/// The name of a file's record: the file's path, in letters that file names have.
-fn key(file: &Path) -> String {
-    let good = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
-    let text = file.to_string_lossy();
-    let escaped = text.chars().map(|c| match c {
-        c if good(c) => c.to_string(),
-        '/' => "+".to_owned(),
-        other => format!("%{:x}", u32::from(other)),
-    });
-    format!("{}.json", escaped.collect::<String>())
-}
-
 fn read(path: &Path) -> io::Result<Record> {
     match fs::read(path) {
         Ok(text) => Ok(serde_json::from_slice(&text)?),
@@ -239,12 +228,6 @@ fn kept(path: &Path, error: &io::Error) -> Diagnostic {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn each_file_has_a_record_of_its_own() {
-        assert_eq!(key("/a/vms.toml".as_ref()), "+a+vms.toml.json");
-        assert_ne!(key("/a/b c".as_ref()), key("/a/b+c".as_ref()));
-    }
 
     #[test]
     fn a_record_of_nothing_is_no_file() {

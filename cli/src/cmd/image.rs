@@ -231,7 +231,7 @@ fn remove(args: &RemoveArgs, output: Output) -> Result<Exit, Stop> {
         }
         args.names.clone()
     };
-    if !args.force && !agreed(&names, output)? {
+    if !args.force && !agreed("remove", &names, output)? {
         return Ok(Exit::Failure);
     }
     for name in &names {
@@ -256,8 +256,8 @@ fn remove_tree(path: &Path) -> Result<(), Diagnostic> {
     }
 }
 
-/// Asks on a terminal; without one, refuses.
-fn agreed(names: &[String], output: Output) -> Result<bool, Diagnostic> {
+/// Asks on a terminal whether to `verb` things; without one, refuses.
+pub(super) fn agreed(verb: &str, names: &[String], output: Output) -> Result<bool, Diagnostic> {
     if names.is_empty() {
         return Ok(true);
     }
@@ -265,11 +265,11 @@ fn agreed(names: &[String], output: Output) -> Result<bool, Diagnostic> {
     if !io::stdin().is_terminal() {
         return Err(Diagnostic::usage(
             "confirm",
-            format!("will not remove {names} without being asked"),
+            format!("will not {verb} {names} without being asked"),
         )
         .hint("add `--force`"));
     }
-    output.ask(&format!("remove {names}? [y/N] "));
+    output.ask(&format!("{verb} {names}? [y/N] "));
     let mut answer = String::new();
     io::stdin().read_line(&mut answer).map_err(|error| {
         Diagnostic::failure("confirm", "cannot read the answer").because(&error)

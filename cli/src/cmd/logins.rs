@@ -76,6 +76,25 @@ pub(crate) fn ssh_config(
     Ok(Exit::Success)
 }
 
+/// Whether the user's configuration has a block of `name`.
+pub(super) fn has_block(name: &str) -> Result<bool, Diagnostic> {
+    let Some(file) = Config::of_user()? else {
+        return Ok(false);
+    };
+    let names = ssh_config::names(&file.text);
+    Ok(names.is_ok_and(|names| names.contains(&name)))
+}
+
+/// Removes the blocks of `names` from the user's configuration, where it has some.
+pub(super) fn forget(names: &[String]) -> Result<(), Diagnostic> {
+    let Some(file) = Config::of_user()? else {
+        return Ok(());
+    };
+    let goes = |name: &str| names.iter().any(|it| it == name);
+    let text = ssh_config::without(&file.text, goes).map_err(|unfit| file.unfit(&unfit))?;
+    file.replace(&text)
+}
+
 /// Lists the VMs as Ansible reads them.
 pub(crate) fn inventory(
     args: &InventoryArgs,
@@ -163,6 +182,12 @@ struct Config {
 }
 
 impl Config {
+    /// That of the user, if there is a home for it.
+    fn of_user() -> Result<Option<Self>, Diagnostic> {
+        let home = env::home_dir().filter(|home| !home.as_os_str().is_empty());
+        home.map(|_| Self::open(None)).transpose()
+    }
+
     /// Opens `file`, else that of the user; one that is not there is empty.
     fn open(file: Option<&Path>) -> Result<Self, Diagnostic> {
         let path = match (file, env::home_dir()) {

@@ -4,6 +4,7 @@ mod adjust;
 mod completions;
 mod console;
 mod deploy;
+mod destroy;
 mod docs;
 mod doctor;
 mod events;
@@ -78,6 +79,7 @@ pub(crate) fn dispatch(
         Some(Verb::Stop(args)) => stop::stop(&args, &runtime, output),
         Some(Verb::Kill(args)) => kill::kill(&args, &runtime, output),
         Some(Verb::Lifecycle(args)) => lifecycle::dispatch(args.verb, &runtime, output),
+        Some(Verb::Destroy(args)) => destroy::destroy(&args, &cli.common, &runtime, output),
         Some(Verb::Test(args)) => lifecycle::test_deeply(&args, &runtime, output),
         Some(Verb::Network(args)) => network::dispatch(&args.verb, &cli.common, output),
         Some(Verb::Service(args)) => service::dispatch(args.verb, output),

@@ -221,15 +221,20 @@ fn logins(fields: &mut Fields<'_>) -> Option<Logins> {
         let user = fields.text("user", name);
         let password = fields.optional_text("password", line);
         let key = fields.optional_text("key", path);
-        let (password, key) = (password?, key?);
-        if password.is_none() && key.is_none() {
-            fields.problem("password", "a password or a key is needed");
+        let authorized_keys = fields.optional_text("authorized_keys", name);
+        let (password, key, authorized_keys) = (password?, key?, authorized_keys?);
+        if password.is_none() && key.is_none() && authorized_keys.is_none() {
+            fields.problem(
+                "password",
+                "a password, a key or a credential for keys is needed",
+            );
             return None;
         }
         Some(SshLogin {
             user: user?,
             password,
             key: key.map(Into::into),
+            authorized_keys,
         })
     });
     Some(Logins {

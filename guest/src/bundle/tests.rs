@@ -146,7 +146,7 @@ fn every_problem_is_reported_at_once() {
     start("services[2]: expected a name");
     start("metrics: the field is missing");
     start("http_checks[0].path: expected `/`");
-    start("logins.ssh.password: a password or a key is needed");
+    start("logins.ssh.password: a password, a key or a credential for keys is needed");
     start("build.packages.pcp: expected a string, found 6");
     start("colour: unknown field");
 }

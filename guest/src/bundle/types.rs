@@ -218,6 +218,9 @@ pub struct SshLogin {
     /// The private key's file, if the image accepts a key.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub key: Option<PathBuf>,
+    /// The credential in which the guest looks for public keys of the user, if it does.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub authorized_keys: Option<String>,
 }
 
 /// What a bundle was made from; for people and reports, nothing depends on it.

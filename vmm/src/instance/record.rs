@@ -42,6 +42,9 @@ pub struct Record {
     /// Whether the host reaches the guest at that address, without a forward.
     #[serde(default)]
     pub direct: bool,
+    /// The private key by which its guest lets its user in, if it was told one.
+    #[serde(default)]
+    pub ssh_key: Option<PathBuf>,
     /// Its control socket.
     pub control: PathBuf,
     /// Its values with their origins.

@@ -16,6 +16,7 @@ fn record(name: &str) -> Record {
         directory: None,
         address: None,
         direct: false,
+        ssh_key: None,
         control: "/c".into(),
         settings: Value::Null,
         spec: Value::Null,

@@ -71,6 +71,7 @@ pub(super) fn describe(
         directory,
         address,
         direct: spec.guest_address.is_some(),
+        ssh_key: plan.ssh_key.clone(),
         control,
         settings: Value::Null,
         spec: Value::Null,

@@ -9,14 +9,16 @@ use clap::ArgMatches;
 use clap::parser::ValueSource;
 use guest::bundle::{Bundle, BundleError, MANIFEST};
 use vmm::config::value::NetChoice;
-use vmm::config::{Layer, Origin, Resolved};
+use vmm::config::{Credential, Layer, Origin, Resolved};
 
 use super::identifiers;
 use crate::args::{CommonArgs, RunArgs};
 use crate::cmd::image;
 use crate::diagnostic::Diagnostic;
 use crate::env;
+use crate::folders;
 use crate::output::{Output, Stop};
+use crate::ssh_key::{KeyError, SshKey};
 
 /// The variant that is run unless another is asked for.
 const DEFAULT_VARIANT: &str = "base";
@@ -34,6 +36,8 @@ pub(crate) struct Plan {
     pub(crate) bundle: Option<Bundle>,
     /// The name that the process is to carry.
     pub(crate) process_name: Option<String>,
+    /// The private key by which the guest lets its user in, if it is told one.
+    pub(crate) ssh_key: Option<PathBuf>,
     /// How many seconds the guest may take to user space, if the user said so; 0 is for ever.
     pub(crate) boot_timeout: Option<u64>,
 }
@@ -71,6 +75,15 @@ pub(crate) fn plan(
             ));
         }
     }
+    let told = bundle.as_ref().and_then(|it| key_for(it, args, common));
+    if let Some((key, credential)) = &told {
+        let layer = Layer {
+            credential: vec![credential.clone()],
+            ..Layer::default()
+        };
+        let key = key.private.with_extension("pub");
+        layers.push((Origin::File(key), layer));
+    }
     for path in env::config_file().into_iter().chain([PROJECT_FILE.into()]) {
         layers.extend(file_layer(&path)?.map(|layer| (Origin::File(path), layer)));
     }
@@ -85,17 +98,61 @@ pub(crate) fn plan(
     }
     let mut resolved = Resolved::from_layers(&layers);
     resolved.spec.kernel_cache = env::cache_dir().map(|dir| dir.join("kernels"));
+    // The user's own credential may be in its place.
+    let credentials = &resolved.spec.credentials;
+    let told = told.filter(|(_, credential)| credentials.contains(credential));
+    let ssh_key = told.map(|(key, _)| key.private);
     let named = bundle.is_some() || layers.iter().any(|(_, layer)| layer.process_name.is_some());
     let mut plan = Plan {
         resolved,
         layers,
         bundle,
         process_name: None,
+        ssh_key,
         boot_timeout: args.boot_timeout,
     };
     identifiers::foresee(&mut plan, common)?;
     plan.process_name = named.then(|| plan.resolved.spec.process_name.clone());
     Ok(plan)
+}
+
+/// The key of the working directory, and the credential that tells the guest of it, if it looks for one. Without a key the
+/// guest's password does.
+fn key_for(bundle: &Bundle, args: &RunArgs, common: &CommonArgs) -> Option<(SshKey, Credential)> {
+    let name = bundle.logins.ssh.as_ref()?.authorized_keys.as_ref()?;
+    let state = folders::state_dir(common).ok()?;
+    let directory = std::env::current_dir().ok()?;
+    let key = if args.dry_run {
+        SshKey::find(&state, &directory)
+    } else {
+        SshKey::provide(&state, &directory).map(Some)
+    };
+    match key {
+        Ok(key) => {
+            let key = key?;
+            let credential = format!("{name}={}", key.public).parse().ok()?;
+            Some((key, credential))
+        }
+        Err(KeyError::NoProgram) => {
+            log::info!("the guest has no key to log in with: there is no `ssh-keygen`");
+            None
+        }
+        Err(error) => {
+            log::warn!("the guest has no key to log in with: {}", chain(&error));
+            None
+        }
+    }
+}
+
+/// An error and its causes in a line.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(cause) = next {
+        text = format!("{text}: {cause}");
+        next = cause.source();
+    }
+    text
 }
 
 /// The host's name servers, without those that only the host itself reaches.

@@ -39,6 +39,7 @@ fn plan(flags: Layer) -> Plan {
         layers,
         bundle: Some(guest::bundle::Bundle::load(folder.path()).unwrap()),
         process_name: None,
+        ssh_key: None,
         boot_timeout: None,
     }
 }

@@ -33,6 +33,7 @@ variables! {
     RUNTIME_DIR = "PCP_VMM_RUNTIME_DIR", "The folder of the running VMs (as `--runtime-dir`).";
     STATE_DIR = "PCP_VMM_STATE_DIR", "The folder of what is kept between runs (as `--state-dir`).";
     LOG_DIR = "PCP_VMM_LOG_DIR", "The folder of the logs of VMs and their consoles (as `--log-dir`).";
+    TMP_DIR = "PCP_VMM_TMP_DIR", "The folder of what is there only while an image is built (as `--tmp-dir`).";
     ASKPASS = "PCP_VMM_ASKPASS", "Set by `ssh` for itself: the program prints it, as the answer to a question for a password.";
     LOG = "PCP_VMM_LOG", "A log filter: a level, or `TARGET=LEVEL` with commas between.";
     NO_COLOR = "NO_COLOR", "Any value: no colours.";

@@ -23,6 +23,14 @@ pub(crate) fn log_dir(args: &CommonArgs) -> Result<PathBuf, Diagnostic> {
     chosen(args.log_dir.clone(), env::LOG_DIR, usual, "log-dir")
 }
 
+/// The folder of what is there for a moment, if the user names one.
+pub(crate) fn tmp_dir(args: &CommonArgs) -> Result<Option<PathBuf>, Diagnostic> {
+    if args.tmp_dir.is_none() && !env::is_set(env::TMP_DIR) {
+        return Ok(None);
+    }
+    chosen(args.tmp_dir.clone(), env::TMP_DIR, None, "tmp-dir").map(Some)
+}
+
 /// The longest name of [`name_of`], with room for what is put behind it (`NAME_MAX` is 255).
 const NAME_MAX: usize = 200;
 

@@ -41,6 +41,7 @@ complete -c pcp-vmm -n "__fish_pcp_vmm_needs_command" -s v -l verbose -d 'Log mo
 complete -c pcp-vmm -n "__fish_pcp_vmm_needs_command" -l no-progress -d 'Show no progress bars'
 complete -c pcp-vmm -n "__fish_pcp_vmm_needs_command" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c pcp-vmm -n "__fish_pcp_vmm_needs_command" -f -a "run" -d 'Start a VM and stay with it until it ends'
+complete -c pcp-vmm -n "__fish_pcp_vmm_needs_command" -f -a "exec" -d 'Run a command in a VM of its own, and end as it ends'
 complete -c pcp-vmm -n "__fish_pcp_vmm_needs_command" -f -a "ls" -d 'List the VMs that run'
 complete -c pcp-vmm -n "__fish_pcp_vmm_needs_command" -f -a "status" -d 'Tell how VMs are'
 complete -c pcp-vmm -n "__fish_pcp_vmm_needs_command" -f -a "inspect" -d 'Show what a VM was started with'
@@ -118,6 +119,33 @@ complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand run" -s D -l daemon -d '
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand run" -l detached -d 'The process of a VM that goes on by itself'
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand run" -l dry-run -d 'Show the machine and where each value comes from; start nothing'
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand run" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand exec" -l color -d 'Use colours' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t'Always'
+never\t'Never'"
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand exec" -l log-file -d 'Append the log to this file instead of showing it' -r -F
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand exec" -l runtime-dir -d 'The folder of the running VMs [default: $PCP_VMM_RUNTIME_DIR, else /run/pcp-vmm for root and $XDG_RUNTIME_DIR/pcp-vmm for others]' -r -F
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand exec" -l state-dir -d 'The folder of what is kept between runs [default: $PCP_VMM_STATE_DIR, else /var/lib/pcp-vmm for root and $XDG_STATE_HOME/pcp-vmm for others]' -r -F
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand exec" -l log-dir -d 'The folder of logs: what a daemon says in NAME.log, what consoles print in NAME/serial.log and NAME/console.log. Without it, only VMs that run as daemons have logs [default: $PCP_VMM_LOG_DIR, else /var/log/pcp-vmm for root and `log` in the state folder for others]' -r -F
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand exec" -l tmp-dir -d 'The folder of what is there only while an image is built, some 2 GiB [default: $PCP_VMM_TMP_DIR, else the cache]' -r -F
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand exec" -l log-format -d 'How log lines are written' -r -f -a "text\t'For people'
+json\t'One JSON object a line'"
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand exec" -s k -l kernel -d 'The kernel: `host`, or a file' -r -F
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand exec" -l modules -d 'The folder of the kernel\'s modules, with `modules.dep` in it' -r -F
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand exec" -l module -d 'Load this module before the command runs; may be given several times' -r
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand exec" -l kernel-arg -d 'More words for the kernel command line' -r
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand exec" -s m -l memory -d 'Guest memory: a number with K, M, G or T; M by default' -r
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand exec" -s c -l cpus -d 'The number of vCPUs, 1 to 64' -r
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand exec" -s u -l user -d 'The user and group to run as, by number; the caller\'s without' -r
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand exec" -s e -l env -d 'Set a variable of the environment, or, without a value, leave it out; may be given several times' -r
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand exec" -l cwd -d 'The folder that the command starts in; the caller\'s without' -r -F
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand exec" -s t -l timeout -d 'End the VM after so many seconds, with status 124' -r
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand exec" -l console -d 'Keep what the kernel prints in this file' -r -F
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand exec" -l report -d 'Write the whole outcome to this file, as JSON' -r -F
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand exec" -l json -d 'Write results and errors as JSON'
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand exec" -s q -l quiet -d 'Say nothing but results, warnings and errors'
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand exec" -s v -l verbose -d 'Log more: -v what happens, -vv details, -vvv everything'
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand exec" -l no-progress -d 'Show no progress bars'
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand exec" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand ls" -l color -d 'Use colours' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
 always\t'Always'
 never\t'Never'"

@@ -141,6 +141,16 @@ pub(crate) struct CommonArgs {
     )]
     pub(crate) log_dir: Option<PathBuf>,
 
+    /// The folder of what is there only while an image is built, some 2 GiB [default: $PCP_VMM_TMP_DIR, else the cache].
+    #[arg(
+        long,
+        global = true,
+        value_name = "DIR",
+        hide_short_help = true,
+        help_heading = "Folders"
+    )]
+    pub(crate) tmp_dir: Option<PathBuf>,
+
     /// How log lines are written.
     #[arg(
         long,

@@ -9,17 +9,18 @@ use guest::image::{ImageSpec, KernelFlavour, RootForm};
 use serde::Serialize;
 
 use super::run::load_bundle;
-use crate::args::{BuildArgs, ImageVerb, KernelArg, RemoveArgs, RootDiskArg};
+use crate::args::{BuildArgs, CommonArgs, ImageVerb, KernelArg, RemoveArgs, RootDiskArg};
 use crate::diagnostic::Diagnostic;
 use crate::env;
 use crate::exit::Exit;
+use crate::folders;
 use crate::output::{Output, Stop};
 use crate::progress::BuildProgress;
 
 /// Does what `verb` says.
-pub(crate) fn dispatch(verb: ImageVerb, output: Output) -> Result<Exit, Stop> {
+pub(crate) fn dispatch(verb: ImageVerb, common: &CommonArgs, output: Output) -> Result<Exit, Stop> {
     match verb {
-        ImageVerb::Build(args) => build_image(args, output),
+        ImageVerb::Build(args) => build_image(args, common, output),
         ImageVerb::Ls => list(output),
         ImageVerb::Rm(args) => remove(&args, output),
     }
@@ -34,7 +35,7 @@ struct Built<'a> {
     kernel: &'a str,
 }
 
-fn build_image(args: BuildArgs, output: Output) -> Result<Exit, Stop> {
+fn build_image(args: BuildArgs, common: &CommonArgs, output: Output) -> Result<Exit, Stop> {
     let variant = find(&args.variant)?;
     let path = match args.output {
         Some(path) => path,
@@ -55,6 +56,7 @@ fn build_image(args: BuildArgs, output: Output) -> Result<Exit, Stop> {
         extra_packages: args.package,
         install_missing: args.install_missing,
         force: args.force,
+        work: folders::tmp_dir(common)?,
         ..ImageSpec::new(variant, path, build_dir()?)
     };
     let bundle = build(&spec, output)?;
@@ -72,7 +74,12 @@ fn build_image(args: BuildArgs, output: Output) -> Result<Exit, Stop> {
 }
 
 /// The bundle of the documented guest `variant`, built if it is not there yet.
-pub(crate) fn bundle_of(variant: &str, dry_run: bool, output: Output) -> Result<Bundle, Stop> {
+pub(crate) fn bundle_of(
+    variant: &str,
+    dry_run: bool,
+    common: &CommonArgs,
+    output: Output,
+) -> Result<Bundle, Stop> {
     let variant = find(variant)?;
     let name = variant.name.clone();
     let dir = images_dir()?.join(&name);
@@ -89,7 +96,11 @@ pub(crate) fn bundle_of(variant: &str, dry_run: bool, output: Output) -> Result<
     output.note(format!(
         "building the image of `{name}`, which is done once"
     ));
-    Ok(build(&ImageSpec::new(variant, dir, build_dir()?), output)?)
+    let spec = ImageSpec {
+        work: folders::tmp_dir(common)?,
+        ..ImageSpec::new(variant, dir, build_dir()?)
+    };
+    Ok(build(&spec, output)?)
 }
 
 /// Where the bundle of the documented guest `variant` is, or would be.

@@ -24,7 +24,7 @@ use self::inside::Inquiry;
 use self::machine::Machine;
 use self::test::Suite;
 use super::run::load_bundle;
-use crate::args::{LifecycleVerb, PhaseArgs, TestArgs};
+use crate::args::{CommonArgs, LifecycleVerb, PhaseArgs, TestArgs};
 use crate::diagnostic::Diagnostic;
 use crate::exit::Exit;
 use crate::instances::RuntimeDir;
@@ -39,12 +39,13 @@ const DEVICES: &str = "/sys/class/net";
 /// Does what `verb` says.
 pub(crate) fn dispatch(
     verb: LifecycleVerb,
+    common: &CommonArgs,
     runtime: &RuntimeDir,
     output: Output,
 ) -> Result<Exit, Stop> {
     match verb {
-        LifecycleVerb::Test(args) => test(&args, runtime, output),
-        LifecycleVerb::Phase(args) => phase(&args, runtime, output),
+        LifecycleVerb::Test(args) => test(&args, common, runtime, output),
+        LifecycleVerb::Phase(args) => phase(&args, common, runtime, output),
         LifecycleVerb::Status(args) => state::status(&args, runtime, output),
         LifecycleVerb::ForceKill(args) => state::force_kill(&args, runtime, output),
     }
@@ -60,7 +61,12 @@ fn case_of(bundle: &Path) -> Result<Case, Diagnostic> {
     })
 }
 
-fn test(args: &TestArgs, runtime: &RuntimeDir, output: Output) -> Result<Exit, Stop> {
+fn test(
+    args: &TestArgs,
+    common: &CommonArgs,
+    runtime: &RuntimeDir,
+    output: Output,
+) -> Result<Exit, Stop> {
     let cases = match &args.bundle {
         Some(dir) => vec![case_of(dir)?],
         None if args.all => Case::select(&args.only, &args.skip)?,
@@ -68,6 +74,7 @@ fn test(args: &TestArgs, runtime: &RuntimeDir, output: Output) -> Result<Exit, S
     };
     let begin = Instant::now();
     let suite = Suite {
+        common,
         runtime,
         limits: Limits::new(args.common.timeout_scale, &args.common.timeout),
         flags: &args.common.run,
@@ -113,7 +120,12 @@ fn written(path: &Path, contents: &str) -> Result<(), Diagnostic> {
 }
 
 /// One phase alone.
-fn phase(args: &PhaseArgs, runtime: &RuntimeDir, output: Output) -> Result<Exit, Stop> {
+fn phase(
+    args: &PhaseArgs,
+    common: &CommonArgs,
+    runtime: &RuntimeDir,
+    output: Output,
+) -> Result<Exit, Stop> {
     let case = match (&args.bundle, &args.variant) {
         (Some(dir), _) => case_of(dir)?,
         (None, Some(name)) => Case::find(name)?,
@@ -124,6 +136,7 @@ fn phase(args: &PhaseArgs, runtime: &RuntimeDir, output: Output) -> Result<Exit,
     }
     let phases = [args.phase];
     let suite = Suite {
+        common,
         runtime,
         limits: Limits::new(args.common.timeout_scale, &args.common.timeout),
         flags: &args.common.run,
@@ -159,7 +172,12 @@ fn alone(suite: &Suite<'_>, case: &Case, phase: Phase, board: &Board) -> Result<
     }
     let bundle = match suite.bundle {
         Some(dir) => load_bundle(dir)?,
-        None => super::image::bundle_of(&case.variant, phase != Phase::Start, suite.output)?,
+        None => super::image::bundle_of(
+            &case.variant,
+            phase != Phase::Start,
+            suite.common,
+            suite.output,
+        )?,
     };
     if phase == Phase::Start {
         suite.start(case, &bundle, board, true);

@@ -78,14 +78,16 @@ pub(crate) fn dispatch(
         Some(Verb::Link(args)) => adjust::link(&args, &runtime, output),
         Some(Verb::Stop(args)) => stop::stop(&args, &runtime, output),
         Some(Verb::Kill(args)) => kill::kill(&args, &runtime, output),
-        Some(Verb::Lifecycle(args)) => lifecycle::dispatch(args.verb, &runtime, output),
+        Some(Verb::Lifecycle(args)) => {
+            lifecycle::dispatch(args.verb, &cli.common, &runtime, output)
+        }
         Some(Verb::Destroy(args)) => destroy::destroy(&args, &cli.common, &runtime, output),
-        Some(Verb::Test(args)) => lifecycle::test_deeply(&args, &runtime, output),
+        Some(Verb::Test(args)) => lifecycle::test_deeply(&args, &cli.common, &runtime, output),
         Some(Verb::Network(args)) => network::dispatch(&args.verb, &cli.common, output),
         Some(Verb::Service(args)) => service::dispatch(args.verb, output),
         Some(Verb::Deploy(args)) => deploy::deploy(&args, &cli.common, &runtime, output),
         Some(Verb::Ids(args)) => ids::dispatch(args.verb, &cli.common, &runtime, output),
-        Some(Verb::Image(args)) => image::dispatch(args.verb, output),
+        Some(Verb::Image(args)) => image::dispatch(args.verb, &cli.common, output),
         Some(Verb::Doctor) => doctor::doctor(output),
         Some(Verb::Completions(args)) => completions::print(args.shell, output),
         Some(Verb::Docs(args)) => docs::write(&args.dir, output),

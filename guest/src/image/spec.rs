@@ -20,6 +20,8 @@ pub struct ImageSpec {
     pub output: PathBuf,
     /// The folder for what several builds share.
     pub cache: PathBuf,
+    /// Where what a build needs only meanwhile is put together, some 2 GiB; in the cache unless it is named.
+    pub work: Option<PathBuf>,
     /// The package mirror's URL; by default the one that the machine's own apt uses for Debian.
     pub mirror: Option<String>,
     /// Package files to install besides, such as Grafana's.
@@ -44,6 +46,7 @@ impl ImageSpec {
             root: RootForm::for_this_user(),
             output,
             cache,
+            work: None,
             mirror: None,
             extra_packages: Vec::new(),
             install_missing: false,

@@ -267,6 +267,42 @@ fn what_a_killed_builder_left_is_swept_away() {
 }
 
 #[test]
+fn a_build_works_in_the_folder_that_is_named_for_it_and_sweeps_its_own_alone() {
+    let mut bench = bench("base", RootForm::Share);
+    let tmp = bench.dir.path().join("tmp");
+    bench.spec.work = Some(tmp.clone());
+    fs::create_dir_all(tmp.join("of-others")).unwrap();
+    bench.set("mode", "killed");
+    bench.build().0.unwrap_err();
+    assert_eq!(bench.names("tmp"), ["of-others"]);
+    bench.set("mode", "work");
+    bench.build().0.unwrap();
+    assert_eq!(bench.names("tmp"), ["of-others"]);
+    assert_eq!(bench.names("cache/work"), [""; 0]);
+    assert_eq!(bench.names("cache/trees").len(), 1);
+    let calls = fs::read_to_string(bench.dir.path().join("bin/calls")).unwrap();
+    assert!(calls.contains("tmp/pcp-vmm-build-"), "{calls}");
+}
+
+#[test]
+fn a_tree_is_kept_whole_from_another_disk_too() {
+    let (one, other) = (tempfile::tempdir().unwrap(), "/dev/shm");
+    let Ok(far) = tempfile::tempdir_in(other) else {
+        panic!("this test needs a second file system at {other}");
+    };
+    for (from, name) in [(one.path(), "near"), (far.path(), "far")] {
+        let (partial, archive) = (from.join("tree.tar"), one.path().join(name));
+        fs::write(&partial, "tree").unwrap();
+        tree::keep(&partial, &archive).unwrap();
+        assert_eq!(fs::read(&archive).unwrap(), b"tree");
+    }
+    let missing = tree::keep(&far.path().join("none"), &one.path().join("x"));
+    assert!(missing.is_err());
+    let names = fs::read_dir(one.path()).unwrap();
+    assert_eq!(names.count(), 2, "no draft is left");
+}
+
+#[test]
 fn a_failure_after_the_packages_keeps_them_and_the_old_bundle() {
     let mut bench = bench("base", RootForm::Share);
     bench.build().0.unwrap();

@@ -1,6 +1,7 @@
 //! The tree of packages: one archive per recipe, made by mmdebstrap and kept in the cache.
 
 use std::fs::{self, File};
+use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 
 use super::error::ImageError;
@@ -57,22 +58,35 @@ impl TreeBuild<'_> {
             progress.event(Event::Reused);
             return Ok(archive);
         }
-        let work = self.spec.cache.join("work");
+        let work = self.work();
         self.clear(&work)?;
-        fs::create_dir_all(&work).map_err(ImageError::file("create", &work))?;
+        let above = work.parent().unwrap_or(&work);
+        fs::create_dir_all(above)
+            // One that is there now was put there by somebody else.
+            .and_then(|()| fs::create_dir(&work))
+            .map_err(ImageError::file("create", &work))?;
         let made = self.make(&work, progress);
         // Whatever came out of it, a rerun starts from the packages that are kept, not from this.
         let partial = work.join("tree.tar");
-        let kept = made.and_then(|()| {
-            File::open(&partial)
-                .and_then(|file| file.sync_all())
-                .and_then(|()| fs::rename(&partial, &archive))
-                .map_err(ImageError::file("keep", &archive))
-        });
+        let kept = made
+            .and_then(|()| keep(&partial, &archive).map_err(ImageError::file("keep", &archive)));
         let cleared = self.clear(&work);
         kept.and(cleared)?;
         remove_others(&folder, &kind, &archive)?;
         Ok(archive)
+    }
+
+    /// The folder of what is there only during the build. In a folder of others it is this cache's alone, so that the next
+    /// build sweeps away what a killed one left, and nobody else's is touched.
+    fn work(&self) -> PathBuf {
+        match &self.spec.work {
+            None => self.spec.cache.join("work"),
+            Some(folder) => {
+                let cache = self.spec.cache.to_string_lossy();
+                let key = Key::new().with(cache.as_ref()).text();
+                folder.join(format!("pcp-vmm-build-{key}"))
+            }
+        }
     }
 
     /// Removes what a build left, but nothing that is mounted in there.
@@ -199,6 +213,25 @@ mv "$root"/kernel/boot/vmlinuz-* "$root/boot/"
 rm -r "$root/kernel"
 chroot "$root" depmod "$(ls "$root/usr/lib/modules")""#
     )
+}
+
+/// Puts a whole file in the place of `archive`, which may be on another disk.
+pub(super) fn keep(partial: &Path, archive: &Path) -> io::Result<()> {
+    let whole = |path: &Path| File::open(path).and_then(|file| file.sync_all());
+    whole(partial)?;
+    match fs::rename(partial, archive) {
+        Err(error) if error.kind() == ErrorKind::CrossesDevices => {}
+        other => return other,
+    }
+    // A killed copy is an archive of no recipe, which the next build removes.
+    let draft = archive.with_extension("partial");
+    let copied = fs::copy(partial, &draft)
+        .and_then(|_| whole(&draft))
+        .and_then(|()| fs::rename(&draft, archive));
+    if copied.is_err() {
+        let _ = fs::remove_file(&draft);
+    }
+    copied
 }
 
 /// Removes the archives of other recipes for the same kind of image.

@@ -10,7 +10,7 @@ use vmm::control::protocol::ConsoleName;
 use super::machine::Machine;
 use super::test::Suite;
 use super::{DEVICES, case_of, junit, text};
-use crate::args::{ConsoleArg, DeepArgs};
+use crate::args::{CommonArgs, ConsoleArg, DeepArgs};
 use crate::diagnostic::Diagnostic;
 use crate::exit::Exit;
 use crate::instances::RuntimeDir;
@@ -33,7 +33,12 @@ pub(super) const PHASES: [Phase; 7] = [
 const PATIENCE: Duration = Duration::from_secs(2);
 
 /// Runs the deeper suite.
-pub(crate) fn test(args: &DeepArgs, runtime: &RuntimeDir, output: Output) -> Result<Exit, Stop> {
+pub(crate) fn test(
+    args: &DeepArgs,
+    common: &CommonArgs,
+    runtime: &RuntimeDir,
+    output: Output,
+) -> Result<Exit, Stop> {
     let cases = match (&args.bundle, args.all) {
         (Some(dir), _) => vec![case_of(dir)?],
         (None, true) => Case::select(&[], &[])?,
@@ -51,6 +56,7 @@ pub(crate) fn test(args: &DeepArgs, runtime: &RuntimeDir, output: Output) -> Res
         let folder = folder_of(&args.results, case);
         fs::create_dir_all(&folder).map_err(|error| unwritten(&folder, &error))?;
         let suite = Suite {
+            common,
             runtime,
             limits: Limits::new(args.common.timeout_scale, &args.common.timeout),
             flags: &args.common.run,

@@ -14,7 +14,9 @@ use super::board::Board;
 use super::inside::Inquiry;
 use super::machine::{Machine, Start, of_bundle};
 use super::{consoles, deep, depth, finish};
+use crate::args::CommonArgs;
 use crate::diagnostic::Diagnostic;
+use crate::folders;
 use crate::instances::RuntimeDir;
 use crate::lifecycle::case::Case;
 use crate::lifecycle::report::{CaseReport, Evidence};
@@ -27,6 +29,7 @@ use crate::process::Process;
 /// What all tests of a run have in common.
 #[derive(Debug)]
 pub(super) struct Suite<'a> {
+    pub(super) common: &'a CommonArgs,
     pub(super) runtime: &'a RuntimeDir,
     pub(super) limits: Limits,
     /// More flags of `run`.
@@ -159,6 +162,9 @@ impl Suite<'_> {
             || Diagnostic::failure("image", format!("cannot build the image of `{variant}`"));
         let mut command = Command::new("/proc/self/exe");
         command.args(["image", "build", "--variant", variant]);
+        if let Some(folder) = folders::tmp_dir(self.common)? {
+            command.arg("--tmp-dir").arg(folder);
+        }
         command.stdin(Stdio::null()).stdout(Stdio::null());
         if self.output.is_json() || self.output.is_quiet() {
             command.arg("--quiet");

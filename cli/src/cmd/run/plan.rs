@@ -62,7 +62,7 @@ pub(crate) fn plan(
     let bundle = match source(args, matches)? {
         Source::Kernel => None,
         Source::Bundle(dir) => Some(load(&dir)?),
-        Source::Variant(name) => Some(image::bundle_of(&name, args.dry_run, output)?),
+        Source::Variant(name) => Some(image::bundle_of(&name, args.dry_run, common, output)?),
     };
     let mut layers = Vec::new();
     match &bundle {

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use self::command::Running;
 use crate::sys::vsock;
-use crate::wire::{Channel, Demand, News, Order};
+use crate::wire::{Channel, Demand, Network, News, Order, Step};
 use crate::{Failure, report, sys};
 
 /// How long the host's side may take to be there.
@@ -32,6 +32,8 @@ const MOUNTS: [(&str, &str, &str); 8] = [
     ("debugfs", "/sys/kernel/debug", ""),
     ("securityfs", "/sys/kernel/security", ""),
 ];
+/// Where programs look for their name server.
+const RESOLVER: &str = "/etc/resolv.conf";
 /// What `/dev` has by custom.
 const LINKS: [(&str, &str); 4] = [
     ("/proc/self/fd", "/dev/fd"),
@@ -51,7 +53,7 @@ pub(crate) fn run(port: u32) -> Result<Infallible, Failure> {
         .map_err(|error| failed("reach the host", &error))?;
     let mut demands = BufReader::new(control);
     let order = Order::read(&mut demands).map_err(|error| failed("read the order", &error))?;
-    let last = match Running::start(&order, port) {
+    let last = match settle(&order).and_then(|()| Running::start(&order, port)) {
         Ok(running) => {
             let pid = running.pid();
             let terminal = running.terminal();
@@ -106,9 +108,40 @@ fn furnish() {
     for (target, link) in LINKS {
         let _ = symlink(target, link);
     }
-    if let Err(error) = sys::loopback_up() {
+    if let Err(error) = sys::network::up("lo") {
         report::note(&format!("no loopback network: {error}"));
     }
+}
+
+/// Gives the guest the place that `order` says.
+fn settle(order: &Order) -> Result<(), (Step, io::Error)> {
+    if let Err(error) = sys::network::set_hostname(&order.hostname) {
+        report::note(&format!("no name: {error}"));
+    }
+    for mount in &order.mounts {
+        let tag = String::from_utf8_lossy(&mount.tag);
+        let folder = String::from_utf8_lossy(&mount.folder);
+        sys::mount(&tag, &folder, "virtiofs", sys::Flags::empty(), "")
+            .map_err(|error| (Step::Mount, error))?;
+    }
+    if let Some(network) = &order.network
+        && let Err(error) = connect_to(network)
+    {
+        report::note(&format!("no network: {error}"));
+    }
+    Ok(())
+}
+
+/// Gives the network card its address, and names a server.
+fn connect_to(network: &Network) -> io::Result<()> {
+    let cards = fs::read_dir("/sys/class/net")?.filter_map(Result::ok);
+    let mut names = cards.map(|card| card.file_name().to_string_lossy().into_owned());
+    let card = names.find(|name| name != "lo");
+    let card = card.ok_or_else(|| io::Error::from(io::ErrorKind::NotFound))?;
+    sys::network::configure(&card, network.address, network.netmask, network.gateway)?;
+    // It may be a link to what is not there; the layer in RAM takes the change.
+    let _ = fs::remove_file(RESOLVER);
+    fs::write(RESOLVER, format!("nameserver {}\n", network.nameserver))
 }
 
 /// A connection to the host, once it listens.

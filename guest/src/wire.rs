@@ -8,6 +8,7 @@
 //! the standard library alone.
 
 use std::io::{self, Read, Write};
+use std::net::Ipv4Addr;
 
 /// The host's port.
 pub const PORT: u32 = 1024;
@@ -19,6 +20,8 @@ const LONGEST_WORD: u32 = 128 << 10;
 const LONGEST_LIST: u32 = 2 << 20;
 /// The most groups of a process (`NGROUPS_MAX`).
 const MOST_GROUPS: u32 = 65536;
+/// The most mounts of an order.
+const MOST_MOUNTS: u32 = 64;
 
 /// What a connection is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -77,6 +80,34 @@ pub struct Order {
     pub groups: Vec<u32>,
     /// The size of its terminal, if it gets one in place of three pipes.
     pub terminal: Option<Size>,
+    /// The guest's name.
+    pub hostname: Vec<u8>,
+    /// Shares of the host and the folders that they are mounted on, in this order.
+    pub mounts: Vec<Mount>,
+    /// The guest's place in the network, if it has a card.
+    pub network: Option<Network>,
+}
+
+/// A virtio-fs share and where it belongs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Mount {
+    /// Its tag.
+    pub tag: Vec<u8>,
+    /// The folder, which is there already.
+    pub folder: Vec<u8>,
+}
+
+/// A place in an IPv4 network.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Network {
+    /// The guest's address.
+    pub address: Ipv4Addr,
+    /// The network's bits in it.
+    pub netmask: Ipv4Addr,
+    /// The way out.
+    pub gateway: Ipv4Addr,
+    /// The name server.
+    pub nameserver: Ipv4Addr,
 }
 
 /// The size of a terminal, in characters.
@@ -123,6 +154,8 @@ pub enum News {
 /// A step of a command's start.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Step {
+    /// Its share was mounted.
+    Mount,
     /// Its streams were made.
     Streams,
     /// Its folder was entered.
@@ -251,6 +284,18 @@ impl Order {
         }
         all.push(u8::from(self.terminal.is_some()));
         self.terminal.unwrap_or_default().put(&mut all);
+        put_word(&mut all, &self.hostname)?;
+        all.extend(u32::try_from(self.mounts.len()).unwrap_or(0).to_le_bytes());
+        for mount in &self.mounts {
+            put_word(&mut all, &mount.tag)?;
+            put_word(&mut all, &mount.folder)?;
+        }
+        all.push(u8::from(self.network.is_some()));
+        if let Some(it) = self.network {
+            for address in [it.address, it.netmask, it.gateway, it.nameserver] {
+                all.extend(address.octets());
+            }
+        }
         to.write_all(&all)
     }
 
@@ -274,7 +319,29 @@ impl Order {
         let groups = (0..count).map(|_| number(from)).collect::<Result<_, _>>()?;
         let has_terminal = byte(from)? != 0;
         let size = Size::read(from)?;
+        let hostname = word(from)?;
+        let count = number(from)?;
+        if count > MOST_MOUNTS {
+            return Err(wrong("there are too many mounts"));
+        }
+        let mut mount = || {
+            let (tag, folder) = (word(from)?, word(from)?);
+            Ok(Mount { tag, folder })
+        };
+        let mounts = (0..count).map(|_| mount()).collect::<io::Result<_>>()?;
+        let network = match byte(from)? {
+            0 => None,
+            _ => Some(Network {
+                address: bytes::<4>(from)?.into(),
+                netmask: bytes::<4>(from)?.into(),
+                gateway: bytes::<4>(from)?.into(),
+                nameserver: bytes::<4>(from)?.into(),
+            }),
+        };
         Ok(Self {
+            hostname,
+            mounts,
+            network,
             words,
             environment,
             folder,
@@ -319,7 +386,7 @@ impl Demand {
 }
 
 /// The bytes of the steps, by their places.
-const STEPS: [Step; 3] = [Step::Streams, Step::Folder, Step::Program];
+const STEPS: [Step; 4] = [Step::Mount, Step::Streams, Step::Folder, Step::Program];
 
 impl News {
     /// Writes the news.

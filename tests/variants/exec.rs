@@ -85,6 +85,33 @@ fn a_command_has_its_callers_surroundings_and_its_own_status() {
 }
 
 #[test]
+fn a_writable_folder_and_the_network_reach_the_host() {
+    let place = Place::new();
+    let folder = tempfile::tempdir_in("/var/tmp").unwrap();
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let server = std::thread::spawn(move || {
+        let (mut client, _) = listener.accept().unwrap();
+        client.write_all(b"over the network\n").unwrap();
+    });
+    let script = format!(
+        "cat </dev/tcp/10.0.2.2/{port} >answer; hostname >>answer; ip -brief address show dev lo | grep -q 127.0.0.1"
+    );
+    let path = folder.path().to_str().unwrap();
+    let mut exec = place.exec(&["--rw", path], &["bash", "-c", &script]);
+    let output = exec
+        .current_dir(&folder)
+        .stdin(Stdio::null())
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    server.join().unwrap();
+    let answer = fs::read_to_string(folder.path().join("answer")).unwrap();
+    assert_eq!(answer, "over the network\npcp-vmm\n");
+    place.is_clean();
+}
+
+#[test]
 fn streams_are_carried_byte_for_byte() {
     let place = Place::new();
     let bytes: Vec<u8> = (0..3_000_000_u32).map(|n| (n ^ (n >> 7)) as u8).collect();

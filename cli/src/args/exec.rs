@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-use clap::Args;
+use clap::{Args, ValueEnum};
 use vmm::config::value::MemorySize;
 
 use super::TEMPLATE;
@@ -11,8 +11,8 @@ use super::TEMPLATE;
 const ABOUT: &str = "\
 Run a command in a VM of its own, and end as it ends.
 
-The VM has this machine's root file system as its root. What the command changes goes to RAM and ends with the VM. The \
-command runs in the same folder, as the same user and with the same environment, its standard input, output and error are \
+The VM has this machine's root file system as its root. What the command changes goes to RAM and ends with the VM, but in \
+folders of --rw. The command runs in the same folder, as the same user and with the same environment, its standard input, output and error are \
 this program's, and signals reach it. Where standard input and output are a terminal, it gets one.
 
 The kernel is the one that runs here, or any bzImage or ELF vmlinux with virtio on PCI, vsock, virtio-fs and overlayfs, built \
@@ -22,12 +22,22 @@ const EXAMPLES: &str = "\
 Examples:
   pcp-vmm exec -- uname -a
   pcp-vmm exec --kernel ./bzImage -- make -C tests
+  pcp-vmm exec --rw . -- make
   pcp-vmm exec --memory 2G --timeout 60 -- bpftrace -e 'BEGIN { exit() }'
 ";
 
 const STATUS: &str = "\
 Exit status: the command's own; 128+N if signal N ended it; 124 if its time was up; 125 if the VM or its kernel failed; 126 if \
 the command cannot be executed; 127 if there is none of that name; 2 if the command line is wrong.";
+
+/// The network of a guest that runs one command.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ExecNet {
+    /// In the VMM.
+    User,
+    /// No card.
+    None,
+}
 
 /// Run a command in a VM of its own, and end as it ends.
 #[derive(Debug, Args)]
@@ -74,6 +84,19 @@ pub(crate) struct ExecArgs {
         help_heading = "Machine"
     )]
     pub(crate) cpus: u32,
+
+    /// Let changes in this folder reach the host; may be given several times.
+    #[arg(long, value_name = "DIR", help_heading = "Guest")]
+    pub(crate) rw: Vec<PathBuf>,
+
+    /// The network: `user` (in the VMM, no privilege needed; the host is 10.0.2.2) or `none`.
+    #[arg(
+        long,
+        value_name = "KIND",
+        default_value = "user",
+        help_heading = "Guest"
+    )]
+    pub(crate) net: ExecNet,
 
     /// The user and group to run as, by number; the caller's without.
     #[arg(short, long, value_name = "UID[:GID]", help_heading = "Command")]

@@ -16,7 +16,7 @@ use std::path::PathBuf;
 
 use clap::error::ErrorKind;
 use clap::{ArgMatches, Args, Command, FromArgMatches, Parser, Subcommand, ValueEnum};
-pub(crate) use exec::ExecArgs;
+pub(crate) use exec::{ExecArgs, ExecNet};
 pub(crate) use ids::{IdsArgs, IdsVerb};
 pub(crate) use image::{BuildArgs, ImageArgs, ImageVerb, KernelArg, RemoveArgs, RootDiskArg};
 pub(crate) use instance::{DestroyArgs, KillArgs, LsArgs, StopArgs, TargetArgs, seconds};

@@ -127,6 +127,7 @@ fn status(how: How) -> u8 {
 /// What could not be done for the command.
 fn words(step: Step) -> &'static str {
     match step {
+        Step::Mount => "a folder of `--rw` cannot be mounted",
         Step::Streams => "its streams cannot be made",
         Step::Folder => "its folder cannot be entered",
         Step::Program => "it cannot be executed",

@@ -4,13 +4,12 @@
     reason = "mounts, modules, vsock, terminals, process groups and the end of the machine have no safe form in std"
 )]
 
-mod network;
+pub(crate) mod network;
 pub(crate) mod poll;
 pub(crate) mod process;
 pub(crate) mod terminal;
 pub(crate) mod vsock;
 
-pub(crate) use network::loopback_up;
 pub(crate) use process::{power_off, signal, signal_group, sync};
 
 use std::ffi::{CString, c_char, c_int, c_long, c_ulong, c_void};

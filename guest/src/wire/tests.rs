@@ -12,6 +12,17 @@ fn order() -> Order {
             rows: 24,
             columns: 80,
         }),
+        hostname: b"guest".to_vec(),
+        mounts: vec![Mount {
+            tag: b"rw0".to_vec(),
+            folder: b"/work".to_vec(),
+        }],
+        network: Some(Network {
+            address: [10, 0, 2, 15].into(),
+            netmask: [255, 255, 255, 0].into(),
+            gateway: [10, 0, 2, 2].into(),
+            nameserver: [10, 0, 2, 3].into(),
+        }),
     }
 }
 
@@ -23,9 +34,10 @@ fn written(write: impl FnOnce(&mut Vec<u8>) -> io::Result<()>) -> Vec<u8> {
 
 #[test]
 fn an_order_arrives_as_it_was_sent() {
-    for terminal in [order().terminal, None] {
+    for (terminal, network) in [(order().terminal, None), (None, order().network)] {
         let order = Order {
             terminal,
+            network,
             ..order()
         };
         let bytes = written(|to| order.write(to));

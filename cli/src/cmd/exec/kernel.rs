@@ -15,12 +15,13 @@ use crate::diagnostic::Diagnostic;
 
 /// What the guest's init and its agent need, in the order in which it is loaded. A kernel without modules has it built in,
 /// or the init says what it lacks.
-const WANTED: [&str; 5] = [
+const WANTED: [&str; 6] = [
     "virtio_pci",
     "virtiofs",
     "overlay",
     "vmw_vsock_virtio_transport",
     "virtio_rng",
+    "virtio_net",
 ];
 /// How much of an uncompressed kernel is searched for its version.
 const SEARCHED: u64 = 256 << 20;

@@ -1,14 +1,25 @@
 //! What the agent is told to run.
 
 use std::ffi::OsString;
+use std::net::Ipv4Addr;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use guest::wire::{Order, Size};
+use guest::wire::{Mount, Network, Order, Size};
 use rustix::process::{getegid, geteuid, getgroups};
 
-use crate::args::ExecArgs;
+use crate::args::{ExecArgs, ExecNet};
 use crate::diagnostic::Diagnostic;
+
+/// The guest's name.
+const HOSTNAME: &str = "pcp-vmm";
+/// Its place in the user-mode network.
+const NETWORK: Network = Network {
+    address: vmm::config::USER_GUEST,
+    netmask: Ipv4Addr::new(255, 255, 255, 0),
+    gateway: Ipv4Addr::new(10, 0, 2, 2),
+    nameserver: Ipv4Addr::new(10, 0, 2, 3),
+};
 
 /// The order that `args` ask for, in the caller's surroundings where they say nothing.
 pub(super) fn of(args: &ExecArgs, terminal: Option<Size>) -> Result<Order, Diagnostic> {
@@ -29,7 +40,38 @@ pub(super) fn of(args: &ExecArgs, terminal: Option<Size>) -> Result<Order, Diagn
         group,
         groups,
         terminal,
+        hostname: HOSTNAME.as_bytes().to_vec(),
+        mounts: writable(args)?
+            .iter()
+            .enumerate()
+            .map(|(index, folder)| Mount {
+                tag: tag(index).into_bytes(),
+                folder: folder.as_os_str().as_bytes().to_vec(),
+            })
+            .collect(),
+        network: (args.net == ExecNet::User).then_some(NETWORK),
     })
+}
+
+/// The tag of a writable folder's share.
+pub(super) fn tag(index: usize) -> String {
+    format!("rw{index}")
+}
+
+/// The folders whose changes reach the host.
+pub(super) fn writable(args: &ExecArgs) -> Result<Vec<PathBuf>, Diagnostic> {
+    let folder = |path: &PathBuf| {
+        let failed = || {
+            let what = format!("cannot share `{}` for writing", path.display());
+            Diagnostic::usage("rw", what).hint("`--rw` names a folder")
+        };
+        let folder = std::fs::canonicalize(path).map_err(|error| failed().because(&error))?;
+        match folder.is_dir() {
+            true => Ok(folder),
+            false => Err(failed().cause("it is no folder")),
+        }
+    };
+    args.rw.iter().map(folder).collect()
 }
 
 /// The user, the group and the other groups that `text` means, or the caller's.

@@ -10,8 +10,9 @@ use serde_json::Value;
 use vmm::instance::{self, Entry};
 
 use super::kernel::Kernel;
+use super::order;
 use super::outcome::{Ending, Told};
-use crate::args::{CommonArgs, ExecArgs};
+use crate::args::{CommonArgs, ExecArgs, ExecNet};
 use crate::cmd::stop::{FORCE, end};
 use crate::diagnostic::Diagnostic;
 use crate::instances::RuntimeDir;
@@ -43,13 +44,13 @@ impl Vm {
         common: &CommonArgs,
     ) -> Result<Self, Diagnostic> {
         let name = format!("exec-{}", process::id());
-        let folder = runtime.for_a_start()?.join(&name);
+        runtime.for_a_start()?;
         let failed = |why: String| {
             Diagnostic::new(crate::exit::Exit::Internal, "vm", "cannot start the VM")
                 .cause(why)
                 .hint("`pcp-vmm doctor` checks this machine")
         };
-        let words = words(args, kernel, runtime, common, &name, &folder);
+        let words = words(args, kernel, runtime, common, &name)?;
         let mut process = VmProcess::apart(&words).map_err(failed)?;
         let begin = Instant::now();
         loop {
@@ -125,8 +126,7 @@ fn words(
     runtime: &RuntimeDir,
     common: &CommonArgs,
     name: &str,
-    folder: &Path,
-) -> Vec<String> {
+) -> Result<Vec<String>, Diagnostic> {
     let text = |path: &Path| path.to_string_lossy().into_owned();
     // The last word of a kernel that ends is a reset, which ends the VM.
     let mut cmdline = format!(
@@ -140,19 +140,12 @@ fn words(
         Some(file) => format!("serial=file={}", text(file)),
         None => "serial=none".to_owned(),
     };
-    let mut words = vec![
-        "run",
-        "--json",
-        "--end-with-parent",
-        "--net",
-        "none",
-        "--rng=true",
-    ];
+    let mut words = vec!["run", "--json", "--end-with-parent", "--rng=true"];
     if common.verbose > 1 {
         words.push("-v");
     }
     let mut words: Vec<String> = words.into_iter().map(str::to_owned).collect();
-    let socket = folder.join("vsock");
+    let socket = runtime.path().join(name).join("vsock");
     for (flag, value) in [
         ("--name", name.to_owned()),
         ("--runtime-dir", text(runtime.path())),
@@ -167,7 +160,20 @@ fn words(
     ] {
         words.extend([flag.to_owned(), value]);
     }
-    words
+    let net = match args.net {
+        ExecNet::User => "user",
+        ExecNet::None => "none",
+    };
+    words.extend(["--net".to_owned(), net.to_owned()]);
+    for (index, folder) in order::writable(args)?.iter().enumerate() {
+        // A comma in the path is doubled.
+        let path = text(folder).replace(',', ",,");
+        words.extend([
+            "--share".to_owned(),
+            format!("{}={path}", order::tag(index)),
+        ]);
+    }
+    Ok(words)
 }
 
 #[cfg(test)]

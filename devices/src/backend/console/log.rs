@@ -231,6 +231,19 @@ mod tests {
     }
 
     #[test]
+    fn a_machine_that_ends_before_its_loop_turns_is_logged_too() {
+        let dir = tempfile::tempdir().unwrap();
+        let folder = LogFolder::open(dir.path()).unwrap();
+        let (console, pump) = Console::open("ttyS0", &ConsoleSpec::None).unwrap();
+        let log = ConsoleLog::open(&folder, "serial", &console).unwrap();
+        console.write(b"all of it");
+        drop(pump);
+        drop(console);
+        log.run();
+        assert_eq!(read(dir.path(), "serial.log"), b"all of it");
+    }
+
+    #[test]
     fn all_output_is_logged_from_before_the_loop_to_its_end_and_a_full_disk_ends_only_the_log() {
         let dir = tempfile::tempdir().unwrap();
         let folder = LogFolder::open(dir.path()).unwrap();

@@ -354,6 +354,10 @@ impl Drop for ConsolePump {
             while show(&self.console, cursor, watcher, &mut self.scratch) {}
         }
         let deadline = Instant::now() + PATIENCE;
+        // The loop may end before it has seen the last who came: a log, perhaps, of a guest that ended at once.
+        let new = self.console.take_clients().into_iter();
+        self.clients
+            .extend(new.map(|it| Some(Client::attached(it))));
         for client in self.clients.drain(..).flatten() {
             client.finish(&self.console, &mut self.scratch, deadline);
         }

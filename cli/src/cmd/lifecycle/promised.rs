@@ -21,7 +21,8 @@ pub(super) struct Promised {
 }
 
 impl Promised {
-    /// What `bundle` promises, once the first of its consoles takes connections; nothing before.
+    /// What `bundle` promises, once the first of its consoles, or, without any, the port of its SSH, takes
+    /// connections; nothing before.
     ///
     /// # Errors
     /// If the bundle promises no SSH, or no login for it.
@@ -35,8 +36,8 @@ impl Promised {
         };
         let key = ssh.key.as_ref().map(|key| bundle.resolve(key));
         let login = Login::new(local(forward.host), &ssh.user, ssh.password.as_deref(), key);
-        let first = bundle.consoles.first();
-        if first.is_some_and(|it| TcpStream::connect_timeout(&local(it.port), CONNECT).is_err()) {
+        let first = bundle.consoles.first().map_or(forward.host, |it| it.port);
+        if TcpStream::connect_timeout(&local(first), CONNECT).is_err() {
             return Ok(None);
         }
         let console = |it: &guest::bundle::Console| {

@@ -68,7 +68,7 @@ fn a_runners_vm_is_asked_seen_to_its_end_and_not_left_behind() {
     let folder = bundle.path();
     // A VM that never answers, and that nothing but a signal ends.
     let script = format!(
-        "echo $$ >{0}/pid\nexec {1} run --bundle {0} --name other",
+        "echo $$ >{0}/pid\nexec {1} run --bundle {0}",
         folder.display(),
         program().unwrap().display()
     );

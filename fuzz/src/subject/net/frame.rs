@@ -153,7 +153,11 @@ impl Frame<'_> {
         let body = &self.0[it.at..end];
         let mut sum = add(0, body);
         if it.protocol != ICMP {
-            sum = add(sum, &self.0[it.pseudo]);
+            // A header that says it is shorter than it is may leave no room for addresses.
+            let Some(addresses) = self.0.get(it.pseudo) else {
+                return;
+            };
+            sum = add(sum, addresses);
             sum += u64::from(it.protocol) + body.len() as u64;
         }
         self.put(it.at + place, &(!fold(sum)).to_be_bytes());

@@ -36,9 +36,32 @@ impl Host {
         Self { path, privileged }
     }
 
-    /// A call of the program `name`.
+    /// A call of the program `name`, which ends when this process does, however that ends.
     pub(super) fn program(&self, name: &str) -> Program {
-        let mut command = Command::new(name);
+        self.call(name, &[&["setpriv", "--pdeathsig", "TERM"]])
+    }
+
+    /// The same for a program that mounts things: for root, whose mounts would stay, they are its own.
+    pub(super) fn program_that_mounts(&self, name: &str) -> Program {
+        let mut wrappers: Vec<&[&str]> = vec![&["setpriv", "--pdeathsig", "TERM"]];
+        if self.privileged {
+            wrappers.push(&["unshare", "--mount", "--propagation", "private"]);
+        }
+        self.call(name, &wrappers)
+    }
+
+    /// A call of `name` by those of `wrappers` (util-linux) that are there.
+    fn call(&self, name: &str, wrappers: &[&[&str]]) -> Program {
+        let there = self.has(name);
+        let usable = |wrapper: &&&[&str]| there && wrapper.first().is_some_and(|it| self.has(it));
+        let mut words: Vec<&str> = Vec::new();
+        for wrapper in wrappers.iter().filter(usable) {
+            words.extend(*wrapper);
+            words.push("--");
+        }
+        words.push(name);
+        let mut command = Command::new(words.first().unwrap_or(&name));
+        command.args(words.iter().skip(1));
         // Messages are read for what they say.
         command
             .env("LC_ALL", "C.UTF-8")
@@ -52,10 +75,13 @@ impl Host {
 
     /// Those of `tools` that the machine does not have.
     pub(super) fn missing(&self, tools: &[Tool]) -> Vec<Tool> {
-        let has = |tool: &Tool| {
-            std::env::split_paths(&self.path).any(|place| is_executable(&place.join(tool.program)))
-        };
-        tools.iter().copied().filter(|tool| !has(tool)).collect()
+        let missing = |tool: &Tool| !self.has(tool.program);
+        tools.iter().copied().filter(missing).collect()
+    }
+
+    fn has(&self, program: &str) -> bool {
+        let mut places = std::env::split_paths(&self.path);
+        places.any(|place| is_executable(&place.join(program)))
     }
 }
 
@@ -237,6 +263,23 @@ mod tests {
                 .to_string()
                 .ends_with(": why")
         );
+    }
+
+    #[test]
+    fn a_program_ends_with_the_thread_that_called_it() {
+        use std::os::unix::process::ExitStatusExt;
+        let mut program = shell("echo runs; exec sleep 60");
+        let caller = std::thread::spawn(move || {
+            let mut child = program.command.stdout(Stdio::piped()).spawn().unwrap();
+            let mut line = String::new();
+            BufReader::new(child.stdout.take().unwrap())
+                .read_line(&mut line)
+                .unwrap();
+            assert_eq!(line, "runs\n");
+            child
+        });
+        let status = caller.join().unwrap().wait().unwrap();
+        assert_eq!(status.signal(), Some(15), "{status}");
     }
 
     #[test]

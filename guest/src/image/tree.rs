@@ -113,7 +113,7 @@ impl TreeBuild<'_> {
         };
         let mut program = self
             .host
-            .program("mmdebstrap")
+            .program_that_mounts("mmdebstrap")
             .args([
                 "--verbose",
                 "--variant=minbase",

@@ -1,6 +1,7 @@
-//! Guest RAM: a mapping for each region of the layout, anonymous or of a file in memory.
+//! Guest RAM: a mapping for each region of the layout, anonymous or of a file in memory; and the program's own text.
 #![allow(unsafe_code, reason = "madvise(2) takes a raw pointer")]
 
+use std::ffi::{c_int, c_void};
 use std::fs::File;
 use std::io;
 use std::sync::Arc;
@@ -58,6 +59,42 @@ fn advise_huge_pages(region: &MmapRegion) {
     unsafe { libc::madvise(start.cast(), len, libc::MADV_HUGEPAGE) };
 }
 
+/// Gives back the pages of the program's text and constants that were needed until now: reading a command line and building
+/// a machine takes most of them, running it few. What is needed still comes back from the file.
+pub(crate) fn give_back_program() {
+    // SAFETY: `give_back` is what dl_iterate_phdr(3) calls, and makes no use of its data.
+    unsafe { libc::dl_iterate_phdr(Some(give_back), std::ptr::null_mut()) };
+}
+
+/// Gives back the segments of the program itself that nothing writes to. Others stay as they are.
+unsafe extern "C" fn give_back(object: *mut libc::dl_phdr_info, _: usize, _: *mut c_void) -> c_int {
+    /// Pages that lie in a segment only in part belong to another one as well.
+    const PAGE: usize = 4096;
+    // SAFETY: the caller hands over a description that lives as long as the call.
+    let object = unsafe { &*object };
+    let count = usize::from(object.dlpi_phnum);
+    // SAFETY: there are that many headers, in the program's own image.
+    let segments = unsafe { std::slice::from_raw_parts(object.dlpi_phdr, count) };
+    for segment in segments {
+        if segment.p_type != libc::PT_LOAD || segment.p_flags & libc::PF_W != 0 {
+            continue;
+        }
+        let at = |offset: u64| usize::try_from(object.dlpi_addr + segment.p_vaddr + offset);
+        let (Ok(start), Ok(end)) = (at(0), at(segment.p_memsz)) else {
+            continue;
+        };
+        let (start, end) = (start.next_multiple_of(PAGE), end / PAGE * PAGE);
+        if let Some(len) = end.checked_sub(start).filter(|&len| len > 0) {
+            let start = std::ptr::without_provenance_mut(start);
+            // SAFETY: whole pages of a private mapping of the program's file that was never written to: what is read of them
+            // next is read from the file again, and is the same.
+            unsafe { libc::madvise(start, len, libc::MADV_DONTNEED) };
+        }
+    }
+    // The first object is the program; libraries are not ours.
+    1
+}
+
 #[cfg(test)]
 mod tests {
     use std::os::unix::fs::FileExt;
@@ -65,6 +102,24 @@ mod tests {
     use vm_memory::{Bytes, GuestMemoryRegion};
 
     use super::*;
+
+    #[test]
+    fn the_program_goes_on_without_its_text() {
+        let resident = || {
+            let text = std::fs::read_to_string("/proc/self/statm").unwrap();
+            let fields: Vec<u64> = text
+                .split_whitespace()
+                .map(|it| it.parse().unwrap())
+                .collect();
+            // The pages of files, in all mappings.
+            fields[2]
+        };
+        let text: Vec<String> = (0..100).map(|n| format!("{n:x}")).collect();
+        let before = resident();
+        give_back_program();
+        assert!(resident() < before);
+        assert_eq!(text.concat().len(), 16 + 84 * 2);
+    }
 
     #[test]
     fn shared_memory_is_one_file_in_the_order_of_the_regions() {

@@ -16,6 +16,7 @@ use crate::error::Error;
 use crate::event::{Landmark, MachineEvent, ResetCause};
 use crate::kvm::Failure;
 use crate::machine::{Controls, Door, Machine};
+use crate::memory;
 
 /// How long a guest that panicked may still print and reset itself.
 const PANIC_GRACE: Duration = Duration::from_secs(3);
@@ -129,6 +130,9 @@ pub struct Limits {
     pub boot: Option<Duration>,
 }
 
+/// When a start is over, and its pages are given back: none is that is needed at once.
+const TIDY_AFTER: Duration = Duration::from_millis(100);
+
 /// A run in progress.
 struct Run<'a> {
     machine: &'a Machine,
@@ -143,6 +147,8 @@ struct Run<'a> {
     deadline: Option<(Instant, ExitReason)>,
     /// When to try another way to ask the guest to shut down.
     ask_again: Option<Instant>,
+    /// When to give back what only the start needed.
+    tidy: Option<Instant>,
     /// Whether a crash kernel runs.
     crashed: bool,
     interrupted: bool,
@@ -170,6 +176,7 @@ pub(crate) fn supervise(
         phases: Vec::new(),
         deadline: limits.boot.map(|limit| (started + limit, ExitReason::Hung)),
         ask_again: None,
+        tidy: Some(started + TIDY_AFTER),
         crashed: false,
         interrupted: false,
         instruction_pointer: None,
@@ -216,6 +223,9 @@ impl Run<'_> {
             if self.ask_again.take_if(|at| now >= *at).is_some() {
                 self.press(Button::CtrlAltDel);
             }
+            if self.tidy.take_if(|at| now >= *at).is_some() {
+                memory::give_back_program();
+            }
             if let Some((at, reason)) = &self.deadline
                 && now >= *at
                 && self.paused.is_none()
@@ -231,7 +241,7 @@ impl Run<'_> {
         let look = look.then(|| Instant::now() + KEPT_WRITES_LIMIT);
         let end = self.deadline.iter().filter(|_| self.paused.is_none());
         let end = end.map(|(at, _)| *at);
-        let next = end.chain(self.ask_again).chain(look).min();
+        let next = end.chain(self.ask_again).chain(self.tidy).chain(look).min();
         let left = next.map(|at| at.saturating_duration_since(Instant::now()));
         let timeout = left.and_then(|left| Timespec::try_from(left).ok());
         let wanted = |fd| PollFd::from_borrowed_fd(fd, PollFlags::IN);

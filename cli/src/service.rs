@@ -1,5 +1,10 @@
 //! Definitions of a VM as a service, for the managers that people have.
 
+mod sockets;
+
+pub(crate) use sockets::socket;
+use vmm::config::value::ConsoleValue;
+
 use crate::network::shown;
 
 /// Seconds that a guest is given to boot.
@@ -41,6 +46,8 @@ pub(crate) struct Service {
     pub(crate) user: Option<String>,
     /// The container's image, for those managers that have containers.
     pub(crate) image: String,
+    /// Consoles that the manager listens for, and starts the VM when somebody connects; systemd alone.
+    pub(crate) sockets: Vec<ConsoleValue>,
     /// Settings in place of, or beside, the usual ones.
     pub(crate) settings: Vec<(String, String)>,
 }
@@ -68,7 +75,14 @@ impl Service {
         };
         let unit = unit(&self.name);
         match manager {
-            InitSystem::Systemd => piece(format!("{unit}.service"), self.systemd(), false),
+            InitSystem::Systemd => {
+                let mut pieces = piece(format!("{unit}.service"), self.systemd(), false);
+                if !self.sockets.is_empty() {
+                    let text = sockets::systemd(&self.name, &self.sockets);
+                    pieces.extend(piece(format!("{unit}.socket"), text, false));
+                }
+                pieces
+            }
             InitSystem::Supervisord => piece(format!("{unit}.conf"), self.supervisord(), false),
             InitSystem::Sysvinit => piece(unit, self.sysvinit(), true),
             InitSystem::S6Rc => self.s6_rc(),
@@ -86,6 +100,7 @@ impl Service {
         first
             .into_iter()
             .chain(self.flags.iter().cloned())
+            .chain(sockets::flags(&self.sockets))
             .collect()
     }
 
@@ -138,7 +153,14 @@ impl Service {
             ("Service.KillMode", "mixed".to_owned()),
             ("Service.TimeoutStopSec", STOP.to_string()),
             ("Service.Restart", "on-failure".to_owned()),
-            ("Install.WantedBy", "multi-user.target".to_owned()),
+            (
+                "Install.WantedBy",
+                // With sockets, these are enabled, and start it.
+                match self.sockets.is_empty() {
+                    true => "multi-user.target".to_owned(),
+                    false => String::new(),
+                },
+            ),
         ];
         let mut text = String::new();
         for section in ["Unit", "Service", "Install"] {
@@ -400,6 +422,7 @@ mod tests {
             after: vec!["db".into()],
             user: Some("anna".into()),
             image: "pcp-vmm".into(),
+            sockets: Vec::new(),
             settings: Vec::new(),
         }
     }
@@ -497,6 +520,27 @@ mod tests {
             !text.contains("Requires=") && text.contains("MemoryMax=2G\n"),
             "{text}"
         );
+    }
+
+    #[test]
+    fn systemd_listens_for_consoles_in_the_vms_place() {
+        let mut service = service();
+        service.sockets = ["serial=tcp=24500", "virtio=tcp=24501"]
+            .map(|it| socket(it).unwrap())
+            .into();
+        let pieces = service.pieces(InitSystem::Systemd);
+        let [unit, sockets] = pieces.as_slice() else {
+            panic!("{pieces:?}");
+        };
+        assert!(
+            unit.text
+                .contains("--console serial=fd=3 --console virtio=fd=4\n"),
+            "{}",
+            unit.text
+        );
+        assert!(!unit.text.contains("WantedBy"));
+        assert_eq!(sockets.path, "pcp-vmm-web.socket");
+        assert!(sockets.text.contains("ListenStream=127.0.0.1:24501\n"));
     }
 
     #[test]

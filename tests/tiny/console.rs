@@ -2,7 +2,8 @@
 
 use std::fs;
 use std::io::{Read, Write};
-use std::net::TcpStream;
+use std::net::{TcpListener, TcpStream};
+use std::os::fd::AsRawFd;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 
@@ -28,6 +29,32 @@ fn serve() -> (TestVm, u16) {
     let console = format!("tcp={port}");
     let vm = echo().run(&["--console", &console]);
     (vm, port)
+}
+
+#[test]
+fn a_console_on_an_inherited_socket_serves_who_connected_before_the_vm_was_there() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let mut early = TcpStream::connect(("127.0.0.1", port)).unwrap();
+    // As a service manager hands it over.
+    rustix::io::fcntl_setfd(&listener, rustix::io::FdFlags::empty()).unwrap();
+    let console = format!("fd={}", listener.as_raw_fd());
+    let vm = echo().run(&["--console", &console]);
+    drop(listener);
+    let mut said = [0; 6];
+    early.read_exact(&mut said).unwrap();
+    assert_eq!(&said, b"ready\n");
+    connect(port).write_all(b".").unwrap();
+    assert_eq!(vm.wait(20).unwrap().code, 0);
+}
+
+#[test]
+fn an_inherited_descriptor_that_does_not_listen_is_refused() {
+    for (console, cause) in [("fd=3999", "Bad file descriptor"), ("fd=2", "from 3 on")] {
+        let ended = echo().run(&["--console", console]).wait(20).unwrap();
+        assert_ne!(ended.code, 0);
+        assert!(ended.err.contains(cause), "{}", ended.err);
+    }
 }
 
 fn connect(port: u16) -> TcpStream {

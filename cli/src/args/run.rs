@@ -199,7 +199,7 @@ pub(crate) struct RunArgs {
     pub(crate) disk: Vec<DiskValue>,
 
     /// Where ttyS0 (serial, the default) or hvc0 (virtio) leads: stdio, file=PATH, unix=PATH,
-    /// tcp=[ADDR:]PORT or none.
+    /// tcp=[ADDR:]PORT, none, or fd=N: a listening socket that the caller opened, as systemd does (the first is 3).
     #[arg(long, value_name = "[serial=|virtio=]PLACE", help_heading = "Devices")]
     pub(crate) console: Vec<ConsoleValue>,
 

@@ -3,9 +3,10 @@
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
+use vmm::config::value::ConsoleValue;
 
 use super::TEMPLATE;
-use crate::service::InitSystem;
+use crate::service::{InitSystem, socket};
 
 /// Define VMs as services of this machine's service manager.
 #[derive(Debug, Args)]
@@ -52,6 +53,11 @@ pub(crate) struct GenerateArgs {
     /// for scripts, a variable of the environment.
     #[arg(long, value_name = "KEY=VALUE", value_parser = setting)]
     pub(crate) set: Vec<(String, String)>,
+
+    /// A console that systemd listens for in the VM's place, by tcp=[ADDR:]PORT or unix=PATH: who connects first starts the VM,
+    /// and is served. May be given once for each console.
+    #[arg(long, value_name = "[serial=|virtio=]PLACE", value_parser = socket)]
+    pub(crate) socket: Vec<ConsoleValue>,
 
     /// The program [default: this one].
     #[arg(long, value_name = "PATH")]

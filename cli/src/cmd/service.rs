@@ -9,7 +9,7 @@ use crate::deployment;
 use crate::diagnostic::Diagnostic;
 use crate::exit::Exit;
 use crate::output::{Output, Stop};
-use crate::service::{Piece, Service};
+use crate::service::{InitSystem, Piece, Service};
 use crate::whole_file;
 
 /// Does what `verb` says.
@@ -34,6 +34,11 @@ fn generate(args: GenerateArgs, output: Output) -> Result<Exit, Stop> {
             .hint("what follows `--` are flags of `pcp-vmm run`")
             .into());
     }
+    if !args.socket.is_empty() && args.manager != InitSystem::Systemd {
+        return Err(Diagnostic::usage("service", "`--socket` is for systemd")
+            .hint("other managers start the VM by themselves, and its consoles listen from then on")
+            .into());
+    }
     let own = std::env::current_exe().ok();
     let program = args.program.or(own).unwrap_or_else(|| "pcp-vmm".into());
     let service = Service {
@@ -43,6 +48,7 @@ fn generate(args: GenerateArgs, output: Output) -> Result<Exit, Stop> {
         after: args.after,
         user: args.user,
         image: args.image,
+        sockets: args.socket,
         settings: args.set,
     };
     let pieces = service.pieces(args.manager);

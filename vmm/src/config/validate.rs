@@ -469,6 +469,7 @@ fn place(console: &ConsoleSpec) -> String {
         ConsoleSpec::Stdio => "standard output".to_owned(),
         ConsoleSpec::File(path) | ConsoleSpec::Unix(path) => format!("`{}`", path.display()),
         ConsoleSpec::Tcp(address) => format!("port {}", address.port()),
+        ConsoleSpec::Inherited(fd) => format!("descriptor {fd}"),
     }
 }
 

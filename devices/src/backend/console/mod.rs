@@ -21,7 +21,7 @@ mod tests;
 use std::fs::OpenOptions;
 use std::io;
 use std::net::SocketAddr;
-use std::os::fd::OwnedFd;
+use std::os::fd::{OwnedFd, RawFd};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
@@ -55,6 +55,16 @@ pub enum ConsoleError {
         console: String,
         /// The path asked for.
         path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The socket that the process should have inherited cannot be used.
+    #[error("console {console} cannot use the inherited descriptor {fd}")]
+    Inherited {
+        /// The console's name.
+        console: String,
+        /// The descriptor.
+        fd: RawFd,
         /// What the system said.
         source: io::Error,
     },
@@ -126,6 +136,14 @@ impl Console {
             ConsoleSpec::Tcp(address) => {
                 let bound = Listener::tcp(*address);
                 listener = Some(bound.map_err(|source| tcp_error(name, *address, source))?);
+            }
+            ConsoleSpec::Inherited(fd) => {
+                let taken = Listener::inherited(*fd).map_err(|source| ConsoleError::Inherited {
+                    console: console(),
+                    fd: *fd,
+                    source,
+                });
+                listener = Some(taken?);
             }
         }
         let system = |errno: rustix::io::Errno| ConsoleError::System {

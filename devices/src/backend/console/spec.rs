@@ -2,13 +2,13 @@
 
 use std::fmt;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::os::fd::RawFd;
 use std::path::PathBuf;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-/// What a console is connected to: `none`, `stdio`, `file=PATH`, `unix=PATH` or
-/// `tcp=[ADDR:]PORT`.
+/// What a console is connected to: `none`, `stdio`, `file=PATH`, `unix=PATH`, `tcp=[ADDR:]PORT` or `fd=N`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub enum ConsoleSpec {
@@ -22,6 +22,9 @@ pub enum ConsoleSpec {
     Unix(PathBuf),
     /// A TCP socket that listens at an address.
     Tcp(SocketAddr),
+    /// A stream socket that listens and that this process inherited, as a service manager hands over (sd_listen_fds(3):
+    /// the first is 3).
+    Inherited(RawFd),
 }
 
 /// Why a text is no [`ConsoleSpec`].
@@ -29,12 +32,15 @@ pub enum ConsoleSpec {
 pub enum ConsoleSpecError {
     /// Not one of the known forms.
     #[error(
-        "console `{0}` is none of none, stdio, file=PATH, unix=PATH, tcp=ADDR:PORT or tcp=PORT"
+        "console `{0}` is none of none, stdio, file=PATH, unix=PATH, tcp=ADDR:PORT, tcp=PORT or fd=N"
     )]
     Form(String),
     /// The part after `tcp=` is no socket address.
     #[error("console address `{0}` is no ADDR:PORT or PORT")]
     Address(String),
+    /// The part after `fd=` is no descriptor that can be handed over.
+    #[error("console descriptor `{0}` is no number from 3 on")]
+    Descriptor(String),
     /// The path is missing.
     #[error("console `{0}=` lacks its path")]
     Path(String),
@@ -59,9 +65,18 @@ impl FromStr for ConsoleSpec {
             "file" => path().map(Self::File),
             "unix" => path().map(Self::Unix),
             "tcp" => address(value).map(Self::Tcp),
+            "fd" => descriptor(value).map(Self::Inherited),
             _ => Err(form()),
         }
     }
+}
+
+fn descriptor(text: &str) -> Result<RawFd, ConsoleSpecError> {
+    let number = text.parse().ok().filter(|fd| *fd > 2);
+    // A sign is a slip.
+    let plain = text.bytes().all(|byte| byte.is_ascii_digit());
+    let wrong = || ConsoleSpecError::Descriptor(text.to_owned());
+    number.filter(|_| plain).ok_or_else(wrong)
 }
 
 fn address(text: &str) -> Result<SocketAddr, ConsoleSpecError> {
@@ -79,6 +94,7 @@ impl fmt::Display for ConsoleSpec {
             Self::File(path) => write!(f, "file={}", path.display()),
             Self::Unix(path) => write!(f, "unix={}", path.display()),
             Self::Tcp(address) => write!(f, "tcp={address}"),
+            Self::Inherited(fd) => write!(f, "fd={fd}"),
         }
     }
 }
@@ -108,6 +124,7 @@ mod tests {
             "stdio",
             "file=/tmp/a=b",
             "unix=run/console",
+            "fd=3",
             "tcp=127.0.0.1:24500",
             "tcp=[::1]:24501",
         ] {

@@ -22,8 +22,23 @@ use crate::exit::Exit;
 use crate::instances::RuntimeDir;
 use crate::output::{Output, Stop};
 
-/// Runs the command.
+/// Runs the command. What goes wrong with the VM has a status that a command hardly has.
 pub(crate) fn exec(
+    args: &ExecArgs,
+    runtime: &RuntimeDir,
+    common: &CommonArgs,
+    output: Output,
+) -> Result<Exit, Stop> {
+    run(args, runtime, common, output).map_err(|stop| match stop {
+        Stop::Failed(mut diagnostic) if diagnostic.exit == Exit::Failure => {
+            diagnostic.exit = Exit::Internal;
+            Stop::Failed(diagnostic)
+        }
+        other => other,
+    })
+}
+
+fn run(
     args: &ExecArgs,
     runtime: &RuntimeDir,
     common: &CommonArgs,

@@ -112,7 +112,7 @@ fn follow(
                 outcome.usage = Some(usage);
                 ended = Some(how);
             }
-            Event::Carried => {}
+            Event::Opened | Event::Carried => {}
             Event::Signal { number, by_keys } => {
                 // Before the command runs there is nobody to pass it to.
                 if !session.pass(number, by_keys) {
@@ -121,6 +121,7 @@ fn follow(
             }
             Event::Deadline => return Ending::Late,
             Event::VmEnded => {
+                session.drain();
                 return match ended {
                     Some(how) => Ending::Command(how),
                     None => Ending::VmEnded,

@@ -3,6 +3,7 @@
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::net::Shutdown;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
@@ -35,7 +36,9 @@ const PIECE: usize = 64 << 10;
 pub(super) enum Event {
     /// The agent said this.
     News(News),
-    /// A stream of the command's has ended.
+    /// A stream of the command's output is there.
+    Opened,
+    /// It has ended, and all of it has been carried.
     Carried,
     /// This program was sent a signal, perhaps by the keys of its terminal.
     Signal { number: i32, by_keys: bool },
@@ -77,8 +80,10 @@ pub(super) struct Session {
     /// The control connection, once it is there.
     control: Receiver<UnixStream>,
     agent: Option<UnixStream>,
-    /// The command's streams that have not ended.
-    open: usize,
+    /// The streams of the command's output: how many there are to be, have come, and are carried.
+    wanted: usize,
+    opened: usize,
+    carried: usize,
     place: PathBuf,
 }
 
@@ -88,7 +93,7 @@ impl Session {
         let listener = UnixListener::bind(path)?;
         let (sender, events) = mpsc::channel();
         let (controls, control) = mpsc::channel();
-        let open = if order.terminal.is_some() { 1 } else { 2 };
+        let wanted = if order.terminal.is_some() { 1 } else { 2 };
         let for_signals = sender.clone();
         thread::spawn(move || signals.tell(&for_signals));
         thread::spawn(move || {
@@ -106,14 +111,25 @@ impl Session {
             events,
             control,
             agent: None,
-            open,
+            wanted,
+            opened: 0,
+            carried: 0,
             place: path.to_owned(),
         })
     }
 
     /// Whether all that the command put out has been carried.
     pub(super) fn is_drained(&self) -> bool {
-        self.open == 0
+        self.carried >= self.wanted
+    }
+
+    /// Waits until all that came of a VM which has ended is carried: its connections have their ends.
+    pub(super) fn drain(&mut self) {
+        while self.carried < self.opened
+            && let Ok(event) = self.events.recv()
+        {
+            self.counted(event);
+        }
     }
 
     /// The next event.
@@ -121,23 +137,30 @@ impl Session {
         loop {
             let left = deadline.map(|it| it.saturating_duration_since(Instant::now()));
             match self.events.recv_timeout(left.unwrap_or(LOOK).min(LOOK)) {
-                Ok(event) => {
-                    if matches!(event, Event::Carried) {
-                        self.open = self.open.saturating_sub(1);
-                    }
-                    return event;
-                }
+                Ok(event) => return self.counted(event),
                 Err(RecvTimeoutError::Disconnected) => return Event::VmEnded,
                 Err(RecvTimeoutError::Timeout) => {}
             }
             if left == Some(Duration::ZERO) {
                 return Event::Deadline;
             }
-            // What it had sent until then is there: the look was after the wait.
-            if vm.has_ended() && self.events.try_recv().is_err() {
-                return Event::VmEnded;
+            if vm.has_ended() {
+                // What it sent before may still be on its way through the connections' threads.
+                return match self.events.recv_timeout(LOOK) {
+                    Ok(event) => self.counted(event),
+                    Err(_) => Event::VmEnded,
+                };
             }
         }
+    }
+
+    fn counted(&mut self, event: Event) -> Event {
+        match event {
+            Event::Opened => self.opened += 1,
+            Event::Carried => self.carried += 1,
+            _ => {}
+        }
+        event
     }
 
     /// Passes a signal to the command; whether there is one.
@@ -185,9 +208,7 @@ fn serve(
 ) -> io::Result<()> {
     let mut kind = [0];
     stream.read_exact(&mut kind)?;
-    let own = |fd: io::Result<std::os::fd::OwnedFd>| fd.map(File::from);
-    let duplicate = |fd: std::os::fd::BorrowedFd<'_>| own(fd.try_clone_to_owned());
-    use std::os::fd::AsFd;
+    let duplicate = |fd: BorrowedFd<'_>| fd.try_clone_to_owned().map(File::from);
     match Channel::of(kind[0]) {
         Some(Channel::Control) => {
             order.write(&mut stream)?;
@@ -211,19 +232,16 @@ fn serve(
             let _ = stream.shutdown(Shutdown::Write);
         }
         Some(Channel::Output) => {
-            carry(&mut stream, &mut duplicate(io::stdout().as_fd())?);
-            let _ = events.send(Event::Carried);
+            show(&mut stream, duplicate(io::stdout().as_fd())?, events);
         }
         Some(Channel::Errors) => {
-            carry(&mut stream, &mut duplicate(io::stderr().as_fd())?);
-            let _ = events.send(Event::Carried);
+            show(&mut stream, duplicate(io::stderr().as_fd())?, events);
         }
         Some(Channel::Terminal) => {
             let mut keys = stream.try_clone()?;
             let mut input = duplicate(io::stdin().as_fd())?;
             thread::spawn(move || carry(&mut input, &mut keys));
-            carry(&mut stream, &mut duplicate(io::stdout().as_fd())?);
-            let _ = events.send(Event::Carried);
+            show(&mut stream, duplicate(io::stdout().as_fd())?, events);
         }
         None => {
             return Err(io::Error::other(
@@ -232,6 +250,13 @@ fn serve(
         }
     }
     Ok(())
+}
+
+/// Carries a stream of the command's output to its end. Who listens for events may be gone.
+fn show(stream: &mut UnixStream, mut to: File, events: &Sender<Event>) {
+    let _ = events.send(Event::Opened);
+    carry(stream, &mut to);
+    let _ = events.send(Event::Carried);
 }
 
 /// Carries everything until one of the two ends.

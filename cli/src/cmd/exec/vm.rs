@@ -54,11 +54,9 @@ impl Vm {
         let mut process = VmProcess::apart(&words).map_err(failed)?;
         let begin = Instant::now();
         loop {
-            let entries = runtime.all()?;
-            if let Some(entry) = entries
-                .into_iter()
-                .find(|entry| entry.name() == name && entry.record.is_some())
-            {
+            let found = instance::find(runtime.path(), &name);
+            let found = found.map_err(|error| failed(error.to_string()))?;
+            if let Some(entry) = found.filter(|entry| entry.record.is_some()) {
                 return Ok(Self {
                     process: Some(process),
                     entry,

@@ -15,7 +15,9 @@ use std::path::PathBuf;
 pub use devices::backend::block::{BlkSpec, CacheMode, DiskFormat, IoMode};
 pub use devices::backend::console::{ConsoleSpec, ConsoleSpecError};
 pub use devices::backend::fs::{Cache, FsSpec, Protocol as ShareProtocol, Security};
-pub use devices::backend::net::user::GUEST as USER_GUEST;
+pub use devices::backend::net::user::{
+    DNS as USER_DNS, GATEWAY as USER_GATEWAY, GUEST as USER_GUEST, NETMASK as USER_NETMASK,
+};
 pub use devices::backend::net::{
     Forward, ForwardError, NetBackendSpec, NetSpec, Protocol, TapSource, TapSpec, UserSpec,
     VhostChoice,

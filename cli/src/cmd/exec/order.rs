@@ -1,12 +1,12 @@
 //! What the agent is told to run.
 
 use std::ffi::OsString;
-use std::net::Ipv4Addr;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
 use guest::wire::{Mount, Network, Order, Size};
 use rustix::process::{getegid, geteuid, getgroups};
+use vmm::config::{USER_DNS, USER_GATEWAY, USER_GUEST, USER_NETMASK};
 
 use crate::args::{ExecArgs, ExecNet};
 use crate::diagnostic::Diagnostic;
@@ -15,10 +15,10 @@ use crate::diagnostic::Diagnostic;
 const HOSTNAME: &str = "pcp-vmm";
 /// Its place in the user-mode network.
 const NETWORK: Network = Network {
-    address: vmm::config::USER_GUEST,
-    netmask: Ipv4Addr::new(255, 255, 255, 0),
-    gateway: Ipv4Addr::new(10, 0, 2, 2),
-    nameserver: Ipv4Addr::new(10, 0, 2, 3),
+    address: USER_GUEST,
+    netmask: USER_NETMASK,
+    gateway: USER_GATEWAY,
+    nameserver: USER_DNS,
 };
 
 /// The order that `args` ask for, in the caller's surroundings where they say nothing.

@@ -9,6 +9,7 @@ mod at_once;
 mod cmd;
 mod deployment;
 mod diagnostic;
+mod digest;
 mod doctor;
 mod env;
 mod exit;

@@ -8,6 +8,7 @@ use guest::MacAddress;
 use vmm::config::value::GuestAddress;
 
 use super::PoolName;
+use crate::digest::digest;
 
 /// Where the machine's own number is (machine-id(5)).
 const MACHINE_ID: &str = "/etc/machine-id";
@@ -31,12 +32,7 @@ impl MacPrefix {
     }
 
     fn from_data(machine: &[u8], folder: &[u8]) -> Self {
-        let bytes = machine.iter().chain(b"\0").chain(folder);
-        // FNV-1a (RFC 9923), which is the same with every version of the program.
-        let hash = bytes.fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
-            (hash ^ u64::from(*byte)).wrapping_mul(0x100_0000_01b3)
-        });
-        let [a, b, c, d, e, f, ..] = hash.to_be_bytes();
+        let [a, b, c, d, e, f, ..] = digest([machine, b"\0", folder]).to_be_bytes();
         Self([LOCAL, a ^ d, b ^ e, c ^ f])
     }
 

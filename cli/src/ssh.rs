@@ -16,7 +16,7 @@ use crate::diagnostic::Diagnostic;
 use crate::vm_status::VmStatus;
 
 /// The guest's port of SSH.
-const PORT: u16 = 22;
+pub(crate) const PORT: u16 = 22;
 /// Tells the program to print this and nothing else: the password that `ssh` asks for.
 pub(crate) const ANSWER: &str = crate::env::ASKPASS;
 

@@ -16,6 +16,7 @@ use rustix::process::Signal;
 use serde_json::{Value, json};
 
 use super::instances::{Runtime, errors};
+use super::small;
 
 /// A range of ports that no other test of this machine uses while the value lives.
 struct Ports {
@@ -320,17 +321,7 @@ fn a_declared_set_has_identifiers_of_its_own_which_go_with_it() {
     let kernel = checkout.path("kernel").display().to_string();
     let vm = |name: &str| {
         let vsock = format!("socket={}", checkout.path(name).display());
-        let flags = [
-            "--kernel",
-            &kernel,
-            "--memory",
-            "128M",
-            "--cpus",
-            "1",
-            "--console",
-            "none",
-        ];
-        let flags = [&flags[..], &["--vsock", &vsock]].concat();
+        let flags = [&small(&kernel)[..], &["--vsock", &vsock]].concat();
         format!("[vm.{name}]\nrun = {}\n", json!(flags))
     };
     let file = checkout.path("vms.toml");

@@ -10,6 +10,8 @@ use pcp_vmm_tests::time::{limit, wait_until};
 use pcp_vmm_tests::{leftovers, program};
 use rustix::process::{Pid, Signal, kill_process};
 
+use super::small;
+
 /// How many are ended.
 const ROUNDS: u32 = 50;
 
@@ -365,20 +367,7 @@ fn nothing_is_left_of_a_declared_set_whenever_its_deployment_is_ended() {
     let file = place.path("vms.toml");
     let vm = |name: &str, net: &str, after: &str| {
         let vsock = format!("socket={}", place.text(&format!("places/{name}.vsock")));
-        let flags = [
-            "--kernel",
-            &kernel,
-            "--memory",
-            "128M",
-            "--cpus",
-            "1",
-            "--console",
-            "none",
-            "--net",
-            net,
-            "--vsock",
-            &vsock,
-        ];
+        let flags = [&small(&kernel)[..], &["--net", net, "--vsock", &vsock]].concat();
         format!(
             "[vm.{name}]\nrun = {}\nafter = [{after}]\n",
             serde_json::json!(flags)
@@ -425,22 +414,8 @@ fn vms_on_pcps_bridge_have_addresses_of_their_own() {
     assert!(rename.unwrap().success());
     let start = |name: &str, tap: &str| {
         let net = format!("tap,ifname={tap},bridge=pcpbr0,vhost=off");
-        let words = [
-            "run",
-            "--daemon",
-            "--name",
-            name,
-            "--kernel",
-            &kernel,
-            "--memory",
-            "128M",
-            "--cpus",
-            "1",
-            "--console",
-            "none",
-            "--net",
-            &net,
-        ];
+        let own = ["run", "--daemon", "--name", name, "--net", &net];
+        let words = [&own[..], &small(&kernel)].concat();
         place.vmm(&words).stderr(Stdio::piped()).output().unwrap()
     };
     for name in ["a", "b", "c"] {

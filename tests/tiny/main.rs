@@ -28,6 +28,20 @@ use std::path::PathBuf;
 use pcp_vmm_tests::TestVm;
 use pcp_vmm_tests::guests::Code;
 
+/// The flags of a machine around `kernel` that is as small as it gets, and whose console leads nowhere.
+fn small(kernel: &str) -> [&str; 8] {
+    [
+        "--kernel",
+        kernel,
+        "--memory",
+        "128M",
+        "--cpus",
+        "1",
+        "--console",
+        "none",
+    ]
+}
+
 /// A kernel file that lives as long as the value.
 struct Guest {
     folder: tempfile::TempDir,

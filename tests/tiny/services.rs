@@ -13,6 +13,7 @@ use rustix::process::Signal;
 
 use super::Guest;
 use super::instances::{Runtime, errors};
+use super::small;
 
 /// Surroundings of daemons: their runtime, state and log folders.
 struct Host {
@@ -128,24 +129,8 @@ fn a_daemon_is_one_process_however_its_flag_is_written() {
     let host = Host::new();
     let kernel = host.kernel("kernel", &one_byte(Stop::Halt));
     // The last word is a value that looks like the flag: it reaches the guest.
-    let words = [
-        "run",
-        "-vD",
-        "--name",
-        "d",
-        "--kernel",
-        &kernel,
-        "--memory",
-        "128M",
-        "--cpus",
-        "1",
-        "--console",
-        "none",
-        "--ready-timeout",
-        "20",
-        "--append",
-        "-D",
-    ];
+    let own = ["run", "-vD", "--name", "d", "--ready-timeout", "20"];
+    let words = [&own[..], &small(&kernel), &["--append", "-D"]].concat();
     let mut starter = Brief(host.command(&words).spawn().unwrap());
     wait_until("the daemon's parent to return", 20, || {
         starter.0.try_wait().unwrap().is_some()

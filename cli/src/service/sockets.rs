@@ -21,7 +21,7 @@ pub(super) fn flags(sockets: &[ConsoleValue]) -> Vec<String> {
     sockets.iter().enumerate().flat_map(flag).collect()
 }
 
-/// systemd's unit of the sockets of `unit` (systemd.socket(5)).
+/// systemd's unit of the sockets of the VM `name` (systemd.socket(5)).
 pub(super) fn systemd(name: &str, sockets: &[ConsoleValue]) -> String {
     let listen = |socket: &ConsoleValue| match &socket.spec {
         ConsoleSpec::Unix(path) => format!("ListenStream={}\n", path.display()),

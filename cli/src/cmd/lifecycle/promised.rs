@@ -6,12 +6,10 @@ use std::time::Duration;
 use guest::bundle::{Bundle, ConsoleDevice, Protocol};
 use vmm::control::protocol::{ConsoleInfo, ConsoleName};
 
-use crate::ssh::Login;
+use crate::ssh::{self, Login};
 
 /// The longest wait for a connection.
 const CONNECT: Duration = Duration::from_secs(2);
-/// The guest's port of SSH.
-const SSH: u16 = 22;
 
 /// A guest's promised addresses on this machine.
 #[derive(Debug)]
@@ -30,12 +28,17 @@ impl Promised {
         let forward = bundle
             .forwards
             .iter()
-            .find(|it| it.guest == SSH && it.protocol == Protocol::Tcp);
-        let (Some(forward), Some(ssh)) = (forward, &bundle.logins.ssh) else {
+            .find(|it| it.guest == ssh::PORT && it.protocol == Protocol::Tcp);
+        let (Some(forward), Some(known)) = (forward, &bundle.logins.ssh) else {
             return Err("the bundle promises no way in by SSH".to_owned());
         };
-        let key = ssh.key.as_ref().map(|key| bundle.resolve(key));
-        let login = Login::new(local(forward.host), &ssh.user, ssh.password.as_deref(), key);
+        let key = known.key.as_ref().map(|key| bundle.resolve(key));
+        let login = Login::new(
+            local(forward.host),
+            &known.user,
+            known.password.as_deref(),
+            key,
+        );
         let first = bundle.consoles.first().map_or(forward.host, |it| it.port);
         if TcpStream::connect_timeout(&local(first), CONNECT).is_err() {
             return Ok(None);

@@ -32,6 +32,19 @@ pub(crate) fn tmp_dir(args: &CommonArgs) -> Result<Option<PathBuf>, Diagnostic> 
     chosen(args.tmp_dir.clone(), env::TMP_DIR, None, "tmp-dir").map(Some)
 }
 
+/// The flags that name a VM's own folders to another process, as the user named them to this one. It has the variables.
+pub(crate) fn flags(args: &CommonArgs) -> Vec<String> {
+    let named = [
+        ("--state-dir", &args.state_dir),
+        ("--log-dir", &args.log_dir),
+    ];
+    let given = |(flag, folder): (&str, &Option<PathBuf>)| {
+        let folder = folder.as_deref()?.to_string_lossy().into_owned();
+        Some([flag.to_owned(), folder])
+    };
+    named.into_iter().filter_map(given).flatten().collect()
+}
+
 /// The longest name of [`name_of`], with room for what is put behind it (`NAME_MAX` is 255).
 const NAME_MAX: usize = 200;
 

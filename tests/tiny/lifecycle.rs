@@ -20,8 +20,13 @@ fn runner(folder: &Path, script: &str) -> PathBuf {
     path
 }
 
-/// Tests the guest of `bundle` on the VM that `runner` runs, with a second for each phase: the test's report.
+/// Tests the guest of `bundle` on the VM that `runner` runs: the test's report.
 fn test(bundle: &Path, runner: &Path) -> Value {
+    test_with(bundle, &[Path::new("--runner"), runner])
+}
+
+/// Tests the guest of `bundle`, with `flags` and a second for each phase: the test's report.
+fn test_with(bundle: &Path, flags: &[&Path]) -> Value {
     let mut command = Command::new(program().unwrap());
     command.args(["lifecycle", "test", "--json"]);
     for phase in [
@@ -30,7 +35,7 @@ fn test(bundle: &Path, runner: &Path) -> Value {
         command.args(["--timeout", &format!("{phase}=1")]);
     }
     command.arg("--bundle").arg(bundle);
-    command.arg("--runner").arg(runner);
+    command.args(flags);
     let output = command
         .env("PCP_VMM_RUNTIME_DIR", bundle.join("running"))
         .output()
@@ -59,6 +64,15 @@ fn a_runner_that_cannot_start_its_vm_is_told_in_its_words() {
     let (result, cause) = phase(&report, "start");
     assert_eq!(result, "failed");
     assert!(cause.contains("cannot start `/no/such/runner`"), "{cause}");
+}
+
+#[test]
+fn a_tests_vm_has_its_logs_where_the_test_is_told() {
+    let bundle = bundle(&one_byte(Stop::Halt), pcp_vmm_tests::ports::free().unwrap());
+    let log = bundle.path().join("logged");
+    test_with(bundle.path(), &["--log-dir".as_ref(), &*log]);
+    let logs: Vec<_> = fs::read_dir(&log).unwrap().collect();
+    assert!(!logs.is_empty());
 }
 
 #[test]

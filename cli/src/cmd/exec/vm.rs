@@ -15,6 +15,7 @@ use super::outcome::{Ending, Told};
 use crate::args::{CommonArgs, ExecArgs, ExecNet};
 use crate::cmd::stop::{FORCE, end};
 use crate::diagnostic::Diagnostic;
+use crate::folders;
 use crate::instances::RuntimeDir;
 use crate::output::Output;
 use crate::vm_process::{VmProcess, why_ended};
@@ -158,6 +159,7 @@ fn words(
     ] {
         words.extend([flag.to_owned(), value]);
     }
+    words.extend(folders::flags(common));
     let net = match args.net {
         ExecNet::User => "user",
         ExecNet::None => "none",

@@ -13,8 +13,9 @@ use vmm::instance::{self, Entry};
 use super::super::console::{self, Attached};
 use super::super::stop::{FORCE, end};
 use super::promised::Promised;
-use crate::args::ConsoleArg;
+use crate::args::{CommonArgs, ConsoleArg};
 use crate::diagnostic::Diagnostic;
+use crate::folders;
 use crate::instances::{RuntimeDir, ask, connect};
 use crate::lifecycle::case::Case;
 use crate::network::TAP;
@@ -59,6 +60,8 @@ pub(super) enum Ended {
 pub(super) struct Start<'a> {
     pub(super) case: &'a Case,
     pub(super) bundle: &'a Bundle,
+    /// What every verb understands.
+    pub(super) common: &'a CommonArgs,
     /// More flags of `run`.
     pub(super) flags: &'a [String],
     /// The program that runs the VM in place of `pcp-vmm run`.
@@ -290,6 +293,7 @@ fn command(start: &Start<'_>, runtime: &RuntimeDir) -> Vec<String> {
         "--runtime-dir".to_owned(),
         text(runtime.path()),
     ];
+    words.extend(folders::flags(start.common));
     if !start.stays {
         words.push("--end-with-parent".to_owned());
     }

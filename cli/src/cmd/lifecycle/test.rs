@@ -218,6 +218,7 @@ impl Suite<'_> {
         let start = Start {
             case,
             bundle,
+            common: self.common,
             flags: self.flags,
             runner: self.runner,
             stays,

@@ -9,11 +9,12 @@ use std::time::Duration;
 use pcp_vmm_tests::Stream;
 use pcp_vmm_tests::guests::{Code, Stop, one_byte};
 use pcp_vmm_tests::time::wait_until;
-use rustix::process::Signal;
+use rustix::process::{Pid, Signal, kill_process};
 
 use super::Guest;
 use super::instances::{Runtime, errors};
 use super::small;
+use super::verbs::bundle;
 
 /// Surroundings of daemons: their runtime, state and log folders.
 struct Host {
@@ -122,6 +123,26 @@ fn a_daemon_is_there_when_its_parent_returns_and_its_pid_file_goes_with_it() {
     host.runtime.run(&["kill", "d"]);
     wait_until("the PID file's end", 10, || !pid_file.exists()).unwrap();
     assert!(host.names().is_empty());
+}
+
+#[test]
+fn a_daemon_whose_start_is_interrupted_is_not_there() {
+    let host = Host::new();
+    let bundle = bundle(&one_byte(Stop::Halt), pcp_vmm_tests::ports::free().unwrap());
+    let pid_file = host.path("vm.pid");
+    let words = ["run", "--daemon", "--name", "d", "--cpus", "1", "--bundle"];
+    let more = ["--pid-file", pid_file.to_str().unwrap()];
+    for signal in [Signal::INT, Signal::TERM, Signal::HUP] {
+        let own = [bundle.path().to_str().unwrap()];
+        let words = [&words[..], &own, &more].concat();
+        let mut starter = Brief(host.command(&words).spawn().unwrap());
+        wait_until("the VM", 20, || host.names() == ["d"]).unwrap();
+        kill_process(Pid::from_child(&starter.0), signal).unwrap();
+        let status = starter.0.wait().unwrap();
+        assert_eq!(status.code(), Some(128 + signal.as_raw()), "{status:?}");
+        assert!(host.names().is_empty());
+        assert!(!pid_file.exists());
+    }
 }
 
 #[test]

@@ -3,6 +3,7 @@
 mod daemon;
 mod identifiers;
 mod instance;
+mod interrupted;
 mod launch;
 mod plan;
 pub(super) mod report;

@@ -11,6 +11,7 @@ use vmm::config::ConsoleSpec;
 use vmm::instance::Entry;
 
 use super::Surroundings;
+use super::interrupted::Held;
 use super::plan::Plan;
 use crate::args::RunArgs;
 use crate::cmd::stop::{FORCE, end};
@@ -53,7 +54,11 @@ pub(super) fn start(
     }
     let folder = folders::log_dir(surroundings.common)?;
     let log = Log::open(&folder, name)?;
+    let held = Held::hold().map_err(|error| {
+        Diagnostic::failure("signals", "cannot take signals over").because(&error)
+    })?;
     let mut child = spawn(surroundings, &log)?;
+    let interrupted = held.end(child.id());
     let begin = Instant::now();
     let mut entry = None;
     let mut come_up = || -> Result<(), Diagnostic> {
@@ -65,6 +70,16 @@ pub(super) fn start(
         }
     };
     let done = come_up();
+    if let Some(signal) = interrupted.by() {
+        let _ = child.wait();
+        // One that was written while the VM ended is nobody's.
+        if let Some(path) = &args.pid_file
+            && fs::read_to_string(path).is_ok_and(|text| text.trim() == child.id().to_string())
+        {
+            let _ = fs::remove_file(path);
+        }
+        return Ok(Exit::Signal(signal));
+    }
     let Err(why) = done else {
         output.note(format!(
             "{name} is ready after {:.1} s (process {})",

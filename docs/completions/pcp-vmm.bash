@@ -552,7 +552,7 @@ _pcp__vmm() {
             return 0
             ;;
         pcp__subcmd__vmm__subcmd__exec)
-            opts="-q -v -k -m -c -u -e -t -h --json --quiet --verbose --color --no-progress --log-file --runtime-dir --state-dir --log-dir --tmp-dir --log-format --kernel --modules --module --kernel-arg --memory --cpus --rw --net --user --env --cwd --timeout --console --report --help"
+            opts="-q -v -k -m -c -u -e -t -h --json --quiet --verbose --color --no-progress --log-file --runtime-dir --state-dir --log-dir --tmp-dir --log-format --in --kernel --modules --module --kernel-arg --memory --cpus --rw --net --user --env --cwd --timeout --console --report --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -584,6 +584,10 @@ _pcp__vmm() {
                     ;;
                 --log-format)
                     COMPREPLY=($(compgen -W "text json" -- "${cur}"))
+                    return 0
+                    ;;
+                --in)
+                    COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
                 --kernel)

@@ -129,6 +129,7 @@ complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand exec" -l log-dir -d 'The
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand exec" -l tmp-dir -d 'The folder of what is there only while an image is built, some 2 GiB [default: $PCP_VMM_TMP_DIR, else the cache]' -r -F
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand exec" -l log-format -d 'How log lines are written' -r -f -a "text\t'For people'
 json\t'One JSON object a line'"
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand exec" -l in -d 'Run the command in this VM, which runs already, in place of one of its own: its name, variant or process name' -r
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand exec" -s k -l kernel -d 'The kernel: `host`, or a file' -r -F
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand exec" -l modules -d 'The folder of the kernel\'s modules, with `modules.dep` in it' -r -F
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand exec" -l module -d 'Load this module before the command runs; may be given several times' -r
@@ -138,9 +139,9 @@ complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand exec" -s c -l cpus -d 'T
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand exec" -l rw -d 'Let changes in this folder reach the host; may be given several times' -r -F
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand exec" -l net -d 'The network: `user` (in the VMM, no privilege needed; the host is 10.0.2.2) or `none`' -r -f -a "user\t'In the VMM'
 none\t'No card'"
-complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand exec" -s u -l user -d 'The user and group to run as, by number; the caller\'s without' -r
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand exec" -s u -l user -d 'The user and group to run as, by number; the caller\'s without, and 0 with `--in`' -r
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand exec" -s e -l env -d 'Set a variable of the environment, or, without a value, leave it out; may be given several times' -r
-complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand exec" -l cwd -d 'The folder that the command starts in; the caller\'s without' -r -F
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand exec" -l cwd -d 'The folder that the command starts in; the caller\'s without, and `/` with `--in`' -r -F
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand exec" -s t -l timeout -d 'End the VM after so many seconds, with status 124' -r
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand exec" -l console -d 'Keep what the kernel prints in this file' -r -F
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand exec" -l report -d 'Write the whole outcome to this file, as JSON' -r -F

@@ -1,7 +1,11 @@
-//! Runs the one command that the host asks for, as the guest's first process, and powers off.
+//! Runs the commands that the host asks for: the only one, as the guest's first process that powers off behind it, or any
+//! number beside what the guest does.
 
 mod command;
+mod service;
 mod streams;
+
+pub(crate) use service::{LISTEN, SESSION, install, listen, session};
 
 use std::convert::Infallible;
 use std::fs::{self, File};
@@ -13,7 +17,7 @@ use std::time::{Duration, Instant};
 
 use self::command::Running;
 use crate::sys::vsock;
-use crate::wire::{Channel, Demand, Network, News, Order, Step};
+use crate::wire::{Channel, Demand, Network, News, Order, Step, Token};
 use crate::{Failure, report, sys};
 
 /// How long the host's side may take to be there.
@@ -42,18 +46,51 @@ const LINKS: [(&str, &str); 4] = [
     ("/proc/self/fd/2", "/dev/stderr"),
 ];
 
-/// Does the work; returns only what stops it.
+/// Does the work of a guest that runs one command; returns only what stops it.
 pub(crate) fn run(port: u32) -> Result<Infallible, Failure> {
     furnish();
+    let host = Host {
+        port,
+        token: Token::default(),
+    };
+    let role = Role {
+        // What the command wrote to shares and disks is there when the host is told, which then ends the guest.
+        last_act: sys::sync,
+        gone: |_| sys::power_off(),
+    };
+    serve(host, role)?;
+    thread::sleep(FAREWELL);
+    sys::power_off();
+    Err("the machine does not power off".to_owned())
+}
+
+/// Where the host waits for a session's connections.
+#[derive(Clone, Copy)]
+struct Host {
+    port: u32,
+    token: Token,
+}
+
+/// What a command's end and its host's mean.
+#[derive(Clone, Copy)]
+struct Role {
+    /// Done when the command has ended, before the host is told.
+    last_act: fn(),
+    /// Called with the command's process if the host is gone before its end.
+    gone: fn(u32),
+}
+
+/// Runs the command that `host` orders.
+fn serve(host: Host, role: Role) -> Result<(), Failure> {
     let failed = |what: &str, error: &io::Error| format!("cannot {what}: {error}");
     let control =
-        connect(port, Channel::Control).map_err(|error| failed("reach the host", &error))?;
+        connect(host, Channel::Control).map_err(|error| failed("reach the host", &error))?;
     let mut news = control
         .try_clone()
         .map_err(|error| failed("reach the host", &error))?;
     let mut demands = BufReader::new(control);
     let order = Order::read(&mut demands).map_err(|error| failed("read the order", &error))?;
-    let last = match settle(&order).and_then(|()| Running::start(&order, port)) {
+    let last = match settle(&order).and_then(|()| Running::start(&order, host)) {
         Ok(running) => {
             let pid = running.pid();
             let terminal = running.terminal();
@@ -71,8 +108,7 @@ pub(crate) fn run(port: u32) -> Result<Infallible, Failure> {
                         (Demand::Resize(_), None) => {}
                     }
                 }
-                // The host is gone: nobody waits for the command.
-                sys::power_off();
+                (role.gone)(pid);
             });
             running.wait()
         }
@@ -81,14 +117,10 @@ pub(crate) fn run(port: u32) -> Result<Infallible, Failure> {
             errno: error.raw_os_error().unwrap_or(0),
         },
     };
-    // What the command wrote to shares and disks is there when the host is told.
-    sys::sync();
+    (role.last_act)();
     last.write(&mut news)
         .and_then(|()| news.flush())
-        .map_err(|error| failed("tell the host", &error))?;
-    thread::sleep(FAREWELL);
-    sys::power_off();
-    Err("the machine does not power off".to_owned())
+        .map_err(|error| failed("tell the host", &error))
 }
 
 /// Makes the guest's surroundings; what the kernel lacks is noted.
@@ -115,7 +147,9 @@ fn furnish() {
 
 /// Gives the guest the place that `order` says.
 fn settle(order: &Order) -> Result<(), (Step, io::Error)> {
-    if let Err(error) = sys::network::set_hostname(&order.hostname) {
+    if !order.hostname.is_empty()
+        && let Err(error) = sys::network::set_hostname(&order.hostname)
+    {
         report::note(&format!("no name: {error}"));
     }
     for mount in &order.mounts {
@@ -145,12 +179,12 @@ fn connect_to(network: &Network) -> io::Result<()> {
 }
 
 /// A connection to the host, once it listens.
-fn connect(port: u32, channel: Channel) -> io::Result<File> {
+fn connect(host: Host, channel: Channel) -> io::Result<File> {
     let begin = Instant::now();
     loop {
-        match vsock::connect(port) {
+        match vsock::connect(host.port) {
             Ok(mut stream) => {
-                stream.write_all(&[channel.byte()])?;
+                stream.write_all(&[&[channel.byte()], &host.token[..]].concat())?;
                 return Ok(stream);
             }
             Err(error) if begin.elapsed() > PATIENCE => return Err(error),

@@ -2,8 +2,9 @@
 //! hands over to the guest's own init.
 //!
 //! It runs as PID 1 from the initrd, which holds nothing else but kernel modules and their list. Where a single command is
-//! to run (`pcp-vmm exec`), it stays, and is the command's parent. It uses the standard library alone, because the guest crate's build script
-//! compiles it with a bare `rustc` for the static target. Settings: see `docs/init.md`.
+//! to run (`pcp-vmm exec`), it stays, and is the command's parent. In other guests a copy of it becomes a service that runs
+//! commands (`pcp-vmm exec --in`). It uses the standard library alone, because the guest crate's build script compiles it
+//! with a bare `rustc` for the static target. Settings: see `docs/init.md`.
 
 mod address;
 mod agent;
@@ -36,13 +37,28 @@ type Failure = String;
 
 fn main() -> ExitCode {
     if std::process::id() != 1 {
-        report::console("this program is the init of a guest's initrd; it does nothing here");
-        return ExitCode::from(2);
+        return later();
     }
     let Err(failure) = start();
     report::failure(&failure);
     // PID 1 must not return: the kernel panics then, which the VMM tells from an orderly end.
     ExitCode::FAILURE
+}
+
+/// What it does once the guest has another first process.
+fn later() -> ExitCode {
+    let done = match std::env::args().nth(1).as_deref() {
+        Some(agent::LISTEN) => agent::listen().map(|never| match never {}),
+        Some(agent::SESSION) => agent::session(),
+        _ => Err("this program is the init of a guest's initrd; it does nothing here".to_owned()),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            report::console(&failure);
+            ExitCode::from(2)
+        }
+    }
 }
 
 fn start() -> Result<std::convert::Infallible, Failure> {
@@ -68,6 +84,7 @@ fn start() -> Result<std::convert::Infallible, Failure> {
     if let Some(port) = settings.agent {
         return agent::run(port);
     }
+    agent::install();
     // What the kernel handed to this program is meant for the init that follows.
     let error = Command::new(&settings.init)
         .args(std::env::args_os().skip(1))

@@ -1,8 +1,12 @@
 //! What `pcp-vmm exec` and the agent in its guest say to each other.
 //!
-//! The agent opens every connection, to port [`PORT`] of the host's vsock address, and says with one byte what it is for
-//! ([`Channel`]). Over the first, the control connection, the host sends an [`Order`] and then [`Demand`]s, the agent
-//! [`News`]. The others carry one stream each, byte for byte: its end is the connection's end in that direction.
+//! The agent opens every connection of a session, to a port of the host's vsock address, and says with one byte what it is
+//! for ([`Channel`]), then the session's [`Token`]. Over the first, the control connection, the host sends an [`Order`] and
+//! then [`Demand`]s, the agent [`News`]. The others carry one stream each, byte for byte: its end is the connection's end in
+//! that direction.
+//!
+//! In a guest that runs one command alone, the port is [`PORT`] and the token nothing but zeros. In others the agent listens
+//! at [`PORT`] of the guest's address for a [`Call`], which names both.
 //!
 //! Numbers are little-endian. This file is compiled into the program and, by a bare compiler, into the guest's init: it uses
 //! the standard library alone.
@@ -10,7 +14,7 @@
 use std::io::{self, Read, Write};
 use std::net::Ipv4Addr;
 
-/// The host's port.
+/// The port where a session begins.
 pub const PORT: u32 = 1024;
 /// The version of this protocol, the first byte of an order.
 pub const VERSION: u8 = 1;
@@ -63,6 +67,43 @@ impl Channel {
     }
 }
 
+/// What tells a session's connections from those that somebody else in the guest makes.
+pub type Token = [u8; 16];
+
+/// The host's wish for a session. The agent answers with its own [`VERSION`], one byte.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Call {
+    /// The host's port for it.
+    pub port: u32,
+    /// Its token.
+    pub token: Token,
+}
+
+impl Call {
+    /// Writes the call.
+    ///
+    /// # Errors
+    /// What writing meets.
+    pub fn write(self, to: &mut dyn Write) -> io::Result<()> {
+        let mut all = vec![VERSION];
+        all.extend(self.port.to_le_bytes());
+        all.extend(self.token);
+        to.write_all(&all)
+    }
+
+    /// Reads a call; nothing if it is of another version.
+    ///
+    /// # Errors
+    /// What reading meets.
+    pub fn read(from: &mut dyn Read) -> io::Result<Option<Self>> {
+        if byte(from)? != VERSION {
+            return Ok(None);
+        }
+        let (port, token) = (number(from)?, bytes(from)?);
+        Ok(Some(Self { port, token }))
+    }
+}
+
 /// A command and what it runs with.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Order {
@@ -80,7 +121,7 @@ pub struct Order {
     pub groups: Vec<u32>,
     /// The size of its terminal, if it gets one in place of three pipes.
     pub terminal: Option<Size>,
-    /// The guest's name.
+    /// The guest's name; without one it keeps its own.
     pub hostname: Vec<u8>,
     /// Shares of the host and the folders that they are mounted on, in this order.
     pub mounts: Vec<Mount>,

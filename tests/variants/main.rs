@@ -8,6 +8,7 @@
 )]
 
 mod exec;
+mod inside;
 mod lifecycle;
 
 use std::io::{Read, Write};

@@ -16,13 +16,16 @@ folders of --rw. The command runs in the same folder, as the same user and with 
 this program's, and signals reach it. Where standard input and output are a terminal, it gets one.
 
 The kernel is the one that runs here, or any bzImage or ELF vmlinux with virtio on PCI, vsock, virtio-fs and overlayfs, built \
-in or as modules in /lib/modules/VERSION, beside the kernel, or in --modules.";
+in or as modules in /lib/modules/VERSION, beside the kernel, or in --modules.
+
+With --in the command runs in a VM that is there, as its superuser, with a plain environment, in its root folder; any number at once. The guest is one of `pcp-vmm image build`, with the socket device that `run` gives it.";
 
 const EXAMPLES: &str = "\
 Examples:
   pcp-vmm exec -- uname -a
   pcp-vmm exec --kernel ./bzImage -- make -C tests
   pcp-vmm exec --rw . -- make
+  pcp-vmm exec --in base -- systemctl --failed
   pcp-vmm exec --memory 2G --timeout 60 -- bpftrace -e 'BEGIN { exit() }'
 ";
 
@@ -43,6 +46,17 @@ pub(crate) enum ExecNet {
 #[derive(Debug, Args)]
 #[command(help_template = TEMPLATE, long_about = ABOUT, before_help = EXAMPLES, after_help = STATUS)]
 pub(crate) struct ExecArgs {
+    /// Run the command in this VM, which runs already, in place of one of its own: its name, variant or process name.
+    #[arg(
+        long = "in",
+        value_name = "NAME",
+        conflicts_with_all = [
+            "kernel", "modules", "module", "kernel_arg", "memory", "cpus", "rw", "net", "console",
+        ],
+        help_heading = "Guest"
+    )]
+    pub(crate) vm: Option<String>,
+
     /// The kernel: `host`, or a file.
     #[arg(
         short,
@@ -98,7 +112,7 @@ pub(crate) struct ExecArgs {
     )]
     pub(crate) net: ExecNet,
 
-    /// The user and group to run as, by number; the caller's without.
+    /// The user and group to run as, by number; the caller's without, and 0 with `--in`.
     #[arg(short, long, value_name = "UID[:GID]", help_heading = "Command")]
     pub(crate) user: Option<String>,
 
@@ -106,7 +120,7 @@ pub(crate) struct ExecArgs {
     #[arg(short, long, value_name = "NAME[=VALUE]", help_heading = "Command")]
     pub(crate) env: Vec<OsString>,
 
-    /// The folder that the command starts in; the caller's without.
+    /// The folder that the command starts in; the caller's without, and `/` with `--in`.
     #[arg(long, value_name = "DIR", help_heading = "Command")]
     pub(crate) cwd: Option<PathBuf>,
 

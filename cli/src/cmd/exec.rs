@@ -1,5 +1,6 @@
 //! `pcp-vmm exec`: one command in a VM of its own, and its end as this program's.
 
+mod inside;
 mod kernel;
 mod order;
 mod outcome;
@@ -9,10 +10,12 @@ mod vm;
 use std::io::{self, IsTerminal};
 use std::time::{Duration, Instant};
 
-use guest::wire::{How, News, Size, Step};
+use guest::wire::{How, News, Size, Step, Token};
+use serde_json::{Value, json};
 
+use self::inside::Way;
 use self::kernel::Kernel;
-use self::outcome::{Ending, Outcome};
+use self::outcome::{Ending, Outcome, Told};
 use self::session::{Event, Session, Signals};
 use self::vm::Vm;
 use super::console::RawTerminal;
@@ -46,37 +49,93 @@ fn run(
 ) -> Result<Exit, Stop> {
     let begin = Instant::now();
     let terminal = size_of_terminal();
-    let order = order::of(args, terminal)?;
     let deadline = args.timeout.map(Duration::try_from_secs_f64).transpose();
     let deadline = deadline.map_err(|_| {
         Diagnostic::usage("timeout", "cannot wait so long")
             .hint("`--timeout` is a number of seconds")
     })?;
-    let kernel = Kernel::find(args)?;
-    // Before there are threads: they have the same mask.
-    let signals = Signals::take_over().map_err(|error| {
-        Diagnostic::failure("signals", "cannot take signals over").because(&error)
-    })?;
-    let mut vm = Vm::start(args, &kernel, runtime, common)?;
-    let raw = terminal.and_then(|_| RawTerminal::enter());
-    let mut outcome = Outcome::new(args, &kernel, begin);
-    let ending = match Session::open(&vm.socket(), order, signals) {
-        Ok(mut session) => follow(
-            &mut session,
-            &mut vm,
-            &mut outcome,
-            deadline.map(|it| begin + it),
-        ),
-        Err(error) => Ending::Broken(format!("cannot listen for the guest: {error}")),
+    let frame = Frame {
+        args,
+        begin,
+        deadline: deadline.map(|it| begin + it),
+        terminal,
     };
-    outcome.ended_at(Instant::now());
-    let told = vm.end(&ending, output);
-    drop(raw);
-    outcome.close(ending, told);
+    let outcome = match &args.vm {
+        Some(name) => frame.inside(name, runtime)?,
+        None => frame.own(runtime, common, output)?,
+    };
     if let Some(path) = &args.report {
         outcome.write(path)?;
     }
     outcome.result(args, output)
+}
+
+/// What is known before there is a VM.
+struct Frame<'a> {
+    args: &'a ExecArgs,
+    begin: Instant,
+    deadline: Option<Instant>,
+    terminal: Option<Size>,
+}
+
+impl Frame<'_> {
+    /// Runs the command in a VM of its own.
+    fn own(
+        &self,
+        runtime: &RuntimeDir,
+        common: &CommonArgs,
+        output: Output,
+    ) -> Result<Outcome, Diagnostic> {
+        let order = order::of(self.args, self.terminal)?;
+        let kernel = Kernel::find(self.args)?;
+        // Before there are threads: they have the same mask.
+        let signals = take_over()?;
+        let mut vm = Vm::start(self.args, &kernel, runtime, common)?;
+        let version = json!({ "path": kernel.path, "version": kernel.version });
+        let mut outcome = Outcome::new(self.args, version, self.begin);
+        let session = Session::open(&vm.socket(), Token::default(), order, signals);
+        let raw = self.terminal.and_then(|_| RawTerminal::enter());
+        let ending = self.follow(session, &mut || vm.has_ended(), &mut outcome);
+        outcome.ended_at(Instant::now());
+        let told = vm.end(&ending, output);
+        drop(raw);
+        outcome.close(ending, told);
+        Ok(outcome)
+    }
+
+    /// Runs the command in the VM called `name`.
+    fn inside(&self, name: &str, runtime: &RuntimeDir) -> Result<Outcome, Diagnostic> {
+        let order = order::inside(self.args, self.terminal)?;
+        let way = Way::into(&runtime.one(name)?)?;
+        let signals = take_over()?;
+        let mut outcome = Outcome::new(self.args, Value::Null, self.begin);
+        let call = way.new_call()?;
+        let session = Session::open(&way.place(&call), call.token, order, signals);
+        way.make(&call)?;
+        let raw = self.terminal.and_then(|_| RawTerminal::enter());
+        let ending = self.follow(session, &mut || way.is_closed(), &mut outcome);
+        outcome.ended_at(Instant::now());
+        drop(raw);
+        outcome.close(ending, Told::default());
+        Ok(outcome)
+    }
+
+    fn follow(
+        &self,
+        session: io::Result<Session>,
+        vm_has_ended: &mut dyn FnMut() -> bool,
+        outcome: &mut Outcome,
+    ) -> Ending {
+        match session {
+            Ok(mut session) => follow(&mut session, vm_has_ended, outcome, self.deadline),
+            Err(error) => Ending::Broken(format!("cannot listen for the guest: {error}")),
+        }
+    }
+}
+
+fn take_over() -> Result<Signals, Diagnostic> {
+    Signals::take_over()
+        .map_err(|error| Diagnostic::failure("signals", "cannot take signals over").because(&error))
 }
 
 /// The terminal's size, if standard input and output are one.
@@ -94,7 +153,7 @@ fn size_of_terminal() -> Option<Size> {
 /// Follows the command to its end.
 fn follow(
     session: &mut Session,
-    vm: &mut Vm,
+    vm_has_ended: &mut dyn FnMut() -> bool,
     outcome: &mut Outcome,
     deadline: Option<Instant>,
 ) -> Ending {
@@ -105,7 +164,7 @@ fn follow(
         {
             return Ending::Command(how);
         }
-        match session.next(deadline, vm) {
+        match session.next(deadline, vm_has_ended) {
             Event::News(News::Started) => outcome.started_at(Instant::now()),
             Event::News(News::Failed { step, errno }) => return Ending::NotStarted { step, errno },
             Event::News(News::Ended { how, usage }) => {

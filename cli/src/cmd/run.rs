@@ -78,6 +78,7 @@ pub(crate) fn run(
     let logs = (args.detached || folders::names_log_dir(common)).then(|| folders::log_dir(common));
     let logs = logs.transpose()?;
     let mut instance = instance::claim(&mut plan, surroundings.runtime)?;
+    instance::give_agent(&mut plan, &instance);
     let _claims = identifiers::assign(&mut plan, common, output)?;
     let verdict = plan.resolved.validate();
     verdict.map_err(|problems| refused(&plan.resolved, &problems))?;

@@ -6,8 +6,8 @@ use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::process::{Command, Stdio};
 
-use super::connect;
 use super::streams::Relay;
+use super::{Host, connect};
 use crate::sys;
 use crate::wire::{Channel, How, News, Order, Step, Usage};
 
@@ -19,8 +19,8 @@ pub(super) struct Running {
 }
 
 impl Running {
-    /// Starts the command that `order` describes, with its streams connected to `port` of the host.
-    pub(super) fn start(order: &Order, port: u32) -> Result<Self, (Step, io::Error)> {
+    /// Starts the command that `order` describes, with its streams connected to `host`.
+    pub(super) fn start(order: &Order, host: Host) -> Result<Self, (Step, io::Error)> {
         let text = |bytes: &[u8]| OsStr::from_bytes(bytes).to_owned();
         std::env::set_current_dir(text(&order.folder)).map_err(|error| (Step::Folder, error))?;
         let (program, arguments) = order.words.split_first().ok_or_else(|| {
@@ -56,7 +56,7 @@ impl Running {
                     stream(&mut command, Stdio::from(own));
                 }
                 drop(slave);
-                let stream = connect(port, Channel::Terminal).map_err(streams)?;
+                let stream = connect(host, Channel::Terminal).map_err(streams)?;
                 let child = command.spawn().map_err(|error| (Step::Program, error))?;
                 // The command's side is closed here, or its end would not be seen.
                 drop(command);
@@ -68,15 +68,17 @@ impl Running {
                 })
             }
             None => {
-                let mut host = [Channel::Input, Channel::Output, Channel::Errors]
-                    .map(|channel| Some(connect(port, channel)));
+                let mut streams_of_host = [Channel::Input, Channel::Output, Channel::Errors]
+                    .map(|channel| Some(connect(host, channel)));
                 command
                     .stdin(Stdio::piped())
                     .stdout(Stdio::piped())
                     .stderr(Stdio::piped());
                 let mut next = |index: usize| {
                     let missing = || io::Error::from(io::ErrorKind::NotConnected);
-                    host[index].take().unwrap_or_else(|| Err(missing()))
+                    streams_of_host[index]
+                        .take()
+                        .unwrap_or_else(|| Err(missing()))
                 };
                 let host = [
                     next(0).map_err(streams)?,

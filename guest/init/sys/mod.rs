@@ -42,6 +42,8 @@ impl Flags {
     pub(crate) const RDONLY: Self = Self(1);
     /// Without set-user-ID programs.
     pub(crate) const NOSUID: Self = Self(2);
+    /// Without set-user-ID programs and device files.
+    pub(crate) const NOSUID_NODEV: Self = Self(2 | 4);
     const MOVE: Self = Self(8192);
 
     /// No flag.

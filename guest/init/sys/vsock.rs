@@ -1,15 +1,19 @@
-//! Connections to the host by vsock (vsock(7)).
+//! Connections to the host and from it by vsock (vsock(7)).
 
 use std::ffi::{c_int, c_uint, c_void};
 use std::fs::File;
 use std::io;
-use std::os::fd::{FromRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 
 /// Linux's numbers (include/linux/socket.h, include/uapi/linux/vm_sockets.h).
 const AF_VSOCK: c_int = 40;
 const SOCK_STREAM: c_int = 1;
 const SOCK_CLOEXEC: c_int = 0o2_000_000;
-const HOST: u32 = 2;
+pub(crate) const HOST: u32 = 2;
+/// Any address of the guest's own.
+const ANY: u32 = u32::MAX;
+/// How many connections may wait to be taken.
+const BACKLOG: c_int = 128;
 
 /// `struct sockaddr_vm`.
 #[repr(C)]
@@ -24,33 +28,86 @@ struct Address {
 
 unsafe extern "C" {
     fn socket(domain: c_int, kind: c_int, protocol: c_int) -> c_int;
+    fn bind(fd: c_int, address: *const c_void, length: c_uint) -> c_int;
+    fn listen(fd: c_int, backlog: c_int) -> c_int;
+    fn accept4(fd: c_int, address: *mut c_void, length: *mut c_uint, flags: c_int) -> c_int;
     #[link_name = "connect"]
     fn raw_connect(fd: c_int, address: *const c_void, length: c_uint) -> c_int;
 }
 
-/// Connects to `port` of the host.
-pub(crate) fn connect(port: u32) -> io::Result<File> {
-    // SAFETY: takes numbers alone.
-    let fd = unsafe { socket(AF_VSOCK, SOCK_STREAM | SOCK_CLOEXEC, 0) };
+impl Address {
+    fn new(cid: u32, port: u32) -> Self {
+        Self {
+            family: AF_VSOCK as u16,
+            reserved: 0,
+            port,
+            cid,
+            flags: 0,
+            zero: [0; 3],
+        }
+    }
+}
+
+const LENGTH: c_uint = size_of::<Address>() as c_uint;
+
+/// Takes over the descriptor that a system call has just made.
+fn made(fd: c_int) -> io::Result<OwnedFd> {
     if fd < 0 {
         return Err(io::Error::last_os_error());
     }
     // SAFETY: the descriptor is new and nobody else's.
-    let owned = unsafe { OwnedFd::from_raw_fd(fd) };
-    let address = Address {
-        family: AF_VSOCK as u16,
-        reserved: 0,
-        port,
-        cid: HOST,
-        flags: 0,
-        zero: [0; 3],
-    };
-    let length = size_of::<Address>() as c_uint;
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+fn check(result: c_int) -> io::Result<()> {
+    match result {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
+fn stream() -> io::Result<OwnedFd> {
+    // SAFETY: takes numbers alone.
+    made(unsafe { socket(AF_VSOCK, SOCK_STREAM | SOCK_CLOEXEC, 0) })
+}
+
+/// Connects to `port` of the host.
+pub(crate) fn connect(port: u32) -> io::Result<File> {
+    let owned = stream()?;
+    let address = Address::new(HOST, port);
     // SAFETY: `address` is a whole `sockaddr_vm` of that length, and outlives the call.
-    let result = unsafe { raw_connect(fd, (&raw const address).cast(), length) };
-    if result == 0 {
-        Ok(File::from(owned))
-    } else {
-        Err(io::Error::last_os_error())
+    check(unsafe { raw_connect(owned.as_raw_fd(), (&raw const address).cast(), LENGTH) })?;
+    Ok(File::from(owned))
+}
+
+/// A port of the guest that takes connections.
+pub(crate) struct Listener(OwnedFd);
+
+impl Listener {
+    /// Listens at `port`.
+    pub(crate) fn at(port: u32) -> io::Result<Self> {
+        let owned = stream()?;
+        let address = Address::new(ANY, port);
+        // SAFETY: `address` is a whole `sockaddr_vm` of that length, and outlives the call.
+        check(unsafe { bind(owned.as_raw_fd(), (&raw const address).cast(), LENGTH) })?;
+        // SAFETY: takes numbers alone.
+        check(unsafe { listen(owned.as_raw_fd(), BACKLOG) })?;
+        Ok(Self(owned))
+    }
+
+    /// The next connection, and the address that it is from.
+    pub(crate) fn accept(&self) -> io::Result<(OwnedFd, u32)> {
+        let mut address = Address::new(0, 0);
+        let mut length = LENGTH;
+        // SAFETY: both outlive the call, which writes at most `length` bytes of an address.
+        let fd = unsafe {
+            accept4(
+                self.0.as_raw_fd(),
+                (&raw mut address).cast(),
+                &raw mut length,
+                SOCK_CLOEXEC,
+            )
+        };
+        Ok((made(fd)?, address.cid))
     }
 }

@@ -73,6 +73,7 @@ fn manifest(dir: &Path, fields: &mut Fields<'_>) -> Option<Bundle> {
     let metrics = fields.texts("metrics", name);
     let http_checks = fields.list("http_checks", http_check);
     let logins = fields.nested("logins", logins);
+    let agent = fields.optional_flag("agent");
     let build = fields.nested("build", build_info);
     Some(Bundle {
         dir: dir.to_owned(),
@@ -94,6 +95,7 @@ fn manifest(dir: &Path, fields: &mut Fields<'_>) -> Option<Bundle> {
         metrics: metrics?,
         http_checks: http_checks?,
         logins: logins?,
+        agent: agent?,
         build: build?,
     })
 }

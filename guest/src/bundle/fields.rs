@@ -154,6 +154,16 @@ impl Fields<'_> {
             .or_else(|| self.expected(name, "true or false", &value))
     }
 
+    /// The like, that may be left out: `false` then.
+    pub(super) fn optional_flag(&mut self, name: &'static str) -> Option<bool> {
+        match self.optional(name) {
+            None => Some(false),
+            Some(value) => value
+                .as_bool()
+                .or_else(|| self.expected(name, "true or false", &value)),
+        }
+    }
+
     /// One of a few words, each of which stands for a value.
     pub(super) fn word<T: Copy>(&mut self, name: &'static str, words: &[(&str, T)]) -> Option<T> {
         let value = self.required(name)?;

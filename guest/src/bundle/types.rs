@@ -51,8 +51,19 @@ pub struct Bundle {
     pub http_checks: Vec<HttpCheck>,
     /// How to log in.
     pub logins: Logins,
+    /// Whether the guest runs commands for the host, where it has a socket device.
+    #[serde(skip_serializing_if = "is_false")]
+    pub agent: bool,
     /// What the bundle was made from.
     pub build: BuildInfo,
+}
+
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "serde passes a reference"
+)]
+fn is_false(flag: &bool) -> bool {
+    !flag
 }
 
 /// Where the guest's root file system comes from.

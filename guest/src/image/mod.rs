@@ -324,6 +324,8 @@ fn manifest(spec: &ImageSpec, folder: &Path, cmdline: String, build: BuildInfo) 
             .map(|(_, check)| check.clone())
             .collect(),
         logins: variant.debug_logins.clone(),
+        // Its init brings one along.
+        agent: true,
         build,
     }
 }

@@ -120,3 +120,17 @@ fn what_linux_would_not_take_is_not_sent() {
     let error = order.write(&mut Vec::new()).unwrap_err();
     assert_eq!(error.raw_os_error(), Some(7));
 }
+
+#[test]
+fn a_call_is_read_as_it_was_written_and_another_versions_is_told() {
+    let call = Call {
+        port: 0x0102_0304,
+        token: *b"sixteen bytes of",
+    };
+    let mut bytes = written(|to| call.write(to));
+    assert_eq!(bytes[..5], [VERSION, 4, 3, 2, 1]);
+    assert_eq!(Call::read(&mut &bytes[..]).unwrap(), Some(call));
+    bytes[0] = 99;
+    assert_eq!(Call::read(&mut &bytes[..]).unwrap(), None);
+    assert!(Call::read(&mut &bytes[..0]).is_err());
+}

@@ -8,6 +8,7 @@ mod leftovers;
 mod list;
 mod record;
 
+use std::ffi::OsString;
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, ErrorKind, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
@@ -21,6 +22,9 @@ use nix::fcntl::{FcntlArg, fcntl};
 pub use list::{Entry, clear, find, is_running, list};
 pub use record::{Record, RecordError};
 
+/// The socket of its socket device in a VM's folder, if it is there; those where somebody waits for the guest have its name
+/// and a port.
+pub const VSOCK: &str = "vsock";
 /// The socket in the VM's folder where `pcp-vmm exec` waits for the guest's agent: port 1024 of a socket device at `vsock`.
 pub const AGENT: &str = "vsock_1024";
 /// The record's name in its folder.
@@ -139,7 +143,11 @@ impl Drop for Instance {
 
 /// Removes what is in `folder`, the record last, and `folder` itself.
 fn remove(folder: &Path) {
-    for name in [CONTROL, AGENT, RECORD] {
+    // A machine's own process may not list it; who tidies up may, and finds what others left there.
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+    let is_vsock = |name: &OsString| name.as_encoded_bytes().starts_with(VSOCK.as_bytes());
+    let sockets = entries.map(|entry| entry.file_name()).filter(is_vsock);
+    for name in sockets.chain([CONTROL, AGENT, RECORD].map(OsString::from)) {
         let _ = fs::remove_file(folder.join(name));
     }
     // Somebody else may have begun to use it.

@@ -51,7 +51,9 @@ fn what_is_left_over_is_removed_by_who_looks_and_taken_by_who_starts() {
         fs::create_dir(&folder).unwrap();
         let text = serde_json::to_string(&record("of the one before, and longer")).unwrap();
         fs::write(folder.join(RECORD), text).unwrap();
-        fs::write(folder.join(CONTROL), "").unwrap();
+        for name in [CONTROL, VSOCK, AGENT, "vsock_77777"] {
+            fs::write(folder.join(name), "").unwrap();
+        }
     };
     leave("old");
     leave("older");

@@ -21,7 +21,47 @@ const NETWORK: Network = Network {
     nameserver: USER_DNS,
 };
 
-/// The order that `args` ask for, in the caller's surroundings where they say nothing.
+/// What a command in a guest of its own kind finds where nothing else is said.
+const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+/// The order that `args` ask for in a VM that is there, in surroundings like those of a login.
+pub(super) fn inside(args: &ExecArgs, terminal: Option<Size>) -> Result<Order, Diagnostic> {
+    let (user, group, groups) = match &args.user {
+        Some(text) => identity(Some(text))?,
+        None => (0, 0, Vec::new()),
+    };
+    let home = if user == 0 { "/root" } else { "/" };
+    let mut base = vec![("PATH", PATH.into()), ("HOME", home.into())];
+    if terminal.is_some()
+        && let Some(kind) = std::env::var_os("TERM")
+    {
+        base.push(("TERM", kind));
+    }
+    let base = base
+        .into_iter()
+        .map(|(name, value): (_, OsString)| (name.into(), value));
+    let folder = args.cwd.as_deref().unwrap_or(Path::new("/"));
+    if !folder.is_absolute() {
+        let what = format!("`{}` is no folder of the guest", folder.display());
+        return Err(Diagnostic::usage("cwd", what).hint("with `--in`, `--cwd` is an absolute path"));
+    }
+    Ok(Order {
+        words: args.command.iter().map(bytes).collect(),
+        environment: environment(base, &args.env),
+        folder: folder.as_os_str().as_bytes().to_vec(),
+        user,
+        group,
+        groups,
+        terminal,
+        ..Order::default()
+    })
+}
+
+fn bytes(word: &OsString) -> Vec<u8> {
+    word.as_bytes().to_vec()
+}
+
+/// The order that `args` ask for in a VM of its own, in the caller's surroundings where they say nothing.
 pub(super) fn of(args: &ExecArgs, terminal: Option<Size>) -> Result<Order, Diagnostic> {
     let folder = match &args.cwd {
         Some(folder) => std::path::absolute(folder),
@@ -31,11 +71,10 @@ pub(super) fn of(args: &ExecArgs, terminal: Option<Size>) -> Result<Order, Diagn
         Diagnostic::failure("folder", "there is no folder to start in").because(&error)
     })?;
     let (user, group, groups) = identity(args.user.as_deref())?;
-    let bytes = |word: &OsString| word.as_bytes().to_vec();
     Ok(Order {
         words: args.command.iter().map(bytes).collect(),
         environment: environment(std::env::vars_os(), &args.env),
-        folder: bytes(&Path::new(&folder).as_os_str().to_owned()),
+        folder: folder.as_os_str().as_bytes().to_vec(),
         user,
         group,
         groups,

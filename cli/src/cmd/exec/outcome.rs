@@ -8,7 +8,6 @@ use guest::wire::{How, Step, Usage};
 use serde_json::{Value, json};
 
 use super::super::run::report::console_tail;
-use super::kernel::Kernel;
 use super::{status, words};
 use crate::args::ExecArgs;
 use crate::diagnostic::Diagnostic;
@@ -61,11 +60,11 @@ pub(super) struct Outcome {
 }
 
 impl Outcome {
-    pub(super) fn new(args: &ExecArgs, kernel: &Kernel, begin: Instant) -> Self {
+    pub(super) fn new(args: &ExecArgs, kernel: Value, begin: Instant) -> Self {
         let text = |word: &std::ffi::OsString| word.to_string_lossy().into_owned();
         Self {
             command: args.command.iter().map(text).collect(),
-            kernel: json!({ "path": kernel.path, "version": kernel.version }),
+            kernel,
             begin,
             started: None,
             ended: begin,
@@ -156,7 +155,10 @@ impl Outcome {
             Ending::Command(_) | Ending::Interrupted(_) => return Ok(exit),
             Ending::NotStarted { step, errno } => failure(format!("cannot run `{command}` in the guest"))
                 .cause(format!("{}: {}", words(*step), io::Error::from_raw_os_error(*errno)))
-                .hint("the guest has this machine's root file system, with a new /run, /dev and /sys"),
+                .hint(match args.vm {
+                    Some(_) => "the path, the folder and the interpreter are the guest's",
+                    None => "the guest has this machine's root file system, with a new /run, /dev and /sys",
+                }),
             Ending::Late => {
                 let seconds = args.timeout.unwrap_or_default();
                 self.show_console(output);
@@ -175,7 +177,10 @@ impl Outcome {
                 if let Some(why) = &self.told.failure {
                     diagnostic = diagnostic.cause(why.as_str());
                 }
-                diagnostic.hint("`--console FILE` keeps all that the kernel prints; `--memory` gives it more memory")
+                match args.vm {
+                    Some(_) => diagnostic.hint("`pcp-vmm logs` has what its consoles printed, if they are logged"),
+                    None => diagnostic.hint("`--console FILE` keeps all that the kernel prints; `--memory` gives it more memory"),
+                }
             }
             Ending::Broken(why) => {
                 self.show_console(output);

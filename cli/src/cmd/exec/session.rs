@@ -1,5 +1,6 @@
 //! The connections of a guest's agent: the command's streams, and what is said of it.
 
+use std::collections::HashSet;
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::net::Shutdown;
@@ -7,14 +8,13 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use guest::wire::{Channel, Demand, News, Order, Size};
+use guest::wire::{Channel, Demand, News, Order, Size, Token};
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
-
-use super::vm::Vm;
 
 /// The signals that reach the command, and the one that says that the terminal's size changed.
 const PASSED: [Signal; 7] = [
@@ -30,6 +30,9 @@ const PASSED: [Signal; 7] = [
 const LOOK: Duration = Duration::from_millis(20);
 /// Bytes carried at a time: what a pipe holds.
 const PIECE: usize = 64 << 10;
+
+/// The most connections that are looked at: the agent's few, and what others in the guest may try.
+const LOOKED_AT: usize = 64;
 
 /// Something that happened.
 #[derive(Debug)]
@@ -88,19 +91,31 @@ pub(super) struct Session {
 }
 
 impl Session {
-    /// Listens at `path` for the agent, to give it `order`.
-    pub(super) fn open(path: &Path, order: Order, signals: Signals) -> io::Result<Self> {
+    /// Listens at `path` for the agent, which shows `token`, to give it `order`.
+    pub(super) fn open(
+        path: &Path,
+        token: Token,
+        order: Order,
+        signals: Signals,
+    ) -> io::Result<Self> {
         let listener = UnixListener::bind(path)?;
         let (sender, events) = mpsc::channel();
         let (controls, control) = mpsc::channel();
         let wanted = if order.terminal.is_some() { 1 } else { 2 };
+        let expected = Arc::new(Expected {
+            token,
+            come: Mutex::default(),
+            all: wanted + if order.terminal.is_some() { 1 } else { 2 },
+            place: path.to_owned(),
+        });
         let for_signals = sender.clone();
         thread::spawn(move || signals.tell(&for_signals));
         thread::spawn(move || {
-            for stream in listener.incoming().map_while(Result::ok) {
+            for stream in listener.incoming().map_while(Result::ok).take(LOOKED_AT) {
                 let (order, sender, controls) = (order.clone(), sender.clone(), controls.clone());
+                let expected = Arc::clone(&expected);
                 thread::spawn(move || {
-                    if let Err(error) = serve(stream, &order, &controls, &sender) {
+                    if let Err(error) = serve(stream, &expected, &order, &controls, &sender) {
                         // The session may be over.
                         let _ = sender.send(Event::Broken(error.to_string()));
                     }
@@ -133,7 +148,11 @@ impl Session {
     }
 
     /// The next event.
-    pub(super) fn next(&mut self, deadline: Option<Instant>, vm: &mut Vm) -> Event {
+    pub(super) fn next(
+        &mut self,
+        deadline: Option<Instant>,
+        vm_has_ended: &mut dyn FnMut() -> bool,
+    ) -> Event {
         loop {
             let left = deadline.map(|it| it.saturating_duration_since(Instant::now()));
             match self.events.recv_timeout(left.unwrap_or(LOOK).min(LOOK)) {
@@ -144,7 +163,7 @@ impl Session {
             if left == Some(Duration::ZERO) {
                 return Event::Deadline;
             }
-            if vm.has_ended() {
+            if vm_has_ended() {
                 // What it sent before may still be on its way through the connections' threads.
                 return match self.events.recv_timeout(LOOK) {
                     Ok(event) => self.counted(event),
@@ -199,18 +218,52 @@ impl Drop for Session {
     }
 }
 
+/// What the agent's connections have to be.
+#[derive(Debug)]
+struct Expected {
+    token: Token,
+    /// Those that have come. Each comes once: whoever comes later is somebody else.
+    come: Mutex<HashSet<Channel>>,
+    /// How many there are.
+    all: usize,
+    /// The socket that they find; it goes when all have come, so that a caller that is killed leaves none.
+    place: PathBuf,
+}
+
+impl Expected {
+    /// What the connection is for; nothing if it is not the agent's.
+    fn channel(&self, stream: &mut UnixStream) -> io::Result<Option<Channel>> {
+        let (mut kind, mut token) = ([0], Token::default());
+        let read = stream.read_exact(&mut kind);
+        let read = read.and_then(|()| stream.read_exact(&mut token));
+        if read.is_err() || token != self.token {
+            return Ok(None);
+        }
+        let channel = Channel::of(kind[0])
+            .ok_or_else(|| io::Error::other("the guest's agent speaks another language"))?;
+        let mut come = self.come.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_new = come.insert(channel);
+        if come.len() == self.all {
+            let _ = fs::remove_file(&self.place);
+        }
+        Ok(is_new.then_some(channel))
+    }
+}
+
 /// Serves one connection to its end.
 fn serve(
     mut stream: UnixStream,
+    expected: &Expected,
     order: &Order,
     controls: &Sender<UnixStream>,
     events: &Sender<Event>,
 ) -> io::Result<()> {
-    let mut kind = [0];
-    stream.read_exact(&mut kind)?;
+    let Some(channel) = expected.channel(&mut stream)? else {
+        return Ok(());
+    };
     let duplicate = |fd: BorrowedFd<'_>| fd.try_clone_to_owned().map(File::from);
-    match Channel::of(kind[0]) {
-        Some(Channel::Control) => {
+    match channel {
+        Channel::Control => {
             order.write(&mut stream)?;
             // The session may be over.
             let _ = controls.send(stream.try_clone()?);
@@ -227,26 +280,21 @@ fn serve(
                 }
             }
         }
-        Some(Channel::Input) => {
+        Channel::Input => {
             carry(&mut duplicate(io::stdin().as_fd())?, &mut stream);
             let _ = stream.shutdown(Shutdown::Write);
         }
-        Some(Channel::Output) => {
+        Channel::Output => {
             show(&mut stream, duplicate(io::stdout().as_fd())?, events);
         }
-        Some(Channel::Errors) => {
+        Channel::Errors => {
             show(&mut stream, duplicate(io::stderr().as_fd())?, events);
         }
-        Some(Channel::Terminal) => {
+        Channel::Terminal => {
             let mut keys = stream.try_clone()?;
             let mut input = duplicate(io::stdin().as_fd())?;
             thread::spawn(move || carry(&mut input, &mut keys));
             show(&mut stream, duplicate(io::stdout().as_fd())?, events);
-        }
-        None => {
-            return Err(io::Error::other(
-                "the guest's agent speaks another language",
-            ));
         }
     }
     Ok(())

@@ -144,7 +144,7 @@ fn words(
         words.push("-v");
     }
     let mut words: Vec<String> = words.into_iter().map(str::to_owned).collect();
-    let socket = runtime.path().join(name).join("vsock");
+    let socket = runtime.path().join(name).join(instance::VSOCK);
     for (flag, value) in [
         ("--name", name.to_owned()),
         ("--runtime-dir", text(runtime.path())),
@@ -182,6 +182,6 @@ mod tests {
 
     #[test]
     fn the_agents_socket_is_where_the_device_looks_for_its_port() {
-        assert_eq!(instance::AGENT, format!("vsock_{PORT}"));
+        assert_eq!(instance::AGENT, format!("{}_{PORT}", instance::VSOCK));
     }
 }

@@ -5,8 +5,11 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use std::{env, process};
 
 use serde_json::Value;
-use vmm::config::{DeviceSpec, Field, Layer, NetBackendSpec, Origin, USER_GUEST as GUEST, VmSpec};
-use vmm::instance::{Instance, InstanceError, Record};
+use vmm::config::value::VsockValue;
+use vmm::config::{
+    DeviceSpec, Field, Layer, NetBackendSpec, Origin, USER_GUEST as GUEST, VmSpec, VsockSpec,
+};
+use vmm::instance::{Instance, InstanceError, Record, VSOCK};
 
 use super::plan::Plan;
 use crate::diagnostic::Diagnostic;
@@ -43,6 +46,34 @@ pub(super) fn claim(plan: &mut Plan, runtime: &RuntimeDir) -> Result<Instance, D
             Err(error) => return Err(refused(plan, &error)),
         }
     }
+}
+
+/// Gives a guest that runs commands for the host a socket device, if it has none. Its socket is in the VM's folder.
+pub(super) fn give_agent(plan: &mut Plan, instance: &Instance) {
+    let devices = &plan.resolved.spec.devices;
+    let has_one = devices
+        .iter()
+        .any(|device| matches!(device, DeviceSpec::Vsock(_)));
+    let socket = instance.folder().join(VSOCK);
+    let fits = socket.as_os_str().len() <= VsockSpec::MAX_PATH;
+    let Some(bundle) = plan.bundle.as_ref().filter(|bundle| bundle.agent) else {
+        return;
+    };
+    if has_one || !fits {
+        return;
+    }
+    // Behind a socket of its own the number is nobody else's business.
+    let device = VsockValue {
+        cid: Some(VsockSpec::MIN_CID),
+        socket: Some(socket),
+    };
+    let layer = Layer {
+        vsock: Some(device),
+        ..Layer::default()
+    };
+    plan.layers
+        .push((Origin::Bundle(bundle.dir.clone()), layer));
+    plan.resolve();
 }
 
 /// Writes down what runs under the name. The consoles are logged in the folder `logs`.

@@ -46,6 +46,7 @@ Before=shutdown.target
 [Service]
 ExecStart=/run/pcp-vmm/agent agent
 Restart=on-failure
+TimeoutStopSec=5s
 ";
 
 /// Has the guest's systemd start the agent, if the host has a way to call it.

@@ -27,6 +27,7 @@ mod output;
 mod printable;
 mod process;
 mod progress;
+mod qemu;
 mod service;
 mod ssh;
 mod ssh_config;

@@ -16,6 +16,7 @@ mod keys;
 mod kills;
 mod lifecycle;
 mod network;
+mod qemu;
 mod sandbox;
 mod services;
 mod start;

@@ -8,6 +8,7 @@ mod lifecycle;
 mod logins;
 mod manage;
 mod network;
+mod qemu_compat;
 mod run;
 mod service;
 mod start;
@@ -29,9 +30,10 @@ pub(crate) use manage::{
     LinkArgs, LogsArgs, PauseArgs, ResumeArgs, SshArgs, StatusArgs, WaitArgs,
 };
 pub(crate) use network::{CheckArgs, NetworkArgs, NetworkVerb, SetupArgs, TeardownArgs};
+pub(crate) use qemu_compat::QemuCompatArgs;
 pub(crate) use run::RunArgs;
 pub(crate) use service::{DeployArgs, GenerateArgs, ServiceArgs, ServiceVerb};
-pub(crate) use start::command_of_run;
+pub(crate) use start::{command_of_run, run_alone};
 
 use crate::exit::Exit;
 
@@ -190,6 +192,8 @@ pub(crate) enum Verb {
     Run(Box<RunArgs>),
     /// `pcp-vmm exec`.
     Exec(Box<ExecArgs>),
+    /// `pcp-vmm qemu-compat`.
+    QemuCompat(QemuCompatArgs),
     /// `pcp-vmm ls`.
     Ls(LsArgs),
     /// `pcp-vmm status`.
@@ -281,7 +285,7 @@ pub(crate) struct DocsArgs {
 type Definition = (&'static str, &'static str, fn(Command) -> Command);
 
 /// The visible verbs in the order of the help.
-const VERBS: [Definition; 29] = [
+const VERBS: [Definition; 30] = [
     (
         "run",
         "Start a VM and stay with it until it ends",
@@ -291,6 +295,11 @@ const VERBS: [Definition; 29] = [
         "exec",
         "Run a command in a VM of its own, and end as it ends",
         ExecArgs::augment_args,
+    ),
+    (
+        "qemu-compat",
+        "Run a VM from QEMU's command line",
+        QemuCompatArgs::augment_args,
     ),
     ("ls", "List the VMs that run", LsArgs::augment_args),
     ("status", "Tell how VMs are", StatusArgs::augment_args),
@@ -439,6 +448,9 @@ impl FromArgMatches for Verb {
             Some(("exec", verb)) => ExecArgs::from_arg_matches(verb)
                 .map(Box::new)
                 .map(Self::Exec),
+            Some(("qemu-compat", verb)) => {
+                QemuCompatArgs::from_arg_matches(verb).map(Self::QemuCompat)
+            }
             Some(("ls", verb)) => LsArgs::from_arg_matches(verb).map(Self::Ls),
             Some(("status", verb)) => StatusArgs::from_arg_matches(verb).map(Self::Status),
             Some(("inspect", verb)) => InspectArgs::from_arg_matches(verb).map(Self::Inspect),

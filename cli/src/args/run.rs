@@ -267,7 +267,7 @@ pub(crate) struct RunArgs {
     #[arg(short = 'D', long, conflicts_with_all = ["dry_run", "end_with_parent"], help_heading = "Running")]
     pub(crate) daemon: bool,
 
-    /// With --daemon: write the process's number to this file once the guest is ready; the file goes with the VM.
+    /// Write the process's number to this file, with --daemon once the guest is ready; the file goes with the VM.
     #[arg(long, value_name = "FILE", help_heading = "Running")]
     pub(crate) pid_file: Option<PathBuf>,
 

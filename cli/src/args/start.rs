@@ -1,8 +1,9 @@
 //! The command line where its verb is known beforehand to be `run`.
 
+use clap::builder::{OsStr, Resettable};
 use clap::{Arg, ArgAction, Args, Command};
 
-use super::{CommonArgs, VERBS};
+use super::{CommonArgs, RunArgs, VERBS};
 
 /// The command line with `run` alone: the parser gives each verb a copy of each flag that all have, and those are a third
 /// of the pages that a start touches.
@@ -18,6 +19,12 @@ pub(crate) fn command_of_run() -> Command {
         );
     let run = VERBS.into_iter().filter(|(name, ..)| *name == "run");
     root.subcommands(run.map(|(name, about, define)| Command::new(name).about(about).defer(define)))
+}
+
+/// `run` without the flags that all verbs have, and without a look at the environment: for flags that are the program's own.
+pub(crate) fn run_alone() -> Command {
+    let run = RunArgs::augment_args(Command::new("run"));
+    run.mut_args(|arg| arg.env(Resettable::<OsStr>::Reset))
 }
 
 #[cfg(test)]

@@ -20,6 +20,7 @@ mod logs;
 mod ls;
 mod network;
 mod pause;
+mod qemu_compat;
 mod run;
 mod service;
 mod ssh;
@@ -57,8 +58,19 @@ pub(crate) fn dispatch(
                 kvm,
                 runtime: &runtime,
                 common: &cli.common,
+                qemu: false,
             };
             run::run(&args, matches, &surroundings, output)
+        }
+        Some(Verb::QemuCompat(args)) => {
+            let surroundings = run::Surroundings {
+                invocation,
+                kvm,
+                runtime: &runtime,
+                common: &cli.common,
+                qemu: true,
+            };
+            qemu_compat::obey(&args, &surroundings, output)
         }
         Some(Verb::Exec(args)) => exec::exec(&args, &runtime, &cli.common, output),
         Some(Verb::Ls(args)) => ls::list(&args, &runtime, output),

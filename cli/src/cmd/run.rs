@@ -33,6 +33,8 @@ pub(crate) struct Surroundings<'a> {
     pub(crate) runtime: &'a RuntimeDir,
     /// What every verb understands.
     pub(crate) common: &'a CommonArgs,
+    /// Whether the command line is QEMU's: it alone counts, no configuration file, and a name in use is no error.
+    pub(crate) qemu: bool,
 }
 
 /// Runs a VM until it ends.
@@ -48,12 +50,8 @@ pub(crate) fn run(
     if args.detached {
         // One that leads a session already has run itself anew under its name.
         let _ = rustix::process::setsid();
-    } else if args.pid_file.is_some() && !args.daemon {
-        return Err(Diagnostic::usage("usage", "`--pid-file` is for `--daemon`")
-            .hint("in the foreground, who started the process knows its number")
-            .into());
     }
-    let mut plan = plan::plan(args, matches, surroundings.common, output)?;
+    let mut plan = plan::plan(args, matches, surroundings, output)?;
     let verdict = plan.resolved.validate();
     if args.dry_run {
         report::dry_run(&plan, output)?;
@@ -72,12 +70,17 @@ pub(crate) fn run(
     }
     let path = args.pid_file.as_deref().map(std::path::absolute);
     plan.resolved.spec.pid_file = path.and_then(Result::ok);
-    let _pid_file = plan.resolved.spec.pid_file.as_deref().map(PidFile::of);
+    let pid_file = plan.resolved.spec.pid_file.as_deref();
+    let _pid_file = if args.detached {
+        pid_file.map(PidFile::of)
+    } else {
+        pid_file.map(PidFile::write).transpose()?
+    };
     let common = surroundings.common;
     // A daemon's consoles are logged beside what it says itself.
     let logs = (args.detached || folders::names_log_dir(common)).then(|| folders::log_dir(common));
     let logs = logs.transpose()?;
-    let mut instance = instance::claim(&mut plan, surroundings.runtime)?;
+    let mut instance = instance::claim(&mut plan, surroundings)?;
     instance::give_agent(&mut plan, &instance);
     let _claims = identifiers::assign(&mut plan, common, output)?;
     let verdict = plan.resolved.validate();

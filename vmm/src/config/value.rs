@@ -49,7 +49,8 @@ fn form(text: &str, form: &'static str) -> ValueError {
 }
 
 /// Splits at single commas; two commas stand for one that belongs to the value.
-fn pieces(text: &str) -> Vec<String> {
+#[must_use]
+pub fn pieces(text: &str) -> Vec<String> {
     let mut pieces = vec![String::new()];
     let mut chars = text.chars().peekable();
     while let Some(c) = chars.next() {

@@ -281,6 +281,13 @@ impl PidFile {
     pub(super) fn of(path: &Path) -> Self {
         Self(path.to_owned())
     }
+
+    /// Writes that of this process, unless one that lives has it.
+    pub(super) fn write(path: &Path) -> Result<Self, Diagnostic> {
+        free(path)?;
+        write(path, std::process::id())?;
+        Ok(Self::of(path))
+    }
 }
 
 impl Drop for PidFile {

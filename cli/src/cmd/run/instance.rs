@@ -11,19 +11,22 @@ use vmm::config::{
 };
 use vmm::instance::{Instance, InstanceError, Record, VSOCK};
 
+use super::Surroundings;
 use super::plan::Plan;
 use crate::diagnostic::Diagnostic;
-use crate::instances::RuntimeDir;
 
 /// The most VMs that share a name that nobody chose.
 const NUMBERS: u32 = 4096;
 
 /// Takes the name that `plan` gives the VM. A kernel that is run by itself without a name is
-/// given a free one.
-pub(super) fn claim(plan: &mut Plan, runtime: &RuntimeDir) -> Result<Instance, Diagnostic> {
-    let dir = runtime.for_a_start()?;
+/// given a free one, and so is a machine of QEMU's, where a name is not unique.
+pub(super) fn claim(
+    plan: &mut Plan,
+    surroundings: &Surroundings<'_>,
+) -> Result<Instance, Diagnostic> {
+    let dir = surroundings.runtime.for_a_start()?;
     let wanted = plan.resolved.spec.name.clone();
-    let chosen = plan.resolved.origins(Field::Name) != ["default"];
+    let chosen = plan.resolved.origins(Field::Name) != ["default"] && !surroundings.qemu;
     let mut number = 1;
     loop {
         let name = match number {

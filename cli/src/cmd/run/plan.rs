@@ -11,7 +11,7 @@ use guest::bundle::{Bundle, BundleError, MANIFEST};
 use vmm::config::value::NetChoice;
 use vmm::config::{Credential, Layer, Origin, Resolved};
 
-use super::identifiers;
+use super::{Surroundings, identifiers};
 use crate::args::{CommonArgs, RunArgs};
 use crate::cmd::image;
 use crate::diagnostic::Diagnostic;
@@ -53,12 +53,13 @@ impl Plan {
 }
 
 /// Works out what `args`, the environment, the configuration files and the bundle ask for.
-pub(crate) fn plan(
+pub(super) fn plan(
     args: &RunArgs,
     matches: &ArgMatches,
-    common: &CommonArgs,
+    surroundings: &Surroundings<'_>,
     output: Output,
 ) -> Result<Plan, Stop> {
+    let common = surroundings.common;
     let bundle = match source(args, matches)? {
         Source::Kernel => None,
         Source::Bundle(dir) => Some(load(&dir)?),
@@ -84,7 +85,8 @@ pub(crate) fn plan(
         let key = key.private.with_extension("pub");
         layers.push((Origin::File(key), layer));
     }
-    for path in env::config_file().into_iter().chain([PROJECT_FILE.into()]) {
+    let files = env::config_file().into_iter().chain([PROJECT_FILE.into()]);
+    for path in files.filter(|_| !surroundings.qemu) {
         layers.extend(file_layer(&path)?.map(|layer| (Origin::File(path), layer)));
     }
     let (environment, flags) = split(args, matches);

@@ -1,0 +1,263 @@
+//! Machines that are started by QEMU's command line.
+
+use std::fs;
+use std::io::Write;
+use std::net::TcpStream;
+use std::os::unix::fs::symlink;
+use std::os::unix::process::CommandExt;
+use std::process::{Command, Stdio};
+
+use pcp_vmm_tests::guests::{Code, Stop};
+use pcp_vmm_tests::time::wait_until;
+use pcp_vmm_tests::{Stream, TestVm, ports, program};
+
+use super::Guest;
+
+/// A guest that sends back what it receives until a full stop.
+fn echo() -> Code {
+    let code = Code::default().print("ready\n").echo_until(b'.');
+    code.stop(Stop::PowerOff)
+}
+
+/// QEMU's command line for `guest`, and `more`.
+fn argv(guest: &Guest, more: &[&str]) -> Vec<String> {
+    let kernel = guest.kernel();
+    let own = [
+        "qemu-compat",
+        "-M",
+        "microvm,accel=kvm:tcg,acpi=on,pcie=on,pic=off,pit=off,rtc=on,usb=off",
+    ];
+    let own = own.into_iter().chain([
+        "-m",
+        "128",
+        "-smp",
+        "1",
+        "-nodefaults",
+        "-no-user-config",
+        "-no-reboot",
+    ]);
+    let own = own.chain([
+        "-enable-kvm",
+        "-cpu",
+        "host,+x2apic,-sgx",
+        "-device",
+        "i8042",
+        "-nographic",
+    ]);
+    let own = own.chain([
+        "-kernel",
+        kernel.to_str().unwrap(),
+        "-append",
+        " reboot=t panic=-1",
+    ]);
+    own.chain(more.iter().copied()).map(str::to_owned).collect()
+}
+
+fn start(code: &Code, more: &[&str]) -> TestVm {
+    let guest = Guest::new(code);
+    TestVm::start(&argv(&guest, more))
+        .unwrap()
+        .keep(guest.folder)
+}
+
+/// A client of the TCP port, once somebody listens there.
+fn client(port: u16) -> (TcpStream, Stream) {
+    let mut found = None;
+    wait_until("the console listens", 20, || {
+        found = TcpStream::connect(("127.0.0.1", port)).ok();
+        found.is_some()
+    })
+    .unwrap();
+    let stream = found.unwrap();
+    let reader = Stream::read(stream.try_clone().unwrap());
+    (stream, reader)
+}
+
+#[test]
+fn a_guest_with_pcps_options_is_reached_at_its_tcp_ports_and_powers_off_with_status_0() {
+    let [serial, virtio] = [ports::free().unwrap(), ports::free().unwrap()];
+    let forward = ports::free().unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let vm = start(
+        &echo(),
+        &[
+            "-chardev",
+            "stdio,id=stdio,signal=off",
+            "-device",
+            "virtio-rng-pci",
+            "-numa",
+            "node,memdev=mem",
+            "-object",
+            "memory-backend-memfd,id=mem,size=128M,share=on",
+            "-fsdev",
+            &format!(
+                "local,id=fs0,path={},security_model=none,readonly=false",
+                folder.path().display()
+            ),
+            "-device",
+            "virtio-9p-pci,fsdev=fs0,mount_tag=ro-store",
+            "-netdev",
+            &format!("user,id=eth0,hostfwd=tcp:127.0.0.1:{forward}-:22,"),
+            "-device",
+            "virtio-net-pci,netdev=eth0,mac=02:00:00:0a:cb:01,romfile=,mq=on,vectors=10",
+            "-serial",
+            &format!("tcp:127.0.0.1:{serial},server,nowait"),
+            "-device",
+            "virtio-serial-pci",
+            "-chardev",
+            &format!("socket,id=virtcon,port={virtio},host=127.0.0.1,server=on,wait=off"),
+            "-device",
+            "virtconsole,chardev=virtcon",
+        ],
+    );
+    let (mut typed, seen) = client(serial);
+    seen.wait_for("ready\n", 20).unwrap();
+    // They listen too.
+    drop(client(virtio));
+    drop(client(forward));
+    typed.write_all(b"hello.").unwrap();
+    let ended = vm.wait(20).unwrap();
+    assert_eq!((ended.code, ended.out.as_str()), (0, ""), "{}", ended.err);
+    assert!(seen.text().ends_with("hello."), "{}", seen.text());
+}
+
+#[test]
+fn ends_have_the_status_that_qemu_gives_them() {
+    for how in [
+        Stop::PowerOff,
+        Stop::AcpiReset,
+        Stop::KeyboardReset,
+        Stop::TripleFault,
+    ] {
+        let ended = start(&Code::default().print("!").stop(how), &["-serial", "stdio"]);
+        let ended = ended.wait(20).unwrap();
+        assert_eq!(
+            (ended.code, ended.out.as_str()),
+            (0, "!"),
+            "{how:?}: {}",
+            ended.err
+        );
+    }
+    let vm = start(
+        &Code::default().print("!").stop(Stop::Spin),
+        &["-serial", "stdio"],
+    );
+    vm.out.wait_for("!", 20).unwrap();
+    vm.signal(rustix::process::Signal::TERM).unwrap();
+    assert_eq!(vm.wait(5).unwrap().code, 0);
+}
+
+#[test]
+fn a_vm_without_options_of_its_own_prints_to_standard_output_with_its_input_closed() {
+    let guest = Guest::new(&Code::default().print("built").stop(Stop::PowerOff));
+    let kernel = guest.kernel();
+    // As nixpkgs' vmTools calls it.
+    let words = [
+        "qemu-compat",
+        "-machine",
+        "accel=kvm:tcg",
+        "-cpu",
+        "max",
+        "-nographic",
+        "-no-reboot",
+        "-vga",
+        "none",
+    ];
+    let words = words.into_iter().chain([
+        "-device",
+        "virtio-rng-pci",
+        "-kernel",
+        kernel.to_str().unwrap(),
+    ]);
+    let words: Vec<&str> = words
+        .chain(["-append", "console=ttyS0 panic=1", "-m", "512"])
+        .collect();
+    let vm = TestVm::start_with(&words, |command| {
+        command.stdin(Stdio::null());
+    });
+    let ended = vm.unwrap().wait(20).unwrap();
+    assert_eq!(
+        (ended.code, ended.out.as_str()),
+        (0, "built"),
+        "{}",
+        ended.err
+    );
+}
+
+#[test]
+fn the_number_of_the_process_is_in_its_file_while_it_runs() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("vm.pid");
+    let mut vm = start(
+        &echo(),
+        &["-serial", "stdio", "-pidfile", file.to_str().unwrap()],
+    );
+    vm.out.wait_for("ready", 20).unwrap();
+    assert_eq!(
+        fs::read_to_string(&file).unwrap(),
+        format!("{}\n", vm.pid())
+    );
+    vm.type_in(".").unwrap();
+    assert_eq!(vm.wait(20).unwrap().code, 0);
+    assert!(!file.exists());
+}
+
+#[test]
+fn machines_may_have_one_name_and_the_host_file_of_a_project_does_not_count() {
+    let guest = Guest::new(&echo());
+    fs::write(
+        guest.folder.path().join("pcp-vmm.toml"),
+        "memory = \"1\"\nshare = [\"a=/nowhere\"]\n",
+    )
+    .unwrap();
+    let words = argv(&guest, &["-serial", "stdio", "-name", "machine"]);
+    let first = TestVm::start_with(&words, |command| {
+        command.current_dir(guest.folder.path());
+    });
+    let mut first = first.unwrap();
+    first.out.wait_for("ready", 20).unwrap();
+    let instances = first.instances();
+    let second = TestVm::start_with(&words, |command| {
+        command
+            .env("PCP_VMM_RUNTIME_DIR", &instances)
+            .env("PCP_VMM_MEMORY", "1");
+    });
+    let mut second = second.unwrap();
+    second.out.wait_for("ready", 20).unwrap();
+    assert!(instances.join("machine").exists() && instances.join("machine-2").exists());
+    for vm in [&mut first, &mut second] {
+        vm.type_in(".").unwrap();
+    }
+    assert_eq!(second.wait(20).unwrap().code, 0);
+    assert_eq!(first.wait(20).unwrap().code, 0);
+}
+
+#[test]
+fn by_the_name_of_qemu_the_command_line_is_qemus() {
+    let guest = Guest::new(&echo());
+    let home = tempfile::tempdir().unwrap();
+    let called = home.path().join("qemu-system-x86_64");
+    symlink(program().unwrap(), &called).unwrap();
+    let words = argv(
+        &guest,
+        &["-serial", "stdio", "-name", "pcp-vm-9,process=pcp-vm-9"],
+    );
+    let mut command = Command::new(&called);
+    // As PCP's runner gives the process a name of its own.
+    command.arg0("microvm@pcp-vm-9").args(&words[1..]);
+    command
+        .env("PCP_VMM_RUNTIME_DIR", home.path().join("running"))
+        .env("HOME", home.path());
+    let mut child = command
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let out = Stream::read(child.stdout.take().unwrap());
+    out.wait_for("ready", 20).unwrap();
+    let line = fs::read(format!("/proc/{}/cmdline", child.id())).unwrap();
+    let line = String::from_utf8_lossy(&line).replace('\0', " ");
+    assert!(line.starts_with("microvm@pcp-vm-9 -M microvm"), "{line}");
+    child.stdin.take().unwrap().write_all(b".").unwrap();
+    assert!(child.wait().unwrap().success());
+}

@@ -2141,7 +2141,7 @@ _pcp__vmm() {
             return 0
             ;;
         pcp__subcmd__vmm__subcmd__run)
-            opts="-q -v -m -c -f -s -D -h --json --quiet --verbose --color --no-progress --log-file --runtime-dir --state-dir --log-dir --tmp-dir --log-format --variant --bundle --kernel --initrd --cmdline --append --name --memory --uuid --credential --cpus --transport --net --forward --port-offset --mac --mtu --share --disk --console --balloon --vsock --rng --control --sandbox --process-name --boot-timeout --end-with-parent --daemon --pid-file --ready-timeout --detached --dry-run --help"
+            opts="-q -v -m -c -f -s -D -h --json --quiet --verbose --color --no-progress --log-file --runtime-dir --state-dir --log-dir --tmp-dir --log-format --variant --bundle --kernel --initrd --cmdline --append --name --memory --uuid --credential --cpus --transport --net --forward --port-offset --mac --mtu --share --disk --console --balloon --vsock --rng --control --monitor --sandbox --process-name --boot-timeout --end-with-parent --daemon --pid-file --ready-timeout --detached --dry-run --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -2284,6 +2284,10 @@ _pcp__vmm() {
                     return 0
                     ;;
                 --control)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --monitor)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

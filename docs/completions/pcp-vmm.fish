@@ -106,6 +106,7 @@ complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand run" -l vsock -d 'Have a
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand run" -l rng -d 'Have an entropy device [default: with a bundle]' -r -f -a "true\t''
 false\t''"
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand run" -l control -d 'Have the control socket at PATH instead of in the VM\'s folder in the runtime directory. `docs/control.md` has its protocol' -r -F
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand run" -l monitor -d 'Serve QEMU\'s monitor at the Unix socket PATH for programs made for QEMU: its machine protocol (qmp) or its prompt (hmp). With `connect`, somebody listens there already. `docs/qemu-compat.md` lists what is understood' -r
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand run" -l sandbox -d 'What the process may do on the host: `on` ends it at a system call that its work does not need, `audit` only has the kernel log it, `off` allows all [default: on]' -r
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand run" -l process-name -d 'Call the process `microvm@NAME`, for scripts that look for it' -r
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand run" -l boot-timeout -d 'Give up if the guest has not reached user space after this many seconds; 0: never [default: 900 with a bundle, else 0]' -r

@@ -1,11 +1,14 @@
 //! Machines that are started by QEMU's command line.
 
 use std::fs;
-use std::io::Write;
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::os::unix::fs::symlink;
+use std::os::unix::net::{UnixListener, UnixStream};
 use std::os::unix::process::CommandExt;
+use std::path::Path;
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use pcp_vmm_tests::guests::{Code, Stop};
 use pcp_vmm_tests::time::wait_until;
@@ -260,4 +263,148 @@ fn by_the_name_of_qemu_the_command_line_is_qemus() {
     assert!(line.starts_with("microvm@pcp-vm-9 -M microvm"), "{line}");
     child.stdin.take().unwrap().write_all(b".").unwrap();
     assert!(child.wait().unwrap().success());
+}
+
+/// A guest that prints a byte and runs on.
+fn endless() -> Code {
+    Code::default().print("!").stop(Stop::Spin)
+}
+
+/// A client of the Unix socket, once somebody listens there.
+fn monitor(path: &Path) -> BufReader<UnixStream> {
+    let mut found = None;
+    wait_until("the monitor listens", 20, || {
+        found = UnixStream::connect(path).ok();
+        found.is_some()
+    })
+    .unwrap();
+    patient(found.unwrap())
+}
+
+fn patient(stream: UnixStream) -> BufReader<UnixStream> {
+    stream
+        .set_read_timeout(Some(Duration::from_secs(30)))
+        .unwrap();
+    BufReader::new(stream)
+}
+
+/// Sends `line`, and gives the next line that has `wanted` in it.
+fn ask(client: &mut BufReader<UnixStream>, line: &str, wanted: &str) -> String {
+    client
+        .get_mut()
+        .write_all(format!("{line}\n").as_bytes())
+        .unwrap();
+    loop {
+        let mut said = String::new();
+        assert_ne!(
+            client.read_line(&mut said).unwrap(),
+            0,
+            "no {wanted} before the end"
+        );
+        if said.contains(wanted) {
+            return said;
+        }
+    }
+}
+
+/// What comes up to the next prompt.
+fn prompt(client: &mut BufReader<UnixStream>) -> String {
+    let mut said = Vec::new();
+    while !said.ends_with(b"(qemu) ") {
+        let mut byte = [0];
+        client.read_exact(&mut byte).unwrap();
+        said.push(byte[0]);
+    }
+    String::from_utf8(said).unwrap()
+}
+
+#[test]
+fn a_machine_is_stopped_and_ended_by_qmp() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("qmp.sock");
+    let at = format!("unix:{},server,nowait", path.display());
+    let vm = start(&endless(), &["-serial", "stdio", "-qmp", &at]);
+    let mut client = monitor(&path);
+    ask(&mut client, r#"{"execute":"qmp_capabilities"}"#, "return");
+    vm.out.wait_for("!", 20).unwrap();
+    let status = r#"{"execute":"query-status"}"#;
+    assert!(ask(&mut client, status, "return").contains("running"));
+    ask(&mut client, r#"{"execute":"stop"}"#, "STOP");
+    assert!(ask(&mut client, status, "return").contains("paused"));
+    ask(&mut client, r#"{"execute":"cont"}"#, "RESUME");
+    ask(
+        &mut client,
+        r#"{"execute":"system_powerdown"}"#,
+        "POWERDOWN",
+    );
+    let end = ask(&mut client, r#"{"execute":"quit"}"#, "SHUTDOWN");
+    assert!(end.contains("host-qmp-quit"), "{end}");
+    let ended = vm.wait(10).unwrap();
+    assert_eq!(ended.code, 0, "{}", ended.err);
+    assert!(!path.exists());
+}
+
+#[test]
+fn the_end_of_a_guest_is_told_to_all_who_speak_qmp() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("qmp.sock");
+    let at = format!("unix:{},server,nowait", path.display());
+    let mut vm = start(&echo(), &["-serial", "stdio", "-qmp", &at]);
+    let mut clients = [monitor(&path), monitor(&path)];
+    for client in &mut clients {
+        ask(client, r#"{"execute":"qmp_capabilities"}"#, "return");
+    }
+    vm.out.wait_for("ready", 20).unwrap();
+    vm.type_in(".").unwrap();
+    for client in &mut clients {
+        let end = ask(client, "", "SHUTDOWN");
+        assert!(
+            end.contains("guest-shutdown") && end.contains("true"),
+            "{end}"
+        );
+    }
+    assert_eq!(vm.wait(20).unwrap().code, 0);
+}
+
+#[test]
+fn a_test_driver_that_listens_is_connected_to_and_commands_by_the_prompt() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("monitor");
+    let listener = UnixListener::bind(&path).unwrap();
+    let at = format!("unix:{}", path.display());
+    let vm = start(&endless(), &["-serial", "stdio", "-monitor", &at]);
+    let mut client = patient(listener.accept().unwrap().0);
+    prompt(&mut client);
+    for (line, answer) in [
+        ("info status", "running"),
+        ("stop", ""),
+        ("info status", "paused"),
+        ("cont", ""),
+    ] {
+        client
+            .get_mut()
+            .write_all(format!("{line}\n").as_bytes())
+            .unwrap();
+        assert!(prompt(&mut client).contains(answer), "{line}");
+    }
+    for line in ["sendkey ctrl-alt-delete", "system_powerdown"] {
+        client
+            .get_mut()
+            .write_all(format!("{line}\n").as_bytes())
+            .unwrap();
+        assert_eq!(prompt(&mut client), "(qemu) ", "{line}");
+    }
+    client.get_mut().write_all(b"quit\n").unwrap();
+    assert_eq!(vm.wait(10).unwrap().code, 0);
+    // The listener's socket is not ours to remove.
+    assert!(path.exists());
+}
+
+#[test]
+fn a_monitor_where_nobody_listens_is_an_error() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = format!("unix:{}", folder.path().join("monitor").display());
+    let ended = start(&endless(), &["-monitor", &at]).wait(10).unwrap();
+    assert_eq!(ended.code, 1);
+    assert!(ended.err.contains("monitor `/"), "{}", ended.err);
 }

@@ -145,14 +145,22 @@ pub(crate) fn build(
     })
 }
 
-/// The control socket, if there is to be one.
+/// The control socket and the monitors, if there are to be some.
 fn open_control(spec: &VmSpec, kept: &mut Kept) -> Result<Option<ControlSocket>, Error> {
-    let Some(path) = &spec.control else {
+    if !spec.is_controlled() {
         return Ok(None);
-    };
-    let socket = ControlSocket::bind(path)
-        .map_err(|source| Error::device(format!("control socket `{}`", path.display()), source))?;
-    kept.sockets.push(socket.place());
+    }
+    let mut socket = ControlSocket::default();
+    if let Some(path) = &spec.control {
+        let failed = |source| Error::device(format!("control socket `{}`", path.display()), source);
+        socket.bind(path).map_err(failed)?;
+    }
+    for monitor in &spec.monitors {
+        let failed =
+            |source| Error::device(format!("monitor `{}`", monitor.path.display()), source);
+        socket.monitor(monitor).map_err(failed)?;
+    }
+    kept.sockets.extend(socket.places());
     Ok(Some(socket))
 }
 

@@ -166,7 +166,14 @@ pub(crate) fn supervise(
     observer: &mut dyn Observer,
 ) -> Result<Outcome, Error> {
     let started = machine.started;
-    let door = machine.door.take();
+    // Who called somebody, or is to speak first, cannot wait.
+    let door = match machine.door.take() {
+        Some(door) if door.socket.awaits().is_none() => {
+            door.open();
+            None
+        }
+        door => door,
+    };
     let mut run = Run {
         machine: &machine,
         door,
@@ -247,7 +254,7 @@ impl Run<'_> {
         let wanted = |fd| PollFd::from_borrowed_fd(fd, PollFlags::IN);
         let machine = self.machine.events.as_fd();
         // Without a door, the last one is the first again.
-        let door = self.door.as_ref().map(|door| door.socket.as_fd());
+        let door = self.door.as_ref().and_then(|door| door.socket.awaits());
         let mut fds = [machine, signals.0.as_fd(), door.unwrap_or(machine)].map(wanted);
         match poll(&mut fds, timeout.as_ref()) {
             Ok(_) | Err(rustix::io::Errno::INTR) => {}

@@ -6,7 +6,7 @@ use std::time::Duration;
 use clap::Args;
 use guest::MacAddress;
 use vmm::config::value::{ConsoleValue, DiskValue, MemorySize, NetChoice, ShareValue, VsockValue};
-use vmm::config::{Credential, Forward, Transport, Uuid};
+use vmm::config::{Credential, Forward, MonitorSpec, Transport, Uuid};
 
 use vmm::sandbox::SandboxMode;
 
@@ -243,6 +243,16 @@ pub(crate) struct RunArgs {
     /// `docs/control.md` has its protocol.
     #[arg(long, value_name = "PATH", help_heading = "Running")]
     pub(crate) control: Option<PathBuf>,
+
+    /// Serve QEMU's monitor at the Unix socket PATH for programs made for QEMU: its machine protocol (qmp) or its prompt (hmp).
+    /// With `connect`, somebody listens there already. `docs/qemu-compat.md` lists what is understood.
+    #[arg(
+        long,
+        value_name = "qmp|hmp=PATH[,connect]",
+        hide_short_help = true,
+        help_heading = "Running"
+    )]
+    pub(crate) monitor: Vec<MonitorSpec>,
 
     /// What the process may do on the host: `on` ends it at a system call that its work does not
     /// need, `audit` only has the kernel log it, `off` allows all [default: on].

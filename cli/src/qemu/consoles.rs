@@ -91,11 +91,43 @@ impl Translator {
         Ok(())
     }
 
-    /// `-monitor`, `-qmp`, `-qmp-pretty` and `-mon`.
-    pub(super) fn monitor(&mut self, row: usize, _: &str, value: &str) -> Result<(), String> {
-        match value {
-            "none" | "null" => self.nothing(row, "there is no monitor unless one is asked for"),
-            _ => Err("QEMU's monitors are not spoken: `pcp-vmm stop` and the control socket take their place".to_owned()),
+    /// `-monitor`, `-qmp` and `-qmp-pretty`.
+    pub(super) fn monitor(&mut self, row: usize, name: &str, value: &str) -> Result<(), String> {
+        let language = if name == "monitor" { "hmp" } else { "qmp" };
+        let place = match Place::of_short(value)? {
+            Place::Named(id) => self.place_of(&id, "the monitor")?,
+            place => place,
+        };
+        self.monitor_at(row, language, place)
+    }
+
+    /// `-mon`.
+    pub(super) fn mon(&mut self, row: usize, value: &str) -> Result<(), String> {
+        let mut keys = Keys::parse(value, "chardev")?;
+        let id = keys.take("chardev").ok_or("it has no `chardev`")?;
+        let language = match keys.take("mode").as_deref() {
+            None | Some("readline") => "hmp",
+            Some("control") => "qmp",
+            Some(other) => return Err(format!("`mode={other}` is neither readline nor control")),
+        };
+        keys.drop_all(&["pretty", "id"]);
+        keys.end()?;
+        let place = self.place_of(&id, "the monitor")?;
+        self.monitor_at(row, language, place)
+    }
+
+    fn monitor_at(&mut self, row: usize, language: &str, place: Place) -> Result<(), String> {
+        match place {
+            Place::Null => self.nothing(row, "there is no monitor unless one is asked for"),
+            Place::Unix { path, listens } => {
+                let path = path.replace(',', ",,");
+                let connects = if listens { "" } else { ",connect" };
+                self.table
+                    .flag(row, "--monitor", &format!("{language}={path}{connects}"));
+                self.table.note(row, "a monitor");
+                Ok(())
+            }
+            _ => Err("a monitor is at a Unix socket (`unix:PATH,server,nowait`)".to_owned()),
         }
     }
 

@@ -49,7 +49,8 @@ const PCP: &str = "-name pcp-bpf-vm \
     -nodefaults -no-user-config -no-reboot -kernel K/bzImage -initrd I/initrd -chardev stdio,id=stdio,signal=off \
     -device virtio-rng-pci -enable-kvm -cpu host,+x2apic,-sgx -device i8042 \
     -append ' reboot=t panic=-1 8250.nr_uarts=1 console=ttyS0,115200 console=hvc0 init=T/init regInfo=C/registration' \
-    -nographic -numa node,memdev=mem -object memory-backend-memfd,id=mem,size=1024M,share=on \
+    -nographic -qmp unix:pcp-bpf-vm.sock,server,nowait -numa node,memdev=mem \
+    -object memory-backend-memfd,id=mem,size=1024M,share=on \
     -fsdev local,id=fs0,path=/nix/store,security_model=none,readonly=false \
     -device virtio-9p-pci,fsdev=fs0,mount_tag=ro-store \
     -netdev user,id=eth0,hostfwd=tcp::44621-:44321,hostfwd=tcp::44622-:44322,hostfwd=tcp::22422-:22,hostfwd=tcp::9400-:9100, \
@@ -74,6 +75,7 @@ fn pcps_own_guest() {
             "--kernel=K/bzImage",
             "--mac=02:00:00:0a:cb:01",
             "--memory=1024M",
+            "--monitor=qmp=pcp-bpf-vm.sock",
             "--name=pcp-bpf-vm",
             "--net=user",
             "--process-name=pcp-bpf-vm",
@@ -128,6 +130,7 @@ fn microvm_nix_with_its_devices() {
         -smp 1 -nodefaults -no-user-config -no-reboot -kernel k -initrd i -chardev stdio,id=stdio,signal=off \
         -device virtio-rng-pci -smbios type=1,uuid=a77a03d9-0000-4000-8000-000000000000 \
         -serial chardev:stdio -enable-kvm -cpu host,+x2apic,-sgx -device i8042 -append 'console=ttyS0 reboot=t' -nographic \
+        -qmp unix:web.sock,server,nowait \
         -sandbox on -drive id=store,format=raw,read-only=on,file=store.erofs,if=none,aio=io_uring \
         -device virtio-blk-pci,drive=store -drive id=vda,format=raw,file=a,,b.img,if=none,aio=io_uring,discard=unmap,cache=none,read-only=off \
         -device virtio-blk-pci,drive=vda,serial=data -numa node,memdev=mem \
@@ -150,6 +153,7 @@ fn microvm_nix_with_its_devices() {
             "--kernel=k",
             "--mac=02:00:00:00:00:01",
             "--memory=512M",
+            "--monitor=qmp=web.sock",
             "--name=web",
             "--net=tap,ifname=vm-a,vhost=on",
             "--rng=true",
@@ -217,6 +221,11 @@ fn sizes_and_numbers_are_qemus() {
             "-nic user,model=virtio-net-pci,restrict=y,ipv6=off",
             "--net=user,restrict=on,ipv6=off",
         ),
+        ("-monitor unix:/m", "--monitor=hmp=/m,connect"),
+        (
+            "-chardev socket,id=m,path=/m,server=on -mon chardev=m,mode=control",
+            "--monitor=qmp=/m",
+        ),
         (
             "-smbios type=11,value=io.systemd.credential:a=b=c",
             "--credential=a=b=c",
@@ -246,6 +255,9 @@ fn what_cannot_be_had_is_told_all_at_once() {
 fn each_of_these_is_refused_by_its_name() {
     for line in [
         "-serial tcp:1.2.3.4:5",
+        "-monitor stdio",
+        "-qmp tcp:127.0.0.1:1,server",
+        "-mon chardev=none",
         "-serial stdio -serial file:/x",
         "-netdev user,id=a -device virtio-net-pci,netdev=b",
         "-netdev user,id=a -device virtio-net-pci,netdev=a -nic user,model=virtio",

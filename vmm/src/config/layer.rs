@@ -17,7 +17,7 @@ use super::{
     BlkSpec, Cache, ConsoleSpec, DiskFormat, Field, Forward, FsSpec, Protocol, ShareProtocol,
     Transport,
 };
-use super::{Credential, Uuid};
+use super::{Credential, MonitorSpec, Uuid};
 
 /// Where a value comes from.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -99,6 +99,8 @@ pub struct Layer {
     pub credential: Vec<Credential>,
     /// Where the control socket is.
     pub control: Option<PathBuf>,
+    /// QEMU's monitors.
+    pub monitor: Vec<MonitorSpec>,
     /// What is added to the host ports of the bundle.
     pub port_offset: Option<u16>,
     /// Where consoles lead.

@@ -5,6 +5,7 @@
 
 mod identity;
 mod layer;
+mod monitor;
 mod resolve;
 mod validate;
 pub mod value;
@@ -28,6 +29,7 @@ pub use identity::{
     Credential, CredentialError, CredentialSource, MAX_CREDENTIAL, MAX_FILE_CREDENTIAL_NAME, Uuid,
 };
 pub use layer::{Layer, Origin, Setting};
+pub use monitor::{MonitorLanguage, MonitorSpec};
 pub use resolve::Resolved;
 use serde::{Deserialize, Serialize};
 pub use validate::{NAME_HINT, Problem, is_name};
@@ -84,6 +86,9 @@ pub struct VmSpec {
     /// Where the control socket is, if there is one.
     #[serde(default)]
     pub control: Option<PathBuf>,
+    /// Sockets by which programs made for QEMU manage the machine.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub monitors: Vec<MonitorSpec>,
     /// The file with the process's number, which goes at its end.
     #[serde(default)]
     pub pid_file: Option<PathBuf>,
@@ -159,6 +164,12 @@ pub enum DeviceSpec {
 }
 
 impl VmSpec {
+    /// Whether somebody can ask the machine for something while it runs.
+    #[must_use]
+    pub fn is_controlled(&self) -> bool {
+        self.control.is_some() || !self.monitors.is_empty()
+    }
+
     /// Whether another process works in the guest's memory.
     #[must_use]
     pub fn shares_memory(&self) -> bool {
@@ -228,6 +239,8 @@ pub enum Field {
     Credential,
     /// [`VmSpec::control`].
     Control,
+    /// [`VmSpec::monitors`].
+    Monitor,
 }
 
 impl Field {
@@ -254,6 +267,7 @@ impl Field {
             Self::Uuid => "uuid",
             Self::Credential => "credential",
             Self::Control => "control",
+            Self::Monitor => "monitor",
         }
     }
 }

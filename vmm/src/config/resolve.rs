@@ -13,7 +13,7 @@ use super::{
     BalloonSpec, ConsoleSpec, DeviceSpec, DiskFormat, Field, Forward, NetBackendSpec, NetSpec,
     Problem, ShareProtocol, Transport, UserSpec, VmSpec, VsockSpec,
 };
-use super::{Credential, Uuid};
+use super::{Credential, MonitorSpec, Uuid};
 
 /// A spec and the origins of its values.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -130,6 +130,7 @@ impl<'a> Merge<'a> {
             uuid: self.uuid(),
             credentials: self.credentials(),
             control: self.path(Field::Control, |l| l.control.clone()),
+            monitors: self.monitors(),
             pid_file: None,
             guest_address: self.guest_address().map(|(address, _)| address),
             instance: None,
@@ -219,6 +220,18 @@ impl<'a> Merge<'a> {
             self.note(Field::Credential, credential.to_string(), origin);
         }
         all.into_iter().map(|(credential, _)| credential).collect()
+    }
+
+    /// All layers' monitors.
+    fn monitors(&mut self) -> Vec<MonitorSpec> {
+        let mut all = Vec::new();
+        for (origin, layer) in self.layers {
+            for monitor in &layer.monitor {
+                self.note(Field::Monitor, monitor.to_string(), origin);
+                all.push(monitor.clone());
+            }
+        }
+        all
     }
 
     fn sandbox(&mut self) -> SandboxMode {

@@ -66,6 +66,9 @@ impl VmSpec {
         rules.transport(self);
         rules.consoles(self);
         rules.control(self.control.as_deref());
+        for monitor in &self.monitors {
+            rules.socket(Field::Monitor, &monitor.path, MAX_SOCKET_PATH);
+        }
         for device in &self.devices {
             match device {
                 DeviceSpec::Net(net) => rules.net(net),

@@ -11,6 +11,7 @@ use serde::Serialize;
 
 use super::Served;
 use super::answer::{Next, obey};
+use super::monitor::{Monitor, take_line};
 use super::protocol::Answer;
 
 /// The longest request.
@@ -46,14 +47,19 @@ pub(super) struct Conversation {
     /// It has closed its sending half, and follows.
     listens: bool,
     console: Option<(ConsoleHandle, u64)>,
+    /// It speaks to us as to QEMU.
+    monitor: Option<Monitor>,
 }
 
 impl Conversation {
-    pub(super) fn new(fd: OwnedFd) -> Self {
+    /// With the client `fd`, who speaks the control socket's own language or a monitor's.
+    pub(super) fn new(fd: OwnedFd, monitor: Option<Monitor>) -> Self {
+        let greeting = monitor.as_ref().map(Monitor::greeting);
         Self {
             fd,
             pending: Vec::new(),
-            out: Vec::new(),
+            out: greeting.unwrap_or_default(),
+            monitor,
             since: Instant::now(),
             follows: None,
             leaving: false,
@@ -81,7 +87,9 @@ impl Conversation {
 
     /// When its time is up.
     pub(super) fn deadline(&self) -> Option<Instant> {
-        (self.follows.is_none() || !self.out.is_empty()).then(|| self.since + PATIENCE)
+        // A monitor's client is there for as long as the machine.
+        let may_wait = self.monitor.is_some() || self.follows.is_some();
+        (!may_wait || !self.out.is_empty()).then(|| self.since + PATIENCE)
     }
 
     /// Whether it follows, and the next event that it has not been sent.
@@ -100,7 +108,10 @@ impl Conversation {
         }
         for event in served.status.events(from) {
             self.follows = Some(event.seq + 1);
-            self.say(&event);
+            match &self.monitor {
+                Some(monitor) => self.out.extend(monitor.event(&event, served)),
+                None => self.say(&event),
+            }
         }
     }
 
@@ -170,14 +181,18 @@ impl Conversation {
     /// Answers the lines that are complete.
     fn heed(&mut self, served: &Served) {
         while self.out.len() < OUT_MAX && self.console.is_none() {
-            let Some(at) = self.pending.iter().position(|&byte| byte == b'\n') else {
-                if self.pending.len() >= LINE_MAX {
-                    self.dismiss("the line is too long");
-                }
-                return;
+            if let Some(monitor) = &mut self.monitor {
+                let Some(reply) = monitor.heed(&mut self.pending, served) else {
+                    return self.limit();
+                };
+                self.since = Instant::now();
+                self.out.extend(reply.bytes);
+                self.follows = self.follows.or(reply.follows);
+                continue;
+            }
+            let Some(line) = take_line(&mut self.pending) else {
+                return self.limit();
             };
-            let rest = self.pending.split_off(at + 1);
-            let line = std::mem::replace(&mut self.pending, rest);
             self.since = Instant::now();
             let (answer, next) = match serde_json::from_slice(&line) {
                 Ok(request) => obey(request, served),
@@ -192,11 +207,20 @@ impl Conversation {
         }
     }
 
-    /// Sends it away with a word.
+    /// Sends one away whose request has no end.
+    fn limit(&mut self) {
+        if self.pending.len() >= LINE_MAX {
+            self.dismiss("the line is too long");
+        }
+    }
+
+    /// Sends it away with a word, if it is one that it understands.
     fn dismiss(&mut self, why: &str) {
         self.pending.clear();
         self.leaving = true;
-        self.say(&Answer::refusal(why));
+        if self.monitor.is_none() {
+            self.say(&Answer::refusal(why));
+        }
     }
 
     fn say(&mut self, value: &impl Serialize) {

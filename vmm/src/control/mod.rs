@@ -7,17 +7,22 @@
 
 mod answer;
 mod client;
+mod combination;
 mod conversation;
 #[cfg(any(test, feature = "testing"))]
 mod fixture;
+mod hmp;
+mod monitor;
 pub mod protocol;
+mod qmp;
 mod server;
 mod status;
 #[cfg(feature = "testing")]
 pub mod testing;
 
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -27,7 +32,7 @@ use devices::event_loop::Threads;
 
 use self::protocol::ConsoleName;
 use self::server::Server;
-use crate::config::{ConsoleSpec, VmSpec};
+use crate::config::{ConsoleSpec, MonitorLanguage, MonitorSpec, VmSpec};
 use crate::machine::Controls;
 
 pub use self::client::{ControlClient, ControlError};
@@ -91,22 +96,68 @@ impl Served {
     }
 }
 
-/// The socket, before somebody listens.
+/// The sockets, before somebody listens: the control socket itself, and monitors for programs made for QEMU.
+#[derive(Debug, Default)]
+pub(crate) struct ControlSocket {
+    entrances: Vec<Entrance>,
+    /// Whom we have called ourselves, and what they speak.
+    called: Vec<(OwnedFd, MonitorLanguage)>,
+}
+
+/// A socket where clients come.
 #[derive(Debug)]
-pub(crate) struct ControlSocket(UnixSocket);
+struct Entrance {
+    socket: UnixSocket,
+    /// What is spoken there, if it is not the control socket's own language.
+    language: Option<MonitorLanguage>,
+}
 
 impl ControlSocket {
-    /// Makes the socket at `path`, for the owner alone.
+    /// Makes the control socket at `path`, for the owner alone.
     ///
     /// # Errors
     /// It is in use, or cannot be made.
-    pub(crate) fn bind(path: &Path) -> io::Result<Self> {
-        UnixSocket::bind(path).map(Self)
+    pub(crate) fn bind(&mut self, path: &Path) -> io::Result<()> {
+        self.enter(path, None)
     }
 
-    /// Where it is, to remove it at the end.
-    pub(crate) fn place(&self) -> Arc<SocketPlace> {
-        Arc::clone(self.0.place())
+    /// Makes a monitor's socket, or connects to it.
+    ///
+    /// # Errors
+    /// It is in use, cannot be made, or nobody listens there.
+    pub(crate) fn monitor(&mut self, monitor: &MonitorSpec) -> io::Result<()> {
+        if !monitor.connects {
+            return self.enter(&monitor.path, Some(monitor.language));
+        }
+        let stream = UnixStream::connect(&monitor.path)?;
+        stream.set_nonblocking(true)?;
+        self.called.push((stream.into(), monitor.language));
+        Ok(())
+    }
+
+    fn enter(&mut self, path: &Path, language: Option<MonitorLanguage>) -> io::Result<()> {
+        let socket = UnixSocket::bind(path)?;
+        self.entrances.push(Entrance { socket, language });
+        Ok(())
+    }
+
+    /// Where they are, to remove them at the end.
+    pub(crate) fn places(&self) -> impl Iterator<Item = Arc<SocketPlace>> {
+        let entrances = self.entrances.iter();
+        entrances.map(|entrance| Arc::clone(entrance.socket.place()))
+    }
+
+    /// What is readable when a client has come; none if it is served from the start.
+    pub(crate) fn awaits(&self) -> Option<BorrowedFd<'_>> {
+        match self.entrances.as_slice() {
+            [
+                Entrance {
+                    socket,
+                    language: None,
+                },
+            ] if self.called.is_empty() => Some(socket.as_fd()),
+            _ => None,
+        }
     }
 
     /// Serves clients from now on, on a thread that ends with the process.
@@ -114,18 +165,11 @@ impl ControlSocket {
     /// # Errors
     /// The thread cannot be started.
     pub(crate) fn serve(self, served: Served, threads: &dyn Threads) -> io::Result<()> {
-        let body = move || match Server::new(self.0, served) {
+        let body = move || match Server::new(self, served) {
             Ok(mut server) => server.run(),
             Err(error) => log::error!("the control socket is not served: {error}"),
         };
         threads.start(THREAD, Box::new(body)).map(drop)
-    }
-}
-
-impl AsFd for ControlSocket {
-    /// Readable when a client has come.
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.0.as_fd()
     }
 }
 

@@ -4,12 +4,12 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
-use devices::backend::unix_socket::UnixSocket;
 use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
 use rustix::io::Errno;
 
-use super::Served;
 use super::conversation::{Conversation, Stand};
+use super::monitor::Monitor;
+use super::{ControlSocket, Entrance, Served};
 
 /// The most clients at once; others wait until one goes.
 const CLIENTS_MAX: usize = 32;
@@ -19,7 +19,7 @@ const REST: Duration = Duration::from_millis(100);
 /// The clients of the control socket.
 #[derive(Debug)]
 pub(super) struct Server {
-    socket: UnixSocket,
+    entrances: Vec<Entrance>,
     served: Served,
     clients: Vec<Conversation>,
     /// Until when nobody is let in.
@@ -27,17 +27,20 @@ pub(super) struct Server {
 }
 
 impl Server {
-    /// A server without clients.
+    /// A server whose clients come to `socket`.
     ///
     /// # Errors
     /// No descriptor is left.
-    pub(super) fn new(socket: UnixSocket, served: Served) -> io::Result<Self> {
+    pub(super) fn new(socket: ControlSocket, served: Served) -> io::Result<Self> {
         let wake = eventfd(0, EventfdFlags::NONBLOCK | EventfdFlags::CLOEXEC)?;
         served.status.wake_by(wake);
+        let called = socket.called.into_iter();
+        let clients =
+            called.map(|(fd, language)| Conversation::new(fd, Some(Monitor::new(language))));
         Ok(Self {
-            socket,
+            entrances: socket.entrances,
             served,
-            clients: Vec::new(),
+            clients: clients.collect(),
             rests: None,
         })
     }
@@ -57,9 +60,9 @@ impl Server {
 
     /// Does what there is to do, and waits for something if there is nothing, but not beyond `patience`.
     pub(super) fn turn(&mut self, patience: Option<Duration>) -> Result<(), Errno> {
-        let (caller, ready) = self.wait(patience)?;
+        let (callers, ready) = self.wait(patience)?;
         self.turns(&ready);
-        if caller {
+        if callers {
             self.admit();
         }
         Ok(())
@@ -71,10 +74,16 @@ impl Server {
         self.rests.take_if(|until| now >= *until);
         let open = self.clients.len() < CLIENTS_MAX && self.rests.is_none();
         let wake: Option<&OwnedFd> = self.served.status.wake();
-        let mut fds = vec![PollFd::new(&self.socket, PollFlags::empty())];
-        if open {
-            fds[0] = PollFd::new(&self.socket, PollFlags::IN);
-        }
+        let wanted = if open {
+            PollFlags::IN
+        } else {
+            PollFlags::empty()
+        };
+        let entrances = self.entrances.iter();
+        let mut fds: Vec<_> = entrances
+            .map(|entrance| PollFd::new(&entrance.socket, wanted))
+            .collect();
+        let doors = fds.len();
         fds.extend(wake.map(|wake| PollFd::new(wake, PollFlags::IN)));
         let first = fds.len();
         let clients = self.clients.iter();
@@ -89,8 +98,9 @@ impl Server {
         if let Some(wake) = wake {
             let _ = rustix::io::read(wake, &mut [0; 8]);
         }
-        let caller = ready.first().is_some_and(|ready| !ready.is_empty());
-        Ok((caller, ready.into_iter().skip(first).collect()))
+        let mut callers = ready.iter().take(doors);
+        let callers = callers.any(|ready| !ready.is_empty());
+        Ok((callers, ready.into_iter().skip(first).collect()))
     }
 
     /// Gives each client its turn, and tells the status how far those are who follow it.
@@ -118,16 +128,21 @@ impl Server {
 
     /// Lets clients in, as many as there is room for.
     fn admit(&mut self) {
-        while self.clients.len() < CLIENTS_MAX {
-            match self.socket.accept() {
-                Ok(client) => self.clients.push(Conversation::new(client)),
-                Err(Errno::AGAIN) => return,
-                // The client is gone already.
-                Err(Errno::INTR | Errno::CONNABORTED) => {}
-                Err(error) => {
-                    log::debug!("a client of the control socket is lost: {error}");
-                    self.rests = Some(Instant::now() + REST);
-                    return;
+        for Entrance { socket, language } in &self.entrances {
+            while self.clients.len() < CLIENTS_MAX {
+                match socket.accept() {
+                    Ok(client) => {
+                        let monitor = language.map(Monitor::new);
+                        self.clients.push(Conversation::new(client, monitor));
+                    }
+                    Err(Errno::AGAIN) => break,
+                    // The client is gone already.
+                    Err(Errno::INTR | Errno::CONNABORTED) => {}
+                    Err(error) => {
+                        log::debug!("a client of the control socket is lost: {error}");
+                        self.rests = Some(Instant::now() + REST);
+                        return;
+                    }
                 }
             }
         }

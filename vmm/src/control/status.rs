@@ -62,6 +62,8 @@ pub(crate) struct Status {
     known: Mutex<Known>,
     orders: Mutex<VecDeque<Ordered>>,
     events: EventSender,
+    /// Why the machine is ended from outside, in QEMU's words, if a monitor does it.
+    ended_by: OnceLock<&'static str>,
     /// Wakes the control thread, once there is one.
     wake: OnceLock<OwnedFd>,
     sent: Condvar,
@@ -75,6 +77,7 @@ impl Status {
             known: Mutex::default(),
             orders: Mutex::default(),
             events,
+            ended_by: OnceLock::new(),
             wake: OnceLock::new(),
             sent: Condvar::new(),
         }
@@ -195,6 +198,16 @@ impl Status {
             Err(RecvTimeoutError::Timeout) => Err("the supervisor does not answer".to_owned()),
             Err(RecvTimeoutError::Disconnected) => Err("the machine ends".to_owned()),
         }
+    }
+
+    /// A monitor is about to have the machine ended; why, in QEMU's words.
+    pub(super) fn ends_by(&self, reason: &'static str) {
+        let _ = self.ended_by.set(reason);
+    }
+
+    /// Why the machine was ended, if a monitor did it.
+    pub(super) fn ended_by(&self) -> Option<&'static str> {
+        self.ended_by.get().copied()
     }
 
     /// What the supervisor is asked to do next.

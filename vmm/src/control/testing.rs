@@ -52,7 +52,8 @@ impl ServedSocket {
     #[must_use]
     pub fn new(folder: &Path) -> Self {
         let path = folder.join("control");
-        let socket = ControlSocket::bind(&path).unwrap();
+        let mut socket = ControlSocket::default();
+        socket.bind(&path).unwrap();
         let devices = Devices::new();
         let (sender, receiver) = event::queue().unwrap();
         let status = Arc::new(Status::new(Instant::now(), sender.clone()));
@@ -64,7 +65,7 @@ impl ServedSocket {
         let supervisor = std::thread::spawn(move || supervise(&receiver, &known));
         Self {
             path,
-            server: Server::new(socket.0, served).unwrap(),
+            server: Server::new(socket, served).unwrap(),
             status,
             console,
             pump,

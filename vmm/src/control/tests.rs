@@ -13,6 +13,8 @@ use super::protocol::{EventKind, Request, State};
 use super::*;
 use crate::event::{self, Landmark};
 
+mod monitors;
+
 struct Machine {
     folder: tempfile::TempDir,
     status: Arc<Status>,
@@ -23,7 +25,8 @@ struct Machine {
 fn serve() -> Machine {
     let folder = tempfile::tempdir().unwrap();
     let devices = Devices::new();
-    let socket = ControlSocket::bind(&folder.path().join("control")).unwrap();
+    let mut socket = ControlSocket::default();
+    socket.bind(&folder.path().join("control")).unwrap();
     let (sender, receiver) = event::queue().unwrap();
     let status = Arc::new(Status::new(Instant::now(), sender));
     let (handle, _) = Console::open("ttyS0", &ConsoleSpec::None).unwrap();

@@ -93,6 +93,9 @@ impl Rules {
         if let Some(control) = &spec.control {
             this.goes(control);
         }
+        for monitor in spec.monitors.iter().filter(|it| !it.connects) {
+            this.goes(&monitor.path);
+        }
         if let Some(file) = &spec.pid_file {
             this.goes(file);
         }

@@ -97,7 +97,7 @@ impl Role {
                 }
                 // Without devices there is no thread that starts others; the control thread, if a
                 // client comes, is the supervisor's to start.
-                if spec.control.is_some() && !has_launcher(spec) {
+                if spec.is_controlled() && !has_launcher(spec) {
                     let control = Self::Control.calls(spec);
                     lists.extend([LAUNCH, START_THREADS]);
                     return [lists.concat(), control].concat();
@@ -142,7 +142,7 @@ impl Role {
                 }
             }
             Self::Balloon => lists.extend([EVENT_LOOP, INTERRUPTS]),
-            Self::Control if spec.control.is_none() => {}
+            Self::Control if !spec.is_controlled() => {}
             Self::Control => {
                 lists.extend([INTERRUPTS, CONTROL]);
                 if spec.devices.iter().any(has_forwards) {

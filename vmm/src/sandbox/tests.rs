@@ -50,6 +50,7 @@ pub(super) fn spec(folder: &Path, mode: SandboxMode) -> VmSpec {
         uuid: None,
         credentials: Vec::new(),
         control: None,
+        monitors: Vec::new(),
         pid_file: None,
         guest_address: None,
         instance: None,

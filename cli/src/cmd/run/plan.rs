@@ -264,6 +264,7 @@ fn split(args: &RunArgs, matches: &ArgMatches) -> (Layer, Layer) {
         balloon: args.balloon,
         vsock: args.vsock.clone(),
         control: args.control.clone(),
+        monitor: args.monitor.clone(),
         ..Layer::default()
     };
     let mut layer_of = |id: &str, set: &dyn Fn(&mut Layer)| {

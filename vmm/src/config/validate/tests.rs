@@ -32,6 +32,7 @@ fn good() -> VmSpec {
         guest_address: None,
         instance: None,
         console_logs: None,
+        monitors: Vec::new(),
     }
 }
 

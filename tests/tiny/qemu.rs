@@ -408,3 +408,22 @@ fn a_monitor_where_nobody_listens_is_an_error() {
     assert_eq!(ended.code, 1);
     assert!(ended.err.contains("monitor `/"), "{}", ended.err);
 }
+
+#[test]
+fn the_console_connects_to_a_test_driver_that_listens() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("shell");
+    let listener = UnixListener::bind(&path).unwrap();
+    let chardev = format!("socket,id=shell,path={}", path.display());
+    let vm = start(&echo(), &["-chardev", &chardev, "-serial", "chardev:shell"]);
+    let mut driver = patient(listener.accept().unwrap().0);
+    let mut line = String::new();
+    driver.read_line(&mut line).unwrap();
+    assert_eq!(line, "ready\n");
+    driver.get_mut().write_all(b"typed.").unwrap();
+    let mut rest = String::new();
+    driver.read_to_string(&mut rest).unwrap();
+    assert_eq!(rest, "typed.");
+    assert_eq!(vm.wait(20).unwrap().code, 0);
+    assert!(path.exists());
+}

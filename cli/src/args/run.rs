@@ -198,8 +198,8 @@ pub(crate) struct RunArgs {
     )]
     pub(crate) disk: Vec<DiskValue>,
 
-    /// Where ttyS0 (serial, the default) or hvc0 (virtio) leads: stdio, file=PATH, unix=PATH,
-    /// tcp=[ADDR:]PORT, none, or fd=N: a listening socket that the caller opened, as systemd does (the first is 3).
+    /// Where ttyS0 (serial, the default) or hvc0 (virtio) leads: stdio, file=PATH, unix=PATH, connect=PATH (a Unix socket where
+    /// somebody else listens), tcp=[ADDR:]PORT, none, or fd=N: a listening socket that the caller opened, as systemd does (the first is 3).
     #[arg(long, value_name = "[serial=|virtio=]PLACE", help_heading = "Devices")]
     pub(crate) console: Vec<ConsoleValue>,
 

@@ -37,11 +37,7 @@ impl Place {
                 path,
                 listens: true,
             } => format!("unix={path}"),
-            Self::Unix { path, .. } => {
-                return Err(format!(
-                    "a console listens at `{path}`, it does not connect (`server=on`)"
-                ));
-            }
+            Self::Unix { path, .. } => format!("connect={path}"),
             Self::Tcp(address) => format!("tcp={address}"),
             Self::Named(id) => return Err(format!("there is no character device `{id}`")),
         })
@@ -158,6 +154,7 @@ mod tests {
                 "socket,path=/a,server=on,wait=off",
                 "unix=/a",
             ),
+            ("unix:/a", "socket,path=/a", "connect=/a"),
             (
                 "tcp:127.0.0.1:24530,server,nowait",
                 "socket,port=24530,host=127.0.0.1,server=on,wait=off",

@@ -40,8 +40,14 @@ const TRANSPORTS: &[&str] = &[
 const NEEDLESS: &[(&str, &str)] = &[
     ("virtio-serial", "the virtio console is a device of its own"),
     ("i8042", "the keyboard controller is there"),
-    ("pvpanic", "the console tells of a panic"),
-    ("pvpanic-pci", "the console tells of a panic"),
+    (
+        "pvpanic",
+        "the machine has one, and the console tells of a panic too",
+    ),
+    (
+        "pvpanic-pci",
+        "the machine has one, and the console tells of a panic too",
+    ),
     (
         "vmcoreinfo",
         "the guest's crash kernel writes its dump itself",

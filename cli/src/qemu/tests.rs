@@ -166,6 +166,38 @@ fn microvm_nix_with_its_devices() {
 }
 
 #[test]
+fn the_nixos_test_driver() {
+    let line = "-name machine -m 1024 -smp 1 -device virtio-rng-pci -net nic,netdev=user.0,model=virtio \
+        -netdev user,id=user.0, -virtfs local,path=/nix/store,security_model=none,mount_tag=nix-store \
+        -virtfs local,path=/tmp/xchg,security_model=none,mount_tag=xchg \
+        -drive cache=writeback,file=/tmp/vm-state-machine/machine.qcow2,id=drive1,if=none,index=1,werror=report \
+        -device virtio-blk-pci,bootindex=1,drive=drive1,serial=root \
+        -device virtio-keyboard -usb -device usb-tablet,bus=usb-bus.0 -kernel k -initrd i -append 'console=ttyS0' \
+        -monitor unix:/tmp/vm-state-machine/monitor -chardev socket,id=shell,path=/tmp/vm-state-machine/shell \
+        -no-reboot -device virtio-serial -device virtconsole,chardev=shell -device virtio-rng-pci -serial stdio -nographic";
+    assert_eq!(
+        flags(line),
+        [
+            "--cmdline=console=ttyS0",
+            "--console=serial=stdio",
+            "--console=virtio=connect=/tmp/vm-state-machine/shell",
+            "--cpus=1",
+            "--disk=/tmp/vm-state-machine/machine.qcow2,format=qcow2,serial=root",
+            "--initrd=i",
+            "--kernel=k",
+            "--mac=52:54:00:12:34:56",
+            "--memory=1024M",
+            "--monitor=hmp=/tmp/vm-state-machine/monitor,connect",
+            "--name=machine",
+            "--net=user",
+            "--rng=true",
+            "--share=nix-store=/nix/store,proto=9p,security=none",
+            "--share=xchg=/tmp/xchg,proto=9p,security=none",
+        ]
+    );
+}
+
+#[test]
 fn the_order_of_options_does_not_matter() {
     let line = "-device virtio-net-device,netdev=n -serial chardev:c -chardev null,id=c -netdev user,id=n -M microvm";
     says(line, "--net=user");

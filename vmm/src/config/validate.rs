@@ -470,7 +470,9 @@ fn place(console: &ConsoleSpec) -> String {
     match console {
         ConsoleSpec::None => "nowhere".to_owned(),
         ConsoleSpec::Stdio => "standard output".to_owned(),
-        ConsoleSpec::File(path) | ConsoleSpec::Unix(path) => format!("`{}`", path.display()),
+        ConsoleSpec::File(path) | ConsoleSpec::Unix(path) | ConsoleSpec::Connect(path) => {
+            format!("`{}`", path.display())
+        }
         ConsoleSpec::Tcp(address) => format!("port {}", address.port()),
         ConsoleSpec::Inherited(fd) => format!("descriptor {fd}"),
     }

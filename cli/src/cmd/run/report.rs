@@ -87,6 +87,7 @@ fn host_changes(spec: &VmSpec) -> Vec<String> {
         ConsoleSpec::None | ConsoleSpec::Stdio => None,
         ConsoleSpec::File(path) => Some(format!("writes {name} to {}", path.display())),
         ConsoleSpec::Unix(path) => Some(format!("serves {name} at {}", path.display())),
+        ConsoleSpec::Connect(path) => Some(format!("connects {name} to {}", path.display())),
         ConsoleSpec::Tcp(address) => Some(format!("serves {name} at tcp {address}")),
         ConsoleSpec::Inherited(fd) => Some(format!("serves {name} at the inherited socket {fd}")),
     }));

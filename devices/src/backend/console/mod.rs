@@ -23,6 +23,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::os::fd::{OwnedFd, RawFd};
 use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 
 use self::client::{Client, Kind};
@@ -133,6 +134,9 @@ impl Console {
                 let bound = Listener::unix(path).map_err(|source| at_path(path, source))?;
                 listener = Some(bound);
             }
+            ConsoleSpec::Connect(path) => {
+                clients.push(connect(path).map_err(|source| at_path(path, source))?);
+            }
             ConsoleSpec::Tcp(address) => {
                 let bound = Listener::tcp(*address);
                 listener = Some(bound.map_err(|source| tcp_error(name, *address, source))?);
@@ -165,6 +169,13 @@ fn tcp_error(console: &str, address: SocketAddr, source: io::Error) -> ConsoleEr
         owner,
         source,
     }
+}
+
+/// The one client of a console, who listens himself.
+fn connect(path: &Path) -> io::Result<Client> {
+    let stream = UnixStream::connect(path)?;
+    stream.set_nonblocking(true)?;
+    Ok(Client::new(OwnedFd::from(stream), Kind::Socket))
 }
 
 /// Opens the file of a console: a regular file is truncated; a FIFO or a terminal will do too.

@@ -8,7 +8,8 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-/// What a console is connected to: `none`, `stdio`, `file=PATH`, `unix=PATH`, `tcp=[ADDR:]PORT` or `fd=N`.
+/// What a console is connected to: `none`, `stdio`, `file=PATH`, `unix=PATH`, `connect=PATH`, `tcp=[ADDR:]PORT`
+/// or `fd=N`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub enum ConsoleSpec {
@@ -20,6 +21,8 @@ pub enum ConsoleSpec {
     File(PathBuf),
     /// A Unix stream socket that listens at a path.
     Unix(PathBuf),
+    /// A Unix stream socket at a path where somebody else listens; the console connects at the start, once.
+    Connect(PathBuf),
     /// A TCP socket that listens at an address.
     Tcp(SocketAddr),
     /// A stream socket that listens and that this process inherited, as a service manager hands over (sd_listen_fds(3):
@@ -32,7 +35,7 @@ pub enum ConsoleSpec {
 pub enum ConsoleSpecError {
     /// Not one of the known forms.
     #[error(
-        "console `{0}` is none of none, stdio, file=PATH, unix=PATH, tcp=ADDR:PORT, tcp=PORT or fd=N"
+        "console `{0}` is none of none, stdio, file=PATH, unix=PATH, connect=PATH, tcp=ADDR:PORT, tcp=PORT or fd=N"
     )]
     Form(String),
     /// The part after `tcp=` is no socket address.
@@ -64,6 +67,7 @@ impl FromStr for ConsoleSpec {
         match kind {
             "file" => path().map(Self::File),
             "unix" => path().map(Self::Unix),
+            "connect" => path().map(Self::Connect),
             "tcp" => address(value).map(Self::Tcp),
             "fd" => descriptor(value).map(Self::Inherited),
             _ => Err(form()),
@@ -93,6 +97,7 @@ impl fmt::Display for ConsoleSpec {
             Self::Stdio => f.write_str("stdio"),
             Self::File(path) => write!(f, "file={}", path.display()),
             Self::Unix(path) => write!(f, "unix={}", path.display()),
+            Self::Connect(path) => write!(f, "connect={}", path.display()),
             Self::Tcp(address) => write!(f, "tcp={address}"),
             Self::Inherited(fd) => write!(f, "fd={fd}"),
         }
@@ -124,6 +129,7 @@ mod tests {
             "stdio",
             "file=/tmp/a=b",
             "unix=run/console",
+            "connect=run/driver",
             "fd=3",
             "tcp=127.0.0.1:24500",
             "tcp=[::1]:24501",

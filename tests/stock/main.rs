@@ -13,6 +13,7 @@ mod end;
 mod kernels;
 mod live;
 mod network;
+mod qemu;
 mod semantics;
 mod shares;
 mod sockets;

@@ -17,6 +17,7 @@ mod folders;
 mod identity;
 mod ids;
 mod instances;
+mod kernel_image;
 mod lifecycle;
 mod lock;
 mod logging;

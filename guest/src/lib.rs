@@ -1,5 +1,5 @@
 //! Both halves of the contract between host and guest: the bundle that a VM is started from, the
-//! documented variants, the initrd with its init, and the builder of Debian images.
+//! documented variants, the initrd with its init, the builder of Debian images, and Debian's kernels.
 //!
 //! Nothing here knows of KVM or of devices; `vmm` and `cli` read what this crate describes.
 
@@ -10,6 +10,8 @@ pub mod image;
 pub mod init;
 #[cfg(feature = "image")]
 pub mod initramfs;
+#[cfg(feature = "image")]
+pub mod kernels;
 mod mac;
 pub mod modules;
 pub mod variant;

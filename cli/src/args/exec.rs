@@ -15,7 +15,7 @@ The VM has this machine's root file system as its root. What the command changes
 folders of --rw. The command runs in the same folder, as the same user and with the same environment, its standard input, output and error are \
 this program's, and signals reach it. Where standard input and output are a terminal, it gets one.
 
-The kernel is the one that runs here, or any bzImage or ELF vmlinux with virtio on PCI, vsock, virtio-fs and overlayfs, built \
+The kernel is the one that runs here, one of Debian's that `pcp-vmm kernel add VERSION` fetched, or any bzImage or ELF vmlinux with virtio on PCI, vsock, virtio-fs and overlayfs, built \
 in or as modules in /lib/modules/VERSION, beside the kernel, or in --modules.
 
 With --in the command runs in a VM that is there, as its superuser, with a plain environment, in its root folder; any number at once. The guest is one of `pcp-vmm image build`, with the socket device that `run` gives it.";
@@ -24,6 +24,7 @@ const EXAMPLES: &str = "\
 Examples:
   pcp-vmm exec -- uname -a
   pcp-vmm exec --kernel ./bzImage -- make -C tests
+  pcp-vmm exec --kernel 6.12 -- uname -r
   pcp-vmm exec --rw . -- make
   pcp-vmm exec --in base -- systemctl --failed
   pcp-vmm exec --memory 2G --timeout 60 -- bpftrace -e 'BEGIN { exit() }'
@@ -57,11 +58,11 @@ pub(crate) struct ExecArgs {
     )]
     pub(crate) vm: Option<String>,
 
-    /// The kernel: `host`, or a file.
+    /// The kernel: `host`, a version that `pcp-vmm kernel` has in the cache (the newest of that name), or a file.
     #[arg(
         short,
         long,
-        value_name = "host|FILE",
+        value_name = "host|VERSION|FILE",
         default_value = "host",
         help_heading = "Guest"
     )]

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand, ValueEnum};
+use guest::image::KernelFlavour;
 
 use super::TEMPLATE;
 
@@ -78,6 +79,15 @@ pub(crate) enum KernelArg {
     Cloud,
     /// With the drivers of all hardware.
     Standard,
+}
+
+impl From<KernelArg> for KernelFlavour {
+    fn from(arg: KernelArg) -> Self {
+        match arg {
+            KernelArg::Cloud => Self::Cloud,
+            KernelArg::Standard => Self::Standard,
+        }
+    }
 }
 
 /// The file system of a root disk.

@@ -4,6 +4,7 @@ mod exec;
 mod ids;
 mod image;
 mod instance;
+mod kernel;
 mod lifecycle;
 mod logins;
 mod manage;
@@ -21,6 +22,9 @@ pub(crate) use exec::{ExecArgs, ExecNet};
 pub(crate) use ids::{IdsArgs, IdsVerb};
 pub(crate) use image::{BuildArgs, ImageArgs, ImageVerb, KernelArg, RemoveArgs, RootDiskArg};
 pub(crate) use instance::{DestroyArgs, KillArgs, LsArgs, StopArgs, TargetArgs, seconds};
+pub(crate) use kernel::{
+    KernelAddArgs, KernelArgs, KernelLsArgs, KernelRmArgs, KernelShowArgs, KernelVerb, MirrorArgs,
+};
 pub(crate) use lifecycle::{
     DeepArgs, LifecycleArgs, LifecycleStatusArgs, LifecycleVerb, PhaseArgs, TestArgs, VariantArgs,
 };
@@ -244,6 +248,8 @@ pub(crate) enum Verb {
     Ids(IdsArgs),
     /// `pcp-vmm image`.
     Image(ImageArgs),
+    /// `pcp-vmm kernel`.
+    Kernel(KernelArgs),
     /// `pcp-vmm doctor`.
     Doctor,
     /// `pcp-vmm completions`.
@@ -411,6 +417,11 @@ const VERBS: [Definition; 30] = [
         ImageArgs::augment_args,
     ),
     (
+        "kernel",
+        "Fetch, list and remove Debian's kernels",
+        KernelArgs::augment_args,
+    ),
+    (
         "doctor",
         "Check whether this machine can run VMs; say what is missing and how to get it",
         DoctorArgs::augment_args,
@@ -478,6 +489,7 @@ impl FromArgMatches for Verb {
             Some(("deploy", verb)) => DeployArgs::from_arg_matches(verb).map(Self::Deploy),
             Some(("ids", verb)) => IdsArgs::from_arg_matches(verb).map(Self::Ids),
             Some(("image", verb)) => ImageArgs::from_arg_matches(verb).map(Self::Image),
+            Some(("kernel", verb)) => KernelArgs::from_arg_matches(verb).map(Self::Kernel),
             Some(("doctor", _)) => Ok(Self::Doctor),
             Some(("completions", verb)) => {
                 CompletionsArgs::from_arg_matches(verb).map(Self::Completions)

@@ -91,7 +91,11 @@ impl Frame<'_> {
         // Before there are threads: they have the same mask.
         let signals = take_over()?;
         let mut vm = Vm::start(self.args, &kernel, runtime, common)?;
-        let version = json!({ "path": kernel.path, "version": kernel.version });
+        // To tell the version may take reading the kernel.
+        let version = match &self.args.report {
+            Some(_) => json!({ "path": kernel.path, "version": kernel.version() }),
+            None => Value::Null,
+        };
         let mut outcome = Outcome::new(self.args, version, self.begin);
         let session = Session::open(&vm.socket(), Token::default(), order, signals);
         let raw = self.terminal.and_then(|_| RawTerminal::enter());

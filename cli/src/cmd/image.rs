@@ -5,11 +5,11 @@ use std::io::{self, ErrorKind, IsTerminal};
 use std::path::{Path, PathBuf};
 
 use guest::bundle::{Bundle, DiskFormat, MANIFEST};
-use guest::image::{ImageSpec, KernelFlavour, RootForm};
+use guest::image::{ImageSpec, RootForm};
 use serde::Serialize;
 
 use super::run::load_bundle;
-use crate::args::{BuildArgs, CommonArgs, ImageVerb, KernelArg, RemoveArgs, RootDiskArg};
+use crate::args::{BuildArgs, CommonArgs, ImageVerb, RemoveArgs, RootDiskArg};
 use crate::diagnostic::Diagnostic;
 use crate::env;
 use crate::exit::Exit;
@@ -43,10 +43,7 @@ fn build_image(args: BuildArgs, common: &CommonArgs, output: Output) -> Result<E
     };
     let spec = ImageSpec {
         suite: args.suite,
-        kernel: match args.kernel {
-            KernelArg::Cloud => KernelFlavour::Cloud,
-            KernelArg::Standard => KernelFlavour::Standard,
-        },
+        kernel: args.kernel.into(),
         root: match args.root_disk {
             Some(RootDiskArg::Erofs) => RootForm::Disk(DiskFormat::Erofs),
             Some(RootDiskArg::Ext4) => RootForm::Disk(DiskFormat::Ext4),

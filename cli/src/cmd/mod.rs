@@ -13,6 +13,7 @@ mod forward;
 mod ids;
 mod image;
 mod inspect;
+mod kernel;
 mod kill;
 mod lifecycle;
 mod logins;
@@ -100,6 +101,7 @@ pub(crate) fn dispatch(
         Some(Verb::Deploy(args)) => deploy::deploy(&args, &cli.common, &runtime, output),
         Some(Verb::Ids(args)) => ids::dispatch(args.verb, &cli.common, &runtime, output),
         Some(Verb::Image(args)) => image::dispatch(args.verb, &cli.common, output),
+        Some(Verb::Kernel(args)) => kernel::dispatch(args.verb, output),
         Some(Verb::Doctor) => doctor::doctor(output),
         Some(Verb::Completions(args)) => completions::print(args.shell, output),
         Some(Verb::Docs(args)) => docs::write(&args.dir, output),

@@ -5,20 +5,20 @@ use std::fmt::Write;
 /// FNV-1a over 128 bits: the keys tell recipes apart, nobody attacks them.
 /// (The FNV Non-Cryptographic Hash Algorithm, draft-eastlake-fnv-17.)
 #[derive(Clone, Debug)]
-pub(super) struct Key(u128);
+pub(crate) struct Key(u128);
 
 const BASIS: u128 = 0x6c62_272e_07bb_0142_62b8_2175_6295_c58d;
 const PRIME: u128 = (1 << 88) + (1 << 8) + 0x3b;
 
 impl Key {
     /// The key of nothing.
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self(BASIS)
     }
 
     /// Adds one part, told apart from its neighbours by its length.
     #[must_use]
-    pub(super) fn with(mut self, part: impl AsRef<[u8]>) -> Self {
+    pub(crate) fn with(mut self, part: impl AsRef<[u8]>) -> Self {
         let part = part.as_ref();
         self.bytes(&(part.len() as u64).to_le_bytes());
         self.bytes(part);
@@ -32,7 +32,7 @@ impl Key {
     }
 
     /// The key as text for file names.
-    pub(super) fn text(&self) -> String {
+    pub(crate) fn text(&self) -> String {
         let mut text = String::new();
         // Writing to a string cannot fail.
         let _ = write!(text, "{:032x}", self.0);

@@ -4,13 +4,13 @@ use super::error::ImageError;
 use super::program::Host;
 
 /// The archive keys that a Debian machine has.
-pub(super) const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
+pub(crate) const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
 
 /// The lines of a `sources.list` for `suite`.
 ///
 /// # Errors
 /// If no mirror is given and apt knows none.
-pub(super) fn sources(
+pub(crate) fn sources(
     host: &Host,
     suite: &str,
     mirror: Option<&str>,
@@ -48,8 +48,8 @@ fn from_targets(targets: &str, suite: &str) -> Vec<String> {
         return Vec::new();
     };
     let mut lines = vec![format!("deb {main} {suite} main")];
-    // The archive of the development suites has neither updates nor security.
-    if !["sid", "unstable", "experimental"].contains(&suite) {
+    // The development suites have neither updates nor security, nor have backports and the like, with a `-` in their names.
+    if !["sid", "unstable", "experimental"].contains(&suite) && !suite.contains('-') {
         lines.push(format!("deb {main} {suite}-updates main"));
         if let Some(security) = site("Debian-Security") {
             lines.push(format!("deb {security} {suite}-security main"));
@@ -82,9 +82,12 @@ Debian|Debian-Security|http://mirror.example.org/debian-security
     }
 
     #[test]
-    fn the_development_suite_has_one_source() {
-        let lines = from_targets(TARGETS, "sid");
-        assert_eq!(lines, ["deb http://mirror.example.org/debian sid main"]);
+    fn development_and_backports_have_one_source() {
+        for suite in ["sid", "trixie-backports"] {
+            let lines = from_targets(TARGETS, suite);
+            let line = format!("deb http://mirror.example.org/debian {suite} main");
+            assert_eq!(lines, [line]);
+        }
     }
 
     #[test]

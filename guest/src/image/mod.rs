@@ -6,9 +6,9 @@
 //! finished is not repeated. One build at a time uses a cache; another waits.
 
 mod error;
-mod key;
-mod mirror;
-mod program;
+pub(crate) mod key;
+pub(crate) mod mirror;
+pub(crate) mod program;
 mod recipe;
 mod root;
 mod script;

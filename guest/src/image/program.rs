@@ -10,39 +10,41 @@ use super::error::{ImageError, Tool, tells_of_full_disk};
 
 /// How many of a program's last lines an error shows.
 const TAIL_LINES: usize = 6;
+/// How apt and mmdebstrap begin the lines that tell why; others, which may follow, tell of the cleaning up.
+const ERROR: &str = "E: ";
 /// Longer lines are cut: they are for people.
 const MAX_LINE: u64 = 4096;
 
 /// The machine that builds.
 #[derive(Clone, Debug)]
-pub(super) struct Host {
+pub(crate) struct Host {
     /// Where programs are looked for.
     path: OsString,
     /// Whether this is root, who can give files their owners.
-    pub(super) privileged: bool,
+    pub(crate) privileged: bool,
 }
 
 impl Host {
     /// This machine, as this process may use it.
-    pub(super) fn current() -> Self {
+    pub(crate) fn current() -> Self {
         let path = std::env::var_os("PATH").unwrap_or_default();
         Self::new(&path, rustix::process::geteuid().is_root())
     }
 
     /// A machine whose programs are in `path`, or where tools for the administrator are.
-    pub(super) fn new(path: &OsStr, privileged: bool) -> Self {
+    pub(crate) fn new(path: &OsStr, privileged: bool) -> Self {
         let mut path = path.to_owned();
         path.push(":/usr/sbin:/sbin");
         Self { path, privileged }
     }
 
     /// A call of the program `name`, which ends when this process does, however that ends.
-    pub(super) fn program(&self, name: &str) -> Program {
+    pub(crate) fn program(&self, name: &str) -> Program {
         self.call(name, &[&["setpriv", "--pdeathsig", "TERM"]])
     }
 
     /// The same for a program that mounts things: for root, whose mounts would stay, they are its own.
-    pub(super) fn program_that_mounts(&self, name: &str) -> Program {
+    pub(crate) fn program_that_mounts(&self, name: &str) -> Program {
         let mut wrappers: Vec<&[&str]> = vec![&["setpriv", "--pdeathsig", "TERM"]];
         if self.privileged {
             wrappers.push(&["unshare", "--mount", "--propagation", "private"]);
@@ -74,7 +76,7 @@ impl Host {
     }
 
     /// Those of `tools` that the machine does not have.
-    pub(super) fn missing(&self, tools: &[Tool]) -> Vec<Tool> {
+    pub(crate) fn missing(&self, tools: &[Tool]) -> Vec<Tool> {
         let missing = |tool: &Tool| !self.has(tool.program);
         tools.iter().copied().filter(missing).collect()
     }
@@ -91,32 +93,38 @@ fn is_executable(file: &Path) -> bool {
 
 /// One call of a program.
 #[derive(Debug)]
-pub(super) struct Program {
+pub(crate) struct Program {
     command: Command,
     name: String,
 }
 
 impl Program {
     /// Adds an argument.
-    pub(super) fn arg(mut self, arg: impl AsRef<OsStr>) -> Self {
+    pub(crate) fn arg(mut self, arg: impl AsRef<OsStr>) -> Self {
         self.command.arg(arg);
         self
     }
 
     /// Adds arguments.
-    pub(super) fn args<A: AsRef<OsStr>>(mut self, args: impl IntoIterator<Item = A>) -> Self {
+    pub(crate) fn args<A: AsRef<OsStr>>(mut self, args: impl IntoIterator<Item = A>) -> Self {
         self.command.args(args);
         self
     }
 
     /// Sets a variable of the environment.
-    pub(super) fn env(mut self, name: &str, value: impl AsRef<OsStr>) -> Self {
+    pub(crate) fn env(mut self, name: &str, value: impl AsRef<OsStr>) -> Self {
         self.command.env(name, value);
         self
     }
 
+    /// Sets the folder that it runs in.
+    pub(crate) fn folder(mut self, folder: &Path) -> Self {
+        self.command.current_dir(folder);
+        self
+    }
+
     /// Runs the program to its end and gives every line that it writes to `hear`.
-    pub(super) fn run(mut self, mut hear: impl FnMut(&str)) -> Result<(), ImageError> {
+    pub(crate) fn run(mut self, mut hear: impl FnMut(&str)) -> Result<(), ImageError> {
         let start = |name: &str, source| ImageError::Start {
             program: name.to_owned(),
             source,
@@ -133,12 +141,16 @@ impl Program {
         // The command holds the pipe's other end; reading would never end.
         drop(self.command);
         let mut tail = VecDeque::new();
+        let mut errors = Vec::new();
         let mut disk_full = false;
         for_each_line(reader, |line| {
             if tail.len() == TAIL_LINES {
                 tail.pop_front();
             }
             tail.push_back(line.to_owned());
+            if line.starts_with(ERROR) && errors.len() < TAIL_LINES {
+                errors.push(line.to_owned());
+            }
             disk_full |= tells_of_full_disk(line);
             hear(line);
         });
@@ -149,13 +161,17 @@ impl Program {
         Err(ImageError::Program {
             program: self.name,
             status,
-            tail: tail.into(),
+            tail: if errors.is_empty() {
+                tail.into()
+            } else {
+                errors
+            },
             disk_full,
         })
     }
 
     /// Runs the program and returns its standard output.
-    pub(super) fn output(mut self) -> Result<String, ImageError> {
+    pub(crate) fn output(mut self) -> Result<String, ImageError> {
         let output = self
             .command
             .stderr(Stdio::piped())
@@ -236,6 +252,14 @@ mod tests {
             .unwrap_err();
         let text = error.to_string();
         assert_eq!(text, "`sh` failed (exit status: 3): 3 | 4 | 5 | 6 | 7 | 8");
+    }
+
+    #[test]
+    fn an_error_shows_the_lines_that_say_what_it_is() {
+        let error = shell("echo 'E: why'; for i in 1 2 3 4 5 6 7 8; do echo I: $i; done; exit 3")
+            .run(|_| ())
+            .unwrap_err();
+        assert_eq!(error.to_string(), "`sh` failed (exit status: 3): E: why");
     }
 
     #[test]

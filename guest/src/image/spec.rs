@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use serde::{Deserialize, Serialize};
+
 use crate::bundle::DiskFormat;
 use crate::variant::Variant;
 
@@ -55,13 +57,25 @@ impl ImageSpec {
     }
 }
 
-/// Which of Debian's kernel packages goes into the image.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// Which of Debian's kernel packages is meant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum KernelFlavour {
     /// `linux-image-cloud-amd64`: small, with the virtio drivers that a guest needs.
     Cloud,
     /// `linux-image-amd64`: with the drivers of all hardware, and 9p.
     Standard,
+}
+
+impl KernelFlavour {
+    /// Its name.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Cloud => "cloud",
+            Self::Standard => "standard",
+        }
+    }
 }
 
 /// How an image's root file system is delivered.

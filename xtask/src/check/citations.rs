@@ -4,7 +4,7 @@ use super::Finding;
 use super::source::Source;
 
 /// The documents that the sources cite by section.
-const DOCUMENTS: [&str; 13] = [
+const DOCUMENTS: [&str; 14] = [
     "VIRTIO 1.3",
     "ACPI 6.5",
     "SMBIOS 3.7",
@@ -17,6 +17,7 @@ const DOCUMENTS: [&str; 13] = [
     "16550D",
     "IEEE 802",
     "RFC ",
+    "Debian Policy Manual 4.7",
     "ELF",
 ];
 /// Documents whose sections move between versions.

@@ -91,6 +91,8 @@ fn set_up(log: &mut Log) -> Result<Counts> {
         "python3",
         "e2fsprogs",
     ])?;
+    // A signed mirror for the tests of fetched kernels.
+    apt::ensure(&["gnupg", "kmod"])?;
     apt::ensure(&["qemu-system-x86"])?;
     // Debian 12 has a virtiofsd in another package.
     let virtiofsd = match apt::release()?.as_str() {

@@ -1,17 +1,21 @@
 //! The kernel of a guest that runs one command, with its modules, and the initrd made of them.
 
+use std::cell::OnceCell;
 use std::fs::{self, File};
-use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::io::{self, Write};
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use guest::initramfs;
+use guest::kernels::{CachedKernel, Held};
 use guest::modules::{Module, ModuleTree};
 use rustix::fs::{MemfdFlags, memfd_create};
 use rustix::io::{FdFlags, fcntl_setfd};
 
 use crate::args::ExecArgs;
+use crate::cmd::kernel;
 use crate::diagnostic::Diagnostic;
+use crate::kernel_image::version_of;
 
 /// What the guest's init and its agent need, in the order in which it is loaded. A kernel without modules has it built in,
 /// or the init says what it lacks.
@@ -23,51 +27,96 @@ const WANTED: [&str; 6] = [
     "virtio_rng",
     "virtio_net",
 ];
-/// How much of an uncompressed kernel is searched for its version.
-const SEARCHED: u64 = 256 << 20;
 
 /// A kernel ready to run a command.
 #[derive(Debug)]
 pub(super) struct Kernel {
     /// Its file.
     pub(super) path: PathBuf,
-    /// Its version, as `uname -r` tells it, if it is known.
-    pub(super) version: Option<String>,
+    version: Version,
     /// An initrd for it; a file in memory that a child inherits.
     initrd: OwnedFd,
+    /// Keeps one of the cache there.
+    _held: Option<Held>,
+}
+
+/// The version of a kernel; that of a file takes reading it, and is not always wanted.
+#[derive(Debug)]
+struct Version(OnceCell<Option<String>>);
+
+impl Version {
+    fn known(version: String) -> Self {
+        Self(OnceCell::from(Some(version)))
+    }
+
+    /// The version of the kernel `path`, as `uname -r` tells it, if it is known.
+    fn of(&self, path: &Path) -> Option<&str> {
+        let read = || {
+            version_of(path).unwrap_or_else(|error| {
+                log::warn!("cannot tell the version of {}: {error}", path.display());
+                None
+            })
+        };
+        self.0.get_or_init(read).as_deref()
+    }
 }
 
 impl Kernel {
     /// The kernel that `args` name.
     pub(super) fn find(args: &ExecArgs) -> Result<Self, Diagnostic> {
-        let host = args.kernel == Path::new("host");
-        let path = if host {
-            of_host()?
+        let text = args.kernel.to_string_lossy();
+        let (path, version, held) = if text == "host" {
+            (of_host()?, Version::known(release()?), None)
+        } else if is_version(&text) {
+            let (kernel, held) = cached(&text)?;
+            let version = Version::known(kernel.release.clone());
+            (kernel.image(), version, Some(held))
         } else {
-            args.kernel.clone()
-        };
-        let version = match host {
-            true => Some(release()?),
-            false => version_of(&path).map_err(|error| {
+            let path = args.kernel.clone();
+            File::open(&path).map_err(|error| {
                 let what = format!("cannot read the kernel `{}`", path.display());
                 Diagnostic::usage("kernel", what)
                     .because(&error)
-                    .hint("`--kernel` is `host`, or the file of a bzImage or an ELF vmlinux")
-            })?,
+                    .hint("`--kernel` is `host`, a version in the cache, or the file of a bzImage or an ELF vmlinux")
+            })?;
+            (path, Version(OnceCell::new()), None)
         };
-        let modules = modules(args, &path, version.as_deref())?;
+        let modules = modules(args, &path, &version)?;
         let initrd = write(&modules)?;
         Ok(Self {
             path,
             version,
             initrd,
+            _held: held,
         })
+    }
+
+    /// Its version, as `uname -r` tells it, if it is known.
+    pub(super) fn version(&self) -> Option<&str> {
+        self.version.of(&self.path)
     }
 
     /// Where a child of this process finds the initrd.
     pub(super) fn initrd(&self) -> PathBuf {
         format!("/proc/self/fd/{}", self.initrd.as_raw_fd()).into()
     }
+}
+
+/// Whether `text` is a version; a file of such a name is `./NAME`.
+fn is_version(text: &str) -> bool {
+    text.starts_with(|c: char| c.is_ascii_digit()) && !text.contains('/')
+}
+
+/// The newest kernel of the cache that `wanted` names.
+fn cached(wanted: &str) -> Result<(CachedKernel, Held), Diagnostic> {
+    let store = kernel::store()?;
+    let found = store.hold(wanted).map_err(|error| {
+        kernel::failed(
+            format!("cannot use the kernel {}", wanted.escape_debug()),
+            &error,
+        )
+    })?;
+    found.ok_or_else(|| kernel::unknown(&store, wanted))
 }
 
 /// The version of the kernel that runs here.
@@ -94,16 +143,12 @@ fn of_host() -> Result<PathBuf, Diagnostic> {
             format!("the file of this machine's kernel {release} is not there"),
         )
         .cause(format!("none of {}", places.join(", ")))
-        .hint("`--kernel FILE` names a kernel")
+        .hint("`--kernel FILE` names a kernel, and `--kernel VERSION` one that `pcp-vmm kernel add VERSION` fetched")
     })
 }
 
 /// The modules to load.
-fn modules(
-    args: &ExecArgs,
-    kernel: &Path,
-    version: Option<&str>,
-) -> Result<Vec<Module>, Diagnostic> {
+fn modules(args: &ExecArgs, kernel: &Path, version: &Version) -> Result<Vec<Module>, Diagnostic> {
     let failed = |error: &guest::modules::ModuleError| {
         Diagnostic::failure("modules", "cannot use the kernel's modules")
             .because(error)
@@ -127,23 +172,24 @@ fn modules(
     tree.resolve(&wanted).map_err(|error| failed(&error))
 }
 
-/// The folder of the modules: as given, of this machine, or near the kernel.
-fn folder(args: &ExecArgs, kernel: &Path, version: Option<&str>) -> Option<PathBuf> {
+/// The folder of the modules: as given, beside the kernel, or of its version.
+fn folder(args: &ExecArgs, kernel: &Path, version: &Version) -> Option<PathBuf> {
     if let Some(folder) = &args.modules {
         return Some(folder.clone());
     }
+    let has_index = |place: &PathBuf| place.join("modules.dep").exists();
     let beside = kernel.parent().unwrap_or(Path::new("."));
-    let mut places = vec![beside.join("modules")];
-    if let Some(version) = version {
-        places.extend([
-            beside.join("lib/modules").join(version),
-            beside.join("../lib/modules").join(version),
-            Path::new("/lib/modules").join(version),
-        ]);
+    let first = beside.join("modules");
+    if has_index(&first) {
+        return Some(first);
     }
-    places
-        .into_iter()
-        .find(|place| place.join("modules.dep").exists())
+    let version = version.of(kernel)?;
+    let places = [
+        beside.join("lib/modules").join(version),
+        beside.join("../lib/modules").join(version),
+        Path::new("/lib/modules").join(version),
+    ];
+    places.into_iter().find(has_index)
 }
 
 /// Writes the initrd to a file in memory.
@@ -160,78 +206,4 @@ fn write(modules: &[Module]) -> Result<OwnedFd, Diagnostic> {
     // The VM's process inherits it.
     fcntl_setfd(&file, FdFlags::empty()).map_err(|error| failed().because(&error))?;
     Ok(file.into())
-}
-
-/// The version in a kernel's file: where a bzImage's header says (Linux Documentation/arch/x86/boot.rst,
-/// `kernel_version`), or the banner of an uncompressed one.
-fn version_of(path: &Path) -> io::Result<Option<String>> {
-    let mut file = File::open(path)?;
-    let mut head = [0; 0x210];
-    let is_bzimage = match file.read_exact(&mut head) {
-        Ok(()) => head.get(0x202..0x206) == Some(b"HdrS"),
-        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => false,
-        Err(error) => return Err(error),
-    };
-    if is_bzimage {
-        let at = u64::from(u16::from_le_bytes([head[0x20e], head[0x20f]])) + 0x200;
-        file.seek(SeekFrom::Start(at))?;
-        let mut text = Vec::new();
-        file.take(256).read_to_end(&mut text)?;
-        return Ok(first_word(&text));
-    }
-    const BANNER: &[u8] = b"Linux version ";
-    let length = fs::metadata(path)?.len();
-    if length > SEARCHED {
-        return Ok(None);
-    }
-    let image = fs::read(path)?;
-    let found = image
-        .windows(BANNER.len())
-        .position(|window| window == BANNER);
-    let text = found.and_then(|at| image.get(at + BANNER.len()..));
-    Ok(text.and_then(first_word))
-}
-
-/// The version that `text` begins with.
-fn first_word(text: &[u8]) -> Option<String> {
-    let is_end = |byte: &u8| !(byte.is_ascii_alphanumeric() || b".-_+~".contains(byte));
-    let end = text.iter().take(128).position(is_end)?;
-    let word = String::from_utf8(text.get(..end)?.to_vec()).ok()?;
-    word.starts_with(|c: char| c.is_ascii_digit())
-        .then_some(word)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_bzimage_tells_its_version() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("bzImage");
-        let mut image = vec![0; 0x1000];
-        image[0x202..0x206].copy_from_slice(b"HdrS");
-        image[0x20e..0x210].copy_from_slice(&0x300_u16.to_le_bytes());
-        image[0x500..0x510].copy_from_slice(b"6.12.1-amd64 (x)");
-        fs::write(&path, &image).unwrap();
-        assert_eq!(version_of(&path).unwrap().as_deref(), Some("6.12.1-amd64"));
-    }
-
-    #[test]
-    fn a_vmlinux_has_its_banner() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("vmlinux");
-        for (text, version) in [
-            (
-                &b"\x7fELF...Linux version 7.2.0-rc1+ (a@b)"[..],
-                Some("7.2.0-rc1+"),
-            ),
-            (b"\x7fELF Linux version %s (", None),
-            (b"", None),
-        ] {
-            fs::write(&path, text).unwrap();
-            assert_eq!(version_of(&path).unwrap().as_deref(), version);
-        }
-        assert!(version_of(&folder.path().join("none")).is_err());
-    }
 }

@@ -10,6 +10,7 @@ pub mod image;
 pub mod init;
 #[cfg(feature = "image")]
 pub mod initramfs;
+pub mod kernel_config;
 #[cfg(feature = "image")]
 pub mod kernels;
 mod mac;

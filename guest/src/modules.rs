@@ -85,6 +85,19 @@ impl ModuleTree {
         })
     }
 
+    /// Whether the kernel has the module `name`, loadable or built in.
+    #[must_use]
+    pub fn has(&self, name: &str) -> bool {
+        let name = normal(name);
+        self.files.contains_key(&name) || self.builtin.contains(&name)
+    }
+
+    /// Whether the indexes tell what is built in.
+    #[must_use]
+    pub fn tells_builtin(&self) -> bool {
+        !self.builtin.is_empty()
+    }
+
     /// The modules to load, in order, so that all of `wanted` are in the kernel.
     ///
     /// # Errors
@@ -98,7 +111,7 @@ impl ModuleTree {
         };
         for name in wanted {
             let name = normal(name);
-            if !self.files.contains_key(&name) && !self.builtin.contains(&name) {
+            if !self.has(&name) {
                 return Err(ModuleError::Missing {
                     tree: self.root.clone(),
                     name,
@@ -111,7 +124,7 @@ impl ModuleTree {
 
     /// The modules that a soft dependency means: a module of that name, or those with that alias.
     fn meaning(&self, name: &str) -> Vec<String> {
-        if self.files.contains_key(name) || self.builtin.contains(name) {
+        if self.has(name) {
             return vec![name.to_owned()];
         }
         self.aliases.get(name).cloned().unwrap_or_default()

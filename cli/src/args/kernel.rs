@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, Subcommand};
+use clap::{Args, Subcommand, ValueEnum};
 
 use super::{KernelArg, TEMPLATE};
 
@@ -13,7 +13,7 @@ Examples:
   pcp-vmm exec --kernel 6.12 -- uname -r
 ";
 
-/// Fetch, list and remove Debian's kernels.
+/// Fetch, list, check and remove Debian's kernels.
 #[derive(Debug, Args)]
 #[command(help_template = TEMPLATE, before_help = EXAMPLES)]
 pub(crate) struct KernelArgs {
@@ -27,6 +27,7 @@ pub(crate) enum KernelVerb {
     Ls(KernelLsArgs),
     Add(KernelAddArgs),
     Show(KernelShowArgs),
+    Check(KernelCheckArgs),
     Rm(KernelRmArgs),
 }
 
@@ -89,6 +90,54 @@ pub(crate) struct KernelShowArgs {
     /// The kernel: a version or a release, or how one begins; the newest of that name.
     #[arg(value_name = "VERSION")]
     pub(crate) version: String,
+}
+
+const CHECK_EXAMPLES: &str = "\
+Examples:
+  pcp-vmm kernel check                          this machine's kernel, for exec
+  pcp-vmm kernel check 6.12 --for bpf
+  pcp-vmm kernel check ./vmlinux --config .config --for run,exec
+";
+
+/// What a kernel is to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum PurposeArg {
+    /// Be the kernel of a VM.
+    Run,
+    /// Run commands by `pcp-vmm exec`.
+    Exec,
+    /// Run BPF programs.
+    Bpf,
+}
+
+/// Tell whether a kernel was built with what a guest needs.
+#[derive(Debug, Args)]
+#[command(
+    help_template = TEMPLATE,
+    before_help = CHECK_EXAMPLES,
+    after_help = "Exit status: 0 if nothing needed is missing, 1 if something is, 2 if the command line is wrong."
+)]
+pub(crate) struct KernelCheckArgs {
+    /// The kernel: `host`, a version in the cache (the newest of that name), or the file of a kernel or of a configuration.
+    #[arg(value_name = "KERNEL", default_value = "host")]
+    pub(crate) kernel: PathBuf,
+
+    /// What for; several with commas between.
+    #[arg(
+        long = "for",
+        value_name = "PURPOSE",
+        value_delimiter = ',',
+        default_value = "exec"
+    )]
+    pub(crate) purposes: Vec<PurposeArg>,
+
+    /// The kernel's configuration [default: the one beside it, in /boot, with its modules, or in itself].
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+
+    /// The folder of its modules, with `modules.dep` in it.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) modules: Option<PathBuf>,
 }
 
 /// Remove kernels from the cache.

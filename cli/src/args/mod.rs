@@ -23,7 +23,8 @@ pub(crate) use ids::{IdsArgs, IdsVerb};
 pub(crate) use image::{BuildArgs, ImageArgs, ImageVerb, KernelArg, RemoveArgs, RootDiskArg};
 pub(crate) use instance::{DestroyArgs, KillArgs, LsArgs, StopArgs, TargetArgs, seconds};
 pub(crate) use kernel::{
-    KernelAddArgs, KernelArgs, KernelLsArgs, KernelRmArgs, KernelShowArgs, KernelVerb, MirrorArgs,
+    KernelAddArgs, KernelArgs, KernelCheckArgs, KernelLsArgs, KernelRmArgs, KernelShowArgs,
+    KernelVerb, MirrorArgs, PurposeArg,
 };
 pub(crate) use lifecycle::{
     DeepArgs, LifecycleArgs, LifecycleStatusArgs, LifecycleVerb, PhaseArgs, TestArgs, VariantArgs,
@@ -418,7 +419,7 @@ const VERBS: [Definition; 30] = [
     ),
     (
         "kernel",
-        "Fetch, list and remove Debian's kernels",
+        "Fetch, list, check and remove Debian's kernels",
         KernelArgs::augment_args,
     ),
     (

@@ -1,7 +1,8 @@
 //! `pcp-vmm exec`: one command in a VM of its own, and its end as this program's.
 
+mod fitness;
 mod inside;
-mod kernel;
+pub(super) mod kernel;
 mod order;
 mod outcome;
 mod session;

@@ -1,5 +1,7 @@
 //! `pcp-vmm kernel`: Debian's kernels in the cache.
 
+mod check;
+
 use std::path::PathBuf;
 
 use guest::kernels::{
@@ -26,6 +28,7 @@ pub(crate) fn dispatch(verb: KernelVerb, output: Output) -> Result<Exit, Stop> {
         KernelVerb::Ls(_) => list(&store, output)?,
         KernelVerb::Add(args) => add(&store, &args, output)?,
         KernelVerb::Show(args) => show(&store, &args, output)?,
+        KernelVerb::Check(args) => return check::check(&args, output),
         KernelVerb::Rm(args) => remove(&store, &args, output)?,
     }
     Ok(Exit::Success)

@@ -109,6 +109,14 @@ impl Kernel {
         })
     }
 
+    /// The file that it is loaded from, which is an ELF file unless only its own code can unpack it.
+    pub(super) fn into_file(self) -> Result<File, BootError> {
+        if Elf::recognises(self.source.head()) {
+            return self.source.into_file();
+        }
+        Err(self.source.damaged("only its own code can unpack it"))
+    }
+
     pub(super) fn entry(&self) -> Entry {
         self.entry
     }

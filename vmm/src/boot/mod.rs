@@ -23,6 +23,7 @@ mod sparse;
 pub mod testing;
 mod unpack;
 
+use std::fs::File;
 use std::path::Path;
 
 use devices::GuestRam;
@@ -123,6 +124,15 @@ impl Images {
             }
         }
     }
+}
+
+/// Opens the kernel at `path` for reading what is in it: an ELF file, which a bzImage is unpacked to (and kept in the folder
+/// `cache`, if there is one). What follows the kernel in the file is not its own.
+///
+/// # Errors
+/// As [`Images::open`], for the kernel.
+pub fn open_elf(path: &Path, cache: Option<&Path>) -> Result<File, BootError> {
+    Kernel::open(path, cache)?.into_file()
 }
 
 /// Opens what `spec` names and fills guest RAM with it: [`Images::open`] and [`Images::load`].

@@ -86,6 +86,14 @@ impl Source {
         &self.file
     }
 
+    /// The file, to be read from its beginning.
+    pub(super) fn into_file(self) -> Result<File, BootError> {
+        match seek(&self.file, SeekFrom::Start(0)) {
+            Ok(_) => Ok(self.file),
+            Err(errno) => Err(self.read_error(errno.into())),
+        }
+    }
+
     pub(super) fn len(&self) -> u64 {
         self.len
     }

@@ -12,6 +12,7 @@ use guest::modules::{Module, ModuleTree};
 use rustix::fs::{MemfdFlags, memfd_create};
 use rustix::io::{FdFlags, fcntl_setfd};
 
+use super::fitness;
 use crate::args::ExecArgs;
 use crate::cmd::kernel;
 use crate::diagnostic::Diagnostic;
@@ -103,7 +104,7 @@ impl Kernel {
 }
 
 /// Whether `text` is a version; a file of such a name is `./NAME`.
-fn is_version(text: &str) -> bool {
+pub(in crate::cmd) fn is_version(text: &str) -> bool {
     text.starts_with(|c: char| c.is_ascii_digit()) && !text.contains('/')
 }
 
@@ -120,7 +121,7 @@ fn cached(wanted: &str) -> Result<(CachedKernel, Held), Diagnostic> {
 }
 
 /// The version of the kernel that runs here.
-fn release() -> Result<String, Diagnostic> {
+pub(in crate::cmd) fn release() -> Result<String, Diagnostic> {
     let text = fs::read_to_string("/proc/sys/kernel/osrelease");
     let text = text.map_err(|error| {
         Diagnostic::failure("kernel", "cannot tell this machine's kernel").because(&error)
@@ -129,7 +130,7 @@ fn release() -> Result<String, Diagnostic> {
 }
 
 /// The file of the kernel that runs here.
-fn of_host() -> Result<PathBuf, Diagnostic> {
+pub(in crate::cmd) fn of_host() -> Result<PathBuf, Diagnostic> {
     let release = release()?;
     let places = [
         format!("/boot/vmlinuz-{release}"),
@@ -154,16 +155,19 @@ fn modules(args: &ExecArgs, kernel: &Path, version: &Version) -> Result<Vec<Modu
             .because(error)
             .hint("`--modules DIR` names the folder with `modules.dep`")
     };
-    let Some(folder) = folder(args, kernel, version) else {
+    let near = || folder_near(kernel, || version.of(kernel).map(str::to_owned));
+    let Some(folder) = args.modules.clone().or_else(near) else {
         if let Some(name) = args.module.first() {
             let what = format!("no modules are known for `{}`", kernel.display());
             return Err(Diagnostic::failure("modules", what)
                 .cause(format!("`{name}` is to be loaded"))
                 .hint("`--modules DIR` names the folder with `modules.dep`"));
         }
+        fitness::check(kernel, None, || version.of(kernel))?;
         return Ok(Vec::new());
     };
     let tree = ModuleTree::open(&folder).map_err(|error| failed(&error))?;
+    fitness::check(kernel, Some(&tree), || version.of(kernel))?;
     let mut wanted: Vec<&str> = WANTED
         .into_iter()
         .filter(|name| tree.resolve(&[name]).is_ok())
@@ -172,22 +176,22 @@ fn modules(args: &ExecArgs, kernel: &Path, version: &Version) -> Result<Vec<Modu
     tree.resolve(&wanted).map_err(|error| failed(&error))
 }
 
-/// The folder of the modules: as given, beside the kernel, or of its version.
-fn folder(args: &ExecArgs, kernel: &Path, version: &Version) -> Option<PathBuf> {
-    if let Some(folder) = &args.modules {
-        return Some(folder.clone());
-    }
+/// The folder of the modules of the kernel `image`: beside it, or of its version.
+pub(in crate::cmd) fn folder_near(
+    image: &Path,
+    version: impl FnOnce() -> Option<String>,
+) -> Option<PathBuf> {
     let has_index = |place: &PathBuf| place.join("modules.dep").exists();
-    let beside = kernel.parent().unwrap_or(Path::new("."));
+    let beside = image.parent().unwrap_or(Path::new("."));
     let first = beside.join("modules");
     if has_index(&first) {
         return Some(first);
     }
-    let version = version.of(kernel)?;
+    let version = version()?;
     let places = [
-        beside.join("lib/modules").join(version),
-        beside.join("../lib/modules").join(version),
-        Path::new("/lib/modules").join(version),
+        beside.join("lib/modules").join(&version),
+        beside.join("../lib/modules").join(&version),
+        Path::new("/lib/modules").join(&version),
     ];
     places.into_iter().find(has_index)
 }

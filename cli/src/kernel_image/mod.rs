@@ -1,4 +1,7 @@
-//! What a kernel's file tells of itself.
+//! What a kernel's file tells of itself, and what is told of it beside.
+
+pub(crate) mod btf;
+pub(crate) mod config;
 
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};

@@ -7,6 +7,7 @@
     reason = "a test fails by panicking"
 )]
 
+mod bpf;
 mod exec;
 mod inside;
 mod lifecycle;

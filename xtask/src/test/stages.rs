@@ -228,15 +228,37 @@ fn variants(log: &mut Log) -> Result<Counts> {
             .args(&lab)
             .args(["--", "true"]),
     )?;
+    // BPF programs, and the kernels that they run on.
+    apt::ensure(&["bpftrace", "libbpf-tools"])?;
+    for series in ["6.1", "6.12", "7.2"] {
+        ensure_kernel(series, log)?;
+    }
     let plan = lab::Plan {
         program: &test_program("variants")?,
         lab,
-        env: vec![("PCP_VMM_IMAGES", images)],
+        env: vec![
+            ("PCP_VMM_IMAGES", images),
+            ("PCP_VMM_CACHE", place::cache()?),
+        ],
         batch: 1,
         limit: 900,
         quiet: 600,
     };
     plan.run(log)
+}
+
+/// Has the program's own cache hold a kernel of `series`.
+fn ensure_kernel(series: &str, log: &mut Log) -> Result<()> {
+    let kernel = |verb: &str| {
+        let mut command = Command::new(release::path());
+        command.args(["kernel", verb, series]);
+        command
+    };
+    let (_, is_there) = log.run(&mut kernel("show"))?;
+    if !is_there {
+        log.must(&mut kernel("add"))?;
+    }
+    Ok(())
 }
 
 #[derive(Deserialize)]

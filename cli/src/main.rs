@@ -21,6 +21,7 @@ mod kernel_image;
 mod lifecycle;
 mod lock;
 mod logging;
+mod matrix;
 mod nearest;
 mod network;
 mod notify;

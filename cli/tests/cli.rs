@@ -267,3 +267,52 @@ fn a_test_whose_vm_does_not_start_fails_there_and_reaches_nothing_more() {
         "{xml}"
     );
 }
+
+#[test]
+fn a_matrix_tells_each_cell_each_retry_and_all_at_the_end() {
+    let fixture = Fixture::new();
+    let run = |more: &[&str]| {
+        let mut words = vec!["matrix", "matrix.toml", "--memory", "4G", "--cpus", "2"];
+        words.extend(more);
+        fixture.finish(fixture.command(&words).env("NO_COLOR", "1"))
+    };
+    // No cell has a kernel: each fails twice, with its reason in its log.
+    let ran = run(&["--json"]);
+    assert_eq!(ran.status, 1, "{ran:?}");
+    let results = json(&ran.out);
+    assert_eq!(results["counts"]["cells"], 6);
+    assert_eq!(results["counts"]["error"], 6);
+    let cells = results["cells"].as_array().unwrap();
+    assert_eq!(cells[0]["name"], "none/bzImage large MODE=safe");
+    assert_eq!(cells[0]["memory"], 2_u64 << 30);
+    for cell in cells {
+        let attempts = cell["attempts"].as_array().unwrap();
+        assert_eq!(attempts.len(), 2, "{cell}");
+        for attempt in attempts {
+            let log = fixture.path().join(attempt["log"].as_str().unwrap());
+            let log = fs::read_to_string(log).unwrap();
+            assert!(log.contains("cannot read the kernel `none/"), "{log}");
+        }
+    }
+    let folder = fixture.path().join("matrix-results");
+    let kept = fs::read_to_string(folder.join("results.json")).unwrap();
+    assert_eq!(json(&kept), results);
+    let xml = fs::read_to_string(folder.join("junit.xml")).unwrap();
+    assert_eq!(
+        xml.matches("<error message=\"error, after error\">")
+            .count(),
+        6,
+        "{xml}"
+    );
+    let ran = run(&["--results", "other"]);
+    assert!(
+        ran.err
+            .contains("none/bzImage small MODE=fast: error, runs again"),
+        "{ran:?}"
+    );
+    assert!(
+        ran.err.ends_with("0 of 6 passed, 6 whose VM failed\n"),
+        "{ran:?}"
+    );
+    assert_eq!(ran.out.lines().count(), 7, "{ran:?}");
+}

@@ -68,6 +68,8 @@ complete -c pcp-vmm -n "__fish_pcp_vmm_needs_command" -f -a "service" -d 'Define
 complete -c pcp-vmm -n "__fish_pcp_vmm_needs_command" -f -a "deploy" -d 'Bring a declared set of VMs to the wanted state'
 complete -c pcp-vmm -n "__fish_pcp_vmm_needs_command" -f -a "ids" -d 'List, reserve, export and free the ports and other identifiers of VMs'
 complete -c pcp-vmm -n "__fish_pcp_vmm_needs_command" -f -a "image" -d 'Build, list and remove guest images'
+complete -c pcp-vmm -n "__fish_pcp_vmm_needs_command" -f -a "kernel" -d 'Fetch, list, check and remove Debian\'s kernels'
+complete -c pcp-vmm -n "__fish_pcp_vmm_needs_command" -f -a "matrix" -d 'Run a command over kernels, machines and parameters, each in a VM of its own'
 complete -c pcp-vmm -n "__fish_pcp_vmm_needs_command" -f -a "doctor" -d 'Check whether this machine can run VMs; say what is missing and how to get it'
 complete -c pcp-vmm -n "__fish_pcp_vmm_needs_command" -f -a "completions" -d 'Write the completion script of a shell to standard output'
 complete -c pcp-vmm -n "__fish_pcp_vmm_needs_command" -f -a "docs" -d 'Write the manual pages, the completion scripts and the reference into a folder'
@@ -132,7 +134,7 @@ complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand exec" -l tmp-dir -d 'The
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand exec" -l log-format -d 'How log lines are written' -r -f -a "text\t'For people'
 json\t'One JSON object a line'"
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand exec" -l in -d 'Run the command in this VM, which runs already, in place of one of its own: its name, variant or process name' -r
-complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand exec" -s k -l kernel -d 'The kernel: `host`, or a file' -r -F
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand exec" -s k -l kernel -d 'The kernel: `host`, a version that `pcp-vmm kernel` has in the cache (the newest of that name), or a file' -r -F
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand exec" -l modules -d 'The folder of the kernel\'s modules, with `modules.dep` in it' -r -F
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand exec" -l module -d 'Load this module before the command runs; may be given several times' -r
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand exec" -l kernel-arg -d 'More words for the kernel command line' -r
@@ -151,6 +153,7 @@ complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand exec" -l json -d 'Write 
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand exec" -s q -l quiet -d 'Say nothing but results, warnings and errors'
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand exec" -s v -l verbose -d 'Log more: -v what happens, -vv details, -vvv everything'
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand exec" -l no-progress -d 'Show no progress bars'
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand exec" -l end-with-parent -d 'End at once with the process that started this, however that ends'
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand exec" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand qemu-compat" -l color -d 'Use colours' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
 always\t'Always'
@@ -944,6 +947,135 @@ complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand image; and __fish_seen_s
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand image; and __fish_seen_subcommand_from rm" -s v -l verbose -d 'Log more: -v what happens, -vv details, -vvv everything'
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand image; and __fish_seen_subcommand_from rm" -l no-progress -d 'Show no progress bars'
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand image; and __fish_seen_subcommand_from rm" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand kernel; and not __fish_seen_subcommand_from ls add show check rm" -l color -d 'Use colours' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t'Always'
+never\t'Never'"
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand kernel; and not __fish_seen_subcommand_from ls add show check rm" -l log-file -d 'Append the log to this file instead of showing it' -r -F
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand kernel; and not __fish_seen_subcommand_from ls add show check rm" -l runtime-dir -d 'The folder of the running VMs [default: $PCP_VMM_RUNTIME_DIR, else /run/pcp-vmm for root and $XDG_RUNTIME_DIR/pcp-vmm for others]' -r -F
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand kernel; and not __fish_seen_subcommand_from ls add show check rm" -l state-dir -d 'The folder of what is kept between runs [default: $PCP_VMM_STATE_DIR, else /var/lib/pcp-vmm for root and $XDG_STATE_HOME/pcp-vmm for others]' -r -F
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand kernel; and not __fish_seen_subcommand_from ls add show check rm" -l log-dir -d 'The folder of logs: what a daemon says in NAME.log, what consoles print in NAME/serial.log and NAME/console.log. Without it, only VMs that run as daemons have logs [default: $PCP_VMM_LOG_DIR, else /var/log/pcp-vmm for root and `log` in the state folder for others]' -r -F
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand kernel; and not __fish_seen_subcommand_from ls add show check rm" -l tmp-dir -d 'The folder of what is there only while an image is built, some 2 GiB [default: $PCP_VMM_TMP_DIR, else the cache]' -r -F
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand kernel; and not __fish_seen_subcommand_from ls add show check rm" -l log-format -d 'How log lines are written' -r -f -a "text\t'For people'
+json\t'One JSON object a line'"
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand kernel; and not __fish_seen_subcommand_from ls add show check rm" -l json -d 'Write results and errors as JSON'
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand kernel; and not __fish_seen_subcommand_from ls add show check rm" -s q -l quiet -d 'Say nothing but results, warnings and errors'
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand kernel; and not __fish_seen_subcommand_from ls add show check rm" -s v -l verbose -d 'Log more: -v what happens, -vv details, -vvv everything'
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand kernel; and not __fish_seen_subcommand_from ls add show check rm" -l no-progress -d 'Show no progress bars'
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand kernel; and not __fish_seen_subcommand_from ls add show check rm" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand kernel; and not __fish_seen_subcommand_from ls add show check rm" -f -a "ls" -d 'List the kernels in the cache, the newest first'
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand kernel; and not __fish_seen_subcommand_from ls add show check rm" -f -a "add" -d 'Fetch kernels with their modules into the cache'
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand kernel; and not __fish_seen_subcommand_from ls add show check rm" -f -a "show" -d 'Show where a kernel of the cache is and what it was unpacked from'
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand kernel; and not __fish_seen_subcommand_from ls add show check rm" -f -a "check" -d 'Tell whether a kernel was built with what a guest needs'
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand kernel; and not __fish_seen_subcommand_from ls add show check rm" -f -a "rm" -d 'Remove kernels from the cache'
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand kernel; and __fish_seen_subcommand_from ls" -l suite -d 'The Debian suite [default: trixie, bookworm, trixie-backports and sid, in this order]' -r
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand kernel; and __fish_seen_subcommand_from ls" -l mirror -d 'The package mirror [default: that of the machine\'s own apt]' -r
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand kernel; and __fish_seen_subcommand_from ls" -l keyring -d 'The keys that sign the mirror\'s suites [default: those of Debian\'s archive]' -r -F
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand kernel; and __fish_seen_subcommand_from ls" -l color -d 'Use colours' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t'Always'
+never\t'Never'"
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand kernel; and __fish_seen_subcommand_from ls" -l log-file -d 'Append the log to this file instead of showing it' -r -F
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand kernel; and __fish_seen_subcommand_from ls" -l runtime-dir -d 'The folder of the running VMs [default: $PCP_VMM_RUNTIME_DIR, else /run/pcp-vmm for root and $XDG_RUNTIME_DIR/pcp-vmm for others]' -r -F
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand kernel; and __fish_seen_subcommand_from ls" -l state-dir -d 'The folder of what is kept between runs [default: $PCP_VMM_STATE_DIR, else /var/lib/pcp-vmm for root and $XDG_STATE_HOME/pcp-vmm for others]' -r -F
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand kernel; and __fish_seen_subcommand_from ls" -l log-dir -d 'The folder of logs: what a daemon says in NAME.log, what consoles print in NAME/serial.log and NAME/console.log. Without it, only VMs that run as daemons have logs [default: $PCP_VMM_LOG_DIR, else /var/log/pcp-vmm for root and `log` in the state folder for others]' -r -F
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand kernel; and __fish_seen_subcommand_from ls" -l tmp-dir -d 'The folder of what is there only while an image is built, some 2 GiB [default: $PCP_VMM_TMP_DIR, else the cache]' -r -F
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand kernel; and __fish_seen_subcommand_from ls" -l log-format -d 'How log lines are written' -r -f -a "text\t'For people'
+json\t'One JSON object a line'"
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand kernel; and __fish_seen_subcommand_from ls" -l available -d 'List what can be added instead'
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand kernel; and __fish_seen_subcommand_from ls" -l json -d 'Write results and errors as JSON'
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand kernel; and __fish_seen_subcommand_from ls" -s q -l quiet -d 'Say nothing but results, warnings and errors'
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand kernel; and __fish_seen_subcommand_from ls" -s v -l verbose -d 'Log more: -v what happens, -vv details, -vvv everything'
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand kernel; and __fish_seen_subcommand_from ls" -l no-progress -d 'Show no progress bars'
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand kernel; and __fish_seen_subcommand_from ls" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand kernel; and __fish_seen_subcommand_from add" -l flavour -d 'Which of Debian\'s kernels, unless VERSION is a release' -r -f -a "cloud\t'Small, with the drivers of virtual hardware'
+standard\t'With the drivers of all hardware'"
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand kernel; and __fish_seen_subcommand_from add" -l suite -d 'The Debian suite [default: trixie, bookworm, trixie-backports and sid, in this order]' -r
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand kernel; and __fish_seen_subcommand_from add" -l mirror -d 'The package mirror [default: that of the machine\'s own apt]' -r
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand kernel; and __fish_seen_subcommand_from add" -l keyring -d 'The keys that sign the mirror\'s suites [default: those of Debian\'s archive]' -r -F
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand kernel; and __fish_seen_subcommand_from add" -l color -d 'Use colours' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t'Always'
+never\t'Never'"
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand kernel; and __fish_seen_subcommand_from add" -l log-file -d 'Append the log to this file instead of showing it' -r -F
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand kernel; and __fish_seen_subcommand_from add" -l runtime-dir -d 'The folder of the running VMs [default: $PCP_VMM_RUNTIME_DIR, else /run/pcp-vmm for root and $XDG_RUNTIME_DIR/pcp-vmm for others]' -r -F
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand kernel; and __fish_seen_subcommand_from add" -l state-dir -d 'The folder of what is kept between runs [default: $PCP_VMM_STATE_DIR, else /var/lib/pcp-vmm for root and $XDG_STATE_HOME/pcp-vmm for others]' -r -F
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand kernel; and __fish_seen_subcommand_from add" -l log-dir -d 'The folder of logs: what a daemon says in NAME.log, what consoles print in NAME/serial.log and NAME/console.log. Without it, only VMs that run as daemons have logs [default: $PCP_VMM_LOG_DIR, else /var/log/pcp-vmm for root and `log` in the state folder for others]' -r -F
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand kernel; and __fish_seen_subcommand_from add" -l tmp-dir -d 'The folder of what is there only while an image is built, some 2 GiB [default: $PCP_VMM_TMP_DIR, else the cache]' -r -F
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand kernel; and __fish_seen_subcommand_from add" -l log-format -d 'How log lines are written' -r -f -a "text\t'For people'
+json\t'One JSON object a line'"
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand kernel; and __fish_seen_subcommand_from add" -l json -d 'Write results and errors as JSON'
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand kernel; and __fish_seen_subcommand_from add" -s q -l quiet -d 'Say nothing but results, warnings and errors'
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand kernel; and __fish_seen_subcommand_from add" -s v -l verbose -d 'Log more: -v what happens, -vv details, -vvv everything'
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand kernel; and __fish_seen_subcommand_from add" -l no-progress -d 'Show no progress bars'
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand kernel; and __fish_seen_subcommand_from add" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand kernel; and __fish_seen_subcommand_from show" -l color -d 'Use colours' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t'Always'
+never\t'Never'"
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand kernel; and __fish_seen_subcommand_from show" -l log-file -d 'Append the log to this file instead of showing it' -r -F
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand kernel; and __fish_seen_subcommand_from show" -l runtime-dir -d 'The folder of the running VMs [default: $PCP_VMM_RUNTIME_DIR, else /run/pcp-vmm for root and $XDG_RUNTIME_DIR/pcp-vmm for others]' -r -F
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand kernel; and __fish_seen_subcommand_from show" -l state-dir -d 'The folder of what is kept between runs [default: $PCP_VMM_STATE_DIR, else /var/lib/pcp-vmm for root and $XDG_STATE_HOME/pcp-vmm for others]' -r -F
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand kernel; and __fish_seen_subcommand_from show" -l log-dir -d 'The folder of logs: what a daemon says in NAME.log, what consoles print in NAME/serial.log and NAME/console.log. Without it, only VMs that run as daemons have logs [default: $PCP_VMM_LOG_DIR, else /var/log/pcp-vmm for root and `log` in the state folder for others]' -r -F
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand kernel; and __fish_seen_subcommand_from show" -l tmp-dir -d 'The folder of what is there only while an image is built, some 2 GiB [default: $PCP_VMM_TMP_DIR, else the cache]' -r -F
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand kernel; and __fish_seen_subcommand_from show" -l log-format -d 'How log lines are written' -r -f -a "text\t'For people'
+json\t'One JSON object a line'"
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand kernel; and __fish_seen_subcommand_from show" -l json -d 'Write results and errors as JSON'
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand kernel; and __fish_seen_subcommand_from show" -s q -l quiet -d 'Say nothing but results, warnings and errors'
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand kernel; and __fish_seen_subcommand_from show" -s v -l verbose -d 'Log more: -v what happens, -vv details, -vvv everything'
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand kernel; and __fish_seen_subcommand_from show" -l no-progress -d 'Show no progress bars'
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand kernel; and __fish_seen_subcommand_from show" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand kernel; and __fish_seen_subcommand_from check" -l for -d 'What for; several with commas between' -r -f -a "run\t'Be the kernel of a VM'
+exec\t'Run commands by `pcp-vmm exec`'
+bpf\t'Run BPF programs'"
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand kernel; and __fish_seen_subcommand_from check" -l config -d 'The kernel\'s configuration [default: the one beside it, in /boot, with its modules, or in itself]' -r -F
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand kernel; and __fish_seen_subcommand_from check" -l modules -d 'The folder of its modules, with `modules.dep` in it' -r -F
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand kernel; and __fish_seen_subcommand_from check" -l color -d 'Use colours' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t'Always'
+never\t'Never'"
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand kernel; and __fish_seen_subcommand_from check" -l log-file -d 'Append the log to this file instead of showing it' -r -F
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand kernel; and __fish_seen_subcommand_from check" -l runtime-dir -d 'The folder of the running VMs [default: $PCP_VMM_RUNTIME_DIR, else /run/pcp-vmm for root and $XDG_RUNTIME_DIR/pcp-vmm for others]' -r -F
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand kernel; and __fish_seen_subcommand_from check" -l state-dir -d 'The folder of what is kept between runs [default: $PCP_VMM_STATE_DIR, else /var/lib/pcp-vmm for root and $XDG_STATE_HOME/pcp-vmm for others]' -r -F
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand kernel; and __fish_seen_subcommand_from check" -l log-dir -d 'The folder of logs: what a daemon says in NAME.log, what consoles print in NAME/serial.log and NAME/console.log. Without it, only VMs that run as daemons have logs [default: $PCP_VMM_LOG_DIR, else /var/log/pcp-vmm for root and `log` in the state folder for others]' -r -F
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand kernel; and __fish_seen_subcommand_from check" -l tmp-dir -d 'The folder of what is there only while an image is built, some 2 GiB [default: $PCP_VMM_TMP_DIR, else the cache]' -r -F
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand kernel; and __fish_seen_subcommand_from check" -l log-format -d 'How log lines are written' -r -f -a "text\t'For people'
+json\t'One JSON object a line'"
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand kernel; and __fish_seen_subcommand_from check" -l json -d 'Write results and errors as JSON'
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand kernel; and __fish_seen_subcommand_from check" -s q -l quiet -d 'Say nothing but results, warnings and errors'
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand kernel; and __fish_seen_subcommand_from check" -s v -l verbose -d 'Log more: -v what happens, -vv details, -vvv everything'
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand kernel; and __fish_seen_subcommand_from check" -l no-progress -d 'Show no progress bars'
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand kernel; and __fish_seen_subcommand_from check" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand kernel; and __fish_seen_subcommand_from rm" -l color -d 'Use colours' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t'Always'
+never\t'Never'"
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand kernel; and __fish_seen_subcommand_from rm" -l log-file -d 'Append the log to this file instead of showing it' -r -F
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand kernel; and __fish_seen_subcommand_from rm" -l runtime-dir -d 'The folder of the running VMs [default: $PCP_VMM_RUNTIME_DIR, else /run/pcp-vmm for root and $XDG_RUNTIME_DIR/pcp-vmm for others]' -r -F
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand kernel; and __fish_seen_subcommand_from rm" -l state-dir -d 'The folder of what is kept between runs [default: $PCP_VMM_STATE_DIR, else /var/lib/pcp-vmm for root and $XDG_STATE_HOME/pcp-vmm for others]' -r -F
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand kernel; and __fish_seen_subcommand_from rm" -l log-dir -d 'The folder of logs: what a daemon says in NAME.log, what consoles print in NAME/serial.log and NAME/console.log. Without it, only VMs that run as daemons have logs [default: $PCP_VMM_LOG_DIR, else /var/log/pcp-vmm for root and `log` in the state folder for others]' -r -F
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand kernel; and __fish_seen_subcommand_from rm" -l tmp-dir -d 'The folder of what is there only while an image is built, some 2 GiB [default: $PCP_VMM_TMP_DIR, else the cache]' -r -F
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand kernel; and __fish_seen_subcommand_from rm" -l log-format -d 'How log lines are written' -r -f -a "text\t'For people'
+json\t'One JSON object a line'"
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand kernel; and __fish_seen_subcommand_from rm" -l all -d 'Remove all kernels'
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand kernel; and __fish_seen_subcommand_from rm" -l json -d 'Write results and errors as JSON'
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand kernel; and __fish_seen_subcommand_from rm" -s q -l quiet -d 'Say nothing but results, warnings and errors'
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand kernel; and __fish_seen_subcommand_from rm" -s v -l verbose -d 'Log more: -v what happens, -vv details, -vvv everything'
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand kernel; and __fish_seen_subcommand_from rm" -l no-progress -d 'Show no progress bars'
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand kernel; and __fish_seen_subcommand_from rm" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand matrix" -l color -d 'Use colours' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t'Always'
+never\t'Never'"
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand matrix" -l log-file -d 'Append the log to this file instead of showing it' -r -F
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand matrix" -l runtime-dir -d 'The folder of the running VMs [default: $PCP_VMM_RUNTIME_DIR, else /run/pcp-vmm for root and $XDG_RUNTIME_DIR/pcp-vmm for others]' -r -F
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand matrix" -l state-dir -d 'The folder of what is kept between runs [default: $PCP_VMM_STATE_DIR, else /var/lib/pcp-vmm for root and $XDG_STATE_HOME/pcp-vmm for others]' -r -F
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand matrix" -l log-dir -d 'The folder of logs: what a daemon says in NAME.log, what consoles print in NAME/serial.log and NAME/console.log. Without it, only VMs that run as daemons have logs [default: $PCP_VMM_LOG_DIR, else /var/log/pcp-vmm for root and `log` in the state folder for others]' -r -F
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand matrix" -l tmp-dir -d 'The folder of what is there only while an image is built, some 2 GiB [default: $PCP_VMM_TMP_DIR, else the cache]' -r -F
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand matrix" -l log-format -d 'How log lines are written' -r -f -a "text\t'For people'
+json\t'One JSON object a line'"
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand matrix" -l results -d 'The folder for logs, results.json and junit.xml; made if it is missing' -r -F
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand matrix" -s m -l memory -d 'The memory that guests may have together [default: the file\'s, else three quarters of what is free]' -r
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand matrix" -s c -l cpus -d 'The vCPUs that guests may have together [default: the file\'s, else this machine\'s processors]' -r
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand matrix" -l json -d 'Write results and errors as JSON'
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand matrix" -s q -l quiet -d 'Say nothing but results, warnings and errors'
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand matrix" -s v -l verbose -d 'Log more: -v what happens, -vv details, -vvv everything'
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand matrix" -l no-progress -d 'Show no progress bars'
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand matrix" -l list -d 'List the cells, and run none'
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand matrix" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand doctor" -l color -d 'Use colours' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
 always\t'Always'
 never\t'Never'"

@@ -137,6 +137,10 @@ pub(crate) struct ExecArgs {
     #[arg(long, value_name = "FILE", help_heading = "Results")]
     pub(crate) report: Option<PathBuf>,
 
+    /// End at once with the process that started this, however that ends.
+    #[arg(long, hide_short_help = true, help_heading = "Command")]
+    pub(crate) end_with_parent: bool,
+
     /// The command and its arguments.
     #[arg(last = true, required = true, value_name = "COMMAND")]
     pub(crate) command: Vec<OsString>,

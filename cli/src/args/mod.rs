@@ -8,7 +8,9 @@ mod kernel;
 mod lifecycle;
 mod logins;
 mod manage;
+mod matrix;
 mod network;
+mod program;
 mod qemu_compat;
 mod run;
 mod service;
@@ -34,7 +36,10 @@ pub(crate) use manage::{
     BalloonArgs, ConsoleArg, ConsoleArgs, EventsArgs, ForwardArgs, ForwardVerb, InspectArgs,
     LinkArgs, LogsArgs, PauseArgs, ResumeArgs, SshArgs, StatusArgs, WaitArgs,
 };
+pub(crate) use matrix::MatrixArgs;
 pub(crate) use network::{CheckArgs, NetworkArgs, NetworkVerb, SetupArgs, TeardownArgs};
+use program::DoctorArgs;
+pub(crate) use program::{CompletionsArgs, DocsArgs};
 pub(crate) use qemu_compat::QemuCompatArgs;
 pub(crate) use run::RunArgs;
 pub(crate) use service::{DeployArgs, GenerateArgs, ServiceArgs, ServiceVerb};
@@ -251,6 +256,8 @@ pub(crate) enum Verb {
     Image(ImageArgs),
     /// `pcp-vmm kernel`.
     Kernel(KernelArgs),
+    /// `pcp-vmm matrix`.
+    Matrix(MatrixArgs),
     /// `pcp-vmm doctor`.
     Doctor,
     /// `pcp-vmm completions`.
@@ -259,40 +266,11 @@ pub(crate) enum Verb {
     Docs(DocsArgs),
 }
 
-/// Check whether this machine can run VMs; say what is missing and how to get it.
-#[derive(Debug, Args)]
-#[command(
-    help_template = TEMPLATE,
-    after_help = "Exit status: 0 if nothing failed, 1 otherwise. Warnings do not count."
-)]
-struct DoctorArgs {}
-
-/// Write the completion script of a shell to standard output.
-#[derive(Debug, Args)]
-#[command(
-    help_template = TEMPLATE,
-    before_help = "\
-Example:
-  pcp-vmm completions bash > ~/.local/share/bash-completion/completions/pcp-vmm\n"
-)]
-pub(crate) struct CompletionsArgs {
-    /// The shell.
-    pub(crate) shell: clap_complete::Shell,
-}
-
-/// Write the manual pages, the completion scripts and the reference into a folder.
-#[derive(Debug, Args)]
-#[command(help_template = TEMPLATE, hide = true)]
-pub(crate) struct DocsArgs {
-    /// The folder; the project's own is `docs`.
-    pub(crate) dir: PathBuf,
-}
-
 /// A verb: its name, what it does, and the definition of its arguments.
 type Definition = (&'static str, &'static str, fn(Command) -> Command);
 
 /// The visible verbs in the order of the help.
-const VERBS: [Definition; 30] = [
+const VERBS: [Definition; 32] = [
     (
         "run",
         "Start a VM and stay with it until it ends",
@@ -423,6 +401,11 @@ const VERBS: [Definition; 30] = [
         KernelArgs::augment_args,
     ),
     (
+        "matrix",
+        "Run a command over kernels, machines and parameters, each in a VM of its own",
+        MatrixArgs::augment_args,
+    ),
+    (
         "doctor",
         "Check whether this machine can run VMs; say what is missing and how to get it",
         DoctorArgs::augment_args,
@@ -491,6 +474,7 @@ impl FromArgMatches for Verb {
             Some(("ids", verb)) => IdsArgs::from_arg_matches(verb).map(Self::Ids),
             Some(("image", verb)) => ImageArgs::from_arg_matches(verb).map(Self::Image),
             Some(("kernel", verb)) => KernelArgs::from_arg_matches(verb).map(Self::Kernel),
+            Some(("matrix", verb)) => MatrixArgs::from_arg_matches(verb).map(Self::Matrix),
             Some(("doctor", _)) => Ok(Self::Doctor),
             Some(("completions", verb)) => {
                 CompletionsArgs::from_arg_matches(verb).map(Self::Completions)

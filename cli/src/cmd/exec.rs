@@ -12,6 +12,7 @@ use std::io::{self, IsTerminal};
 use std::time::{Duration, Instant};
 
 use guest::wire::{How, News, Size, Step, Token};
+use rustix::process::Signal;
 use serde_json::{Value, json};
 
 use self::inside::Way;
@@ -20,6 +21,7 @@ use self::outcome::{Ending, Outcome, Told};
 use self::session::{Event, Session, Signals};
 use self::vm::Vm;
 use super::console::RawTerminal;
+use super::run::end_with_parent;
 use crate::args::{CommonArgs, ExecArgs};
 use crate::diagnostic::Diagnostic;
 use crate::exit::Exit;
@@ -49,6 +51,10 @@ fn run(
     output: Output,
 ) -> Result<Exit, Stop> {
     let begin = Instant::now();
+    if args.end_with_parent {
+        // A command may take another signal for its own.
+        end_with_parent(Signal::KILL)?;
+    }
     let terminal = size_of_terminal();
     let deadline = args.timeout.map(Duration::try_from_secs_f64).transpose();
     let deadline = deadline.map_err(|_| {

@@ -19,6 +19,7 @@ mod lifecycle;
 mod logins;
 mod logs;
 mod ls;
+mod matrix;
 mod network;
 mod pause;
 mod qemu_compat;
@@ -102,6 +103,7 @@ pub(crate) fn dispatch(
         Some(Verb::Ids(args)) => ids::dispatch(args.verb, &cli.common, &runtime, output),
         Some(Verb::Image(args)) => image::dispatch(args.verb, &cli.common, output),
         Some(Verb::Kernel(args)) => kernel::dispatch(args.verb, output),
+        Some(Verb::Matrix(args)) => matrix::matrix(&args, &cli.common, output),
         Some(Verb::Doctor) => doctor::doctor(output),
         Some(Verb::Completions(args)) => completions::print(args.shell, output),
         Some(Verb::Docs(args)) => docs::write(&args.dir, output),

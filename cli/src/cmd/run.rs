@@ -11,6 +11,7 @@ pub(super) mod report;
 use self::daemon::PidFile;
 use clap::ArgMatches;
 pub(crate) use plan::load as load_bundle;
+use rustix::process::Signal;
 use vmm::config::{Problem, Resolved};
 use vmm::kvm::EarlyKvm;
 
@@ -45,7 +46,7 @@ pub(crate) fn run(
     output: Output,
 ) -> Result<Exit, Stop> {
     if args.end_with_parent {
-        end_with_parent()?;
+        end_with_parent(Signal::TERM)?;
     }
     if args.detached {
         // One that leads a session already has run itself anew under its name.
@@ -90,13 +91,13 @@ pub(crate) fn run(
     launch::launch(&plan, surroundings.kvm, output)
 }
 
-/// Has the kernel end this process with the one that started it (`PR_SET_PDEATHSIG`), which stays so when the process
-/// replaces itself.
-fn end_with_parent() -> Result<(), Diagnostic> {
-    use rustix::process::{Signal, getppid, set_parent_process_death_signal};
+/// Has the kernel end this process by `signal` with the one that started it (`PR_SET_PDEATHSIG`), which stays so when the
+/// process replaces itself.
+pub(super) fn end_with_parent(signal: Signal) -> Result<(), Diagnostic> {
+    use rustix::process::{getppid, set_parent_process_death_signal};
     let parent = getppid();
     let failed = || Diagnostic::failure("parent", "cannot end with the process that started this");
-    let set = set_parent_process_death_signal(Some(Signal::TERM));
+    let set = set_parent_process_death_signal(Some(signal));
     set.map_err(|error| failed().because(&error))?;
     if getppid() == parent {
         return Ok(());

@@ -96,7 +96,7 @@ fn seconds(ms: u64) -> String {
 }
 
 /// `text` as XML 1.0 may hold it: what it cannot hold at all is replaced.
-fn escaped(text: &str) -> String {
+pub(crate) fn escaped(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {
         match c {

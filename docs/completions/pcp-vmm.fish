@@ -140,12 +140,15 @@ complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand exec" -l module -d 'Load
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand exec" -l kernel-arg -d 'More words for the kernel command line' -r
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand exec" -s m -l memory -d 'Guest memory: a number with K, M, G or T; M by default' -r
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand exec" -s c -l cpus -d 'The number of vCPUs, 1 to 64' -r
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand exec" -l root -d 'The guest\'s root: a folder of this machine, or a bundle with a folder as root; `/` without. Changes go to RAM' -r -F
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand exec" -l rw -d 'Let changes in this folder reach the host; may be given several times' -r -F
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand exec" -l share -d 'Show the folder DIR of this machine as FOLDER, which is made if it is missing; changes reach DIR, but not with `:ro`. May be given several times' -r
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand exec" -l disk -d 'Attach a disk image, the first as /dev/vda: as `--disk` of `pcp-vmm run`; may be given several times' -r
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand exec" -l net -d 'The network: `user` (in the VMM, no privilege needed; the host is 10.0.2.2) or `none`' -r -f -a "user\t'In the VMM'
 none\t'No card'"
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand exec" -s u -l user -d 'The user and group to run as, by number; the caller\'s without, and 0 with `--in`' -r
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand exec" -s e -l env -d 'Set a variable of the environment, or, without a value, leave it out; may be given several times' -r
-complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand exec" -l cwd -d 'The folder that the command starts in; the caller\'s without, and `/` with `--in`' -r -F
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand exec" -l cwd -d 'The folder that the command starts in; the caller\'s without, and `/` with `--root` or `--in`' -r -F
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand exec" -s t -l timeout -d 'End the VM after so many seconds, with status 124' -r
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand exec" -l console -d 'Keep what the kernel prints in this file' -r -F
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand exec" -l report -d 'Write the whole outcome to this file, as JSON' -r -F

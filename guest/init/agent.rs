@@ -155,6 +155,7 @@ fn settle(order: &Order) -> Result<(), (Step, io::Error)> {
     for mount in &order.mounts {
         let tag = String::from_utf8_lossy(&mount.tag);
         let folder = String::from_utf8_lossy(&mount.folder);
+        fs::create_dir_all(&*folder).map_err(|error| (Step::Mount, error))?;
         sys::mount(&tag, &folder, "virtiofs", sys::Flags::empty(), "")
             .map_err(|error| (Step::Mount, error))?;
     }

@@ -208,3 +208,37 @@ fn a_signal_reaches_the_command_and_its_end_ends_the_vm() {
     .unwrap();
     assert!(begin.elapsed() < limit(20));
 }
+
+#[test]
+fn a_guest_may_have_another_root_further_folders_and_disks() {
+    let place = Place::new();
+    let [read, written] = [(); 2].map(|()| tempfile::tempdir_in("/var/tmp").unwrap());
+    fs::write(read.path().join("word"), "shared\n").unwrap();
+    let disk = read.path().join("disk");
+    fs::write(&disk, "on a disk\n".repeat(1 << 17)).unwrap();
+    let shares = [
+        format!("{}:/in/the/guest:ro", read.path().display()),
+        format!("{}:/out", written.path().display()),
+    ];
+    let script = "pwd; cat /in/the/guest/word; head -n 1 /dev/vda; cut -d. -f1 /etc/debian_version
+        touch /in/the/guest/no 2>/dev/null || echo refused; echo made >/out/made; touch /etc/here";
+    let root = image();
+    let flags = [
+        "--root",
+        root.to_str().unwrap(),
+        "--share",
+        &shares[0],
+        "--share",
+        &shares[1],
+        "--disk",
+        &format!("{},ro", disk.display()),
+    ];
+    let output = place.output(&flags, &["sh", "-c", script]);
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    let out = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(out, "/\nshared\non a disk\n13\nrefused\n");
+    let made = fs::read_to_string(written.path().join("made")).unwrap();
+    assert_eq!(made, "made\n");
+    assert!(!root.join("root/etc/here").exists());
+    place.is_clean();
+}

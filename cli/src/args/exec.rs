@@ -26,6 +26,7 @@ Examples:
   pcp-vmm exec --kernel ./bzImage -- make -C tests
   pcp-vmm exec --kernel 6.12 -- uname -r
   pcp-vmm exec --rw . -- make
+  pcp-vmm exec --root ./debian --share .:/src -- make -C /src
   pcp-vmm exec --in base -- systemctl --failed
   pcp-vmm exec --memory 2G --timeout 60 -- bpftrace -e 'BEGIN { exit() }'
 ";
@@ -52,7 +53,8 @@ pub(crate) struct ExecArgs {
         long = "in",
         value_name = "NAME",
         conflicts_with_all = [
-            "kernel", "modules", "module", "kernel_arg", "memory", "cpus", "rw", "net", "console",
+            "kernel", "modules", "module", "kernel_arg", "memory", "cpus", "root", "rw", "share", "disk",
+            "net", "console",
         ],
         help_heading = "Guest"
     )]
@@ -100,9 +102,22 @@ pub(crate) struct ExecArgs {
     )]
     pub(crate) cpus: u32,
 
+    /// The guest's root: a folder of this machine, or a bundle with a folder as root; `/` without. Changes go to RAM.
+    #[arg(long, value_name = "DIR", help_heading = "Guest")]
+    pub(crate) root: Option<PathBuf>,
+
     /// Let changes in this folder reach the host; may be given several times.
     #[arg(long, value_name = "DIR", help_heading = "Guest")]
     pub(crate) rw: Vec<PathBuf>,
+
+    /// Show the folder DIR of this machine as FOLDER, which is made if it is missing; changes reach DIR, but not with `:ro`. May be
+    /// given several times.
+    #[arg(long, value_name = "DIR:FOLDER[:ro]", help_heading = "Guest")]
+    pub(crate) share: Vec<String>,
+
+    /// Attach a disk image, the first as /dev/vda: as `--disk` of `pcp-vmm run`; may be given several times.
+    #[arg(long, value_name = "PATH[,OPTION]...", help_heading = "Guest")]
+    pub(crate) disk: Vec<String>,
 
     /// The network: `user` (in the VMM, no privilege needed; the host is 10.0.2.2) or `none`.
     #[arg(
@@ -121,7 +136,7 @@ pub(crate) struct ExecArgs {
     #[arg(short, long, value_name = "NAME[=VALUE]", help_heading = "Command")]
     pub(crate) env: Vec<OsString>,
 
-    /// The folder that the command starts in; the caller's without, and `/` with `--in`.
+    /// The folder that the command starts in; the caller's without, and `/` with `--root` or `--in`.
     #[arg(long, value_name = "DIR", help_heading = "Command")]
     pub(crate) cwd: Option<PathBuf>,
 

@@ -5,6 +5,7 @@ mod inside;
 pub(super) mod kernel;
 mod order;
 mod outcome;
+mod places;
 mod session;
 mod vm;
 
@@ -213,7 +214,7 @@ fn status(how: How) -> u8 {
 /// What could not be done for the command.
 fn words(step: Step) -> &'static str {
     match step {
-        Step::Mount => "a folder of `--rw` cannot be mounted",
+        Step::Mount => "a folder of `--rw` or `--share` cannot be mounted",
         Step::Streams => "its streams cannot be made",
         Step::Folder => "its folder cannot be entered",
         Step::Program => "it cannot be executed",

@@ -168,8 +168,10 @@ fn modules(args: &ExecArgs, kernel: &Path, version: &Version) -> Result<Vec<Modu
     };
     let tree = ModuleTree::open(&folder).map_err(|error| failed(&error))?;
     fitness::check(kernel, Some(&tree), || version.of(kernel))?;
+    let disks = (!args.disk.is_empty()).then_some("virtio_blk");
     let mut wanted: Vec<&str> = WANTED
         .into_iter()
+        .chain(disks)
         .filter(|name| tree.resolve(&[name]).is_ok())
         .collect();
     wanted.extend(args.module.iter().map(String::as_str));

@@ -2,12 +2,13 @@
 
 use std::ffi::OsString;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use guest::wire::{Mount, Network, Order, Size};
 use rustix::process::{getegid, geteuid, getgroups};
 use vmm::config::{USER_DNS, USER_GATEWAY, USER_GUEST, USER_NETMASK};
 
+use super::places;
 use crate::args::{ExecArgs, ExecNet};
 use crate::diagnostic::Diagnostic;
 
@@ -63,9 +64,11 @@ fn bytes(word: &OsString) -> Vec<u8> {
 
 /// The order that `args` ask for in a VM of its own, in the caller's surroundings where they say nothing.
 pub(super) fn of(args: &ExecArgs, terminal: Option<Size>) -> Result<Order, Diagnostic> {
-    let folder = match &args.cwd {
-        Some(folder) => std::path::absolute(folder),
-        None => std::env::current_dir(),
+    let folder = match (&args.cwd, &args.root) {
+        (Some(folder), None) => std::path::absolute(folder),
+        (Some(folder), Some(_)) => Ok(Path::new("/").join(folder)),
+        (None, Some(_)) => Ok("/".into()),
+        (None, None) => std::env::current_dir(),
     };
     let folder = folder.map_err(|error| {
         Diagnostic::failure("folder", "there is no folder to start in").because(&error)
@@ -80,37 +83,15 @@ pub(super) fn of(args: &ExecArgs, terminal: Option<Size>) -> Result<Order, Diagn
         groups,
         terminal,
         hostname: HOSTNAME.as_bytes().to_vec(),
-        mounts: writable(args)?
-            .iter()
-            .enumerate()
-            .map(|(index, folder)| Mount {
-                tag: tag(index).into_bytes(),
-                folder: folder.as_os_str().as_bytes().to_vec(),
+        mounts: places::shared(args)?
+            .into_iter()
+            .map(|shared| Mount {
+                tag: shared.tag.into_bytes(),
+                folder: shared.guest.into_os_string().into_vec(),
             })
             .collect(),
         network: (args.net == ExecNet::User).then_some(NETWORK),
     })
-}
-
-/// The tag of a writable folder's share.
-pub(super) fn tag(index: usize) -> String {
-    format!("rw{index}")
-}
-
-/// The folders whose changes reach the host.
-pub(super) fn writable(args: &ExecArgs) -> Result<Vec<PathBuf>, Diagnostic> {
-    let folder = |path: &PathBuf| {
-        let failed = || {
-            let what = format!("cannot share `{}` for writing", path.display());
-            Diagnostic::usage("rw", what).hint("`--rw` names a folder")
-        };
-        let folder = std::fs::canonicalize(path).map_err(|error| failed().because(&error))?;
-        match folder.is_dir() {
-            true => Ok(folder),
-            false => Err(failed().cause("it is no folder")),
-        }
-    };
-    args.rw.iter().map(folder).collect()
 }
 
 /// The user, the group and the other groups that `text` means, or the caller's.

@@ -10,8 +10,8 @@ use serde_json::Value;
 use vmm::instance::{self, Entry};
 
 use super::kernel::Kernel;
-use super::order;
 use super::outcome::{Ending, Told};
+use super::places;
 use crate::args::{CommonArgs, ExecArgs, ExecNet};
 use crate::cmd::stop::{FORCE, end};
 use crate::diagnostic::Diagnostic;
@@ -153,7 +153,10 @@ fn words(
         ("--cmdline", cmdline),
         ("--memory", format!("{}K", args.memory.0 >> 10)),
         ("--cpus", args.cpus.to_string()),
-        ("--share", format!("{ROOT}=/,ro,cache=always")),
+        (
+            "--share",
+            format!("{ROOT}={},ro,cache=always", plain(&places::root(args)?)),
+        ),
         ("--vsock", format!("cid={CID},socket={}", text(&socket))),
         ("--console", console),
     ] {
@@ -165,15 +168,22 @@ fn words(
         ExecNet::None => "none",
     };
     words.extend(["--net".to_owned(), net.to_owned()]);
-    for (index, folder) in order::writable(args)?.iter().enumerate() {
-        // A comma in the path is doubled.
-        let path = text(folder).replace(',', ",,");
+    for shared in places::shared(args)? {
+        let options = if shared.read_only { ",ro" } else { "" };
         words.extend([
             "--share".to_owned(),
-            format!("{}={path}", order::tag(index)),
+            format!("{}={}{options}", shared.tag, plain(&shared.host)),
         ]);
     }
+    for disk in &args.disk {
+        words.extend(["--disk".to_owned(), disk.clone()]);
+    }
     Ok(words)
+}
+
+/// A path as the value of a flag: a comma in it is doubled.
+fn plain(path: &Path) -> String {
+    path.to_string_lossy().replace(',', ",,")
 }
 
 #[cfg(test)]

@@ -34,6 +34,16 @@ fn a_triple_fault_is_a_reboot() {
 }
 
 #[test]
+fn a_vm_that_shares_everything_ends_like_others() {
+    // What it may open by name then counts for its own folder as well.
+    for how in [Stop::PowerOff, Stop::AcpiReset] {
+        let vm = Guest::new(&one_byte(how)).start(&["--share", "all=/,ro"]);
+        let ended = vm.wait(20).unwrap();
+        assert_eq!((ended.code, ended.out.as_str()), (0, "!"), "{ended:?}");
+    }
+}
+
+#[test]
 fn a_panic_that_is_told_to_the_panic_device_ends_a_guest_that_goes_on() {
     // The event of QEMU docs/specs/pvpanic.rst.
     let guest = Guest::new(&Code::default().out(0x505, 1).stop(Stop::Spin));

@@ -4,7 +4,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 
-use super::{RECORD, Record, is_locked, leftovers, lock, remove};
+use super::{RECORD, Record, is_locked, leftovers, lock, remove, remove_sockets};
 
 /// A machine that runs.
 #[derive(Debug, Clone, PartialEq)]
@@ -103,6 +103,7 @@ pub fn clear(folder: &Path) {
     };
     if let Ok(_held) = open() {
         leftovers::remove(&folder.join(RECORD));
+        remove_sockets(folder);
         remove(folder);
     }
 }

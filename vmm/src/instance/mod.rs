@@ -8,7 +8,6 @@ mod leftovers;
 mod list;
 mod record;
 
-use std::ffi::OsString;
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, ErrorKind, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
@@ -141,17 +140,24 @@ impl Drop for Instance {
     }
 }
 
-/// Removes what is in `folder`, the record last, and `folder` itself.
+/// Removes what is in `folder`, the record last, and `folder` itself. The machine's own process does this within its sandbox,
+/// where nothing is opened any more.
 fn remove(folder: &Path) {
-    // A machine's own process may not list it; who tidies up may, and finds what others left there.
-    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
-    let is_vsock = |name: &OsString| name.as_encoded_bytes().starts_with(VSOCK.as_bytes());
-    let sockets = entries.map(|entry| entry.file_name()).filter(is_vsock);
-    for name in sockets.chain([CONTROL, AGENT, RECORD].map(OsString::from)) {
+    for name in [CONTROL, AGENT, RECORD] {
         let _ = fs::remove_file(folder.join(name));
     }
     // Somebody else may have begun to use it.
     let _ = fs::remove_dir(folder);
+}
+
+/// Removes the sockets of a machine's socket device, which is no more, and of who waited for its guest.
+fn remove_sockets(folder: &Path) {
+    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+        let name = entry.file_name();
+        if name.as_encoded_bytes().starts_with(VSOCK.as_bytes()) {
+            let _ = fs::remove_file(folder.join(name));
+        }
+    }
 }
 
 /// Makes `folder`, for its owner alone, and the folders above it where they are missing.

@@ -11,8 +11,8 @@ use super::TEMPLATE;
 const ABOUT: &str = "\
 Run a command in a VM of its own, and end as it ends.
 
-The VM has this machine's root file system as its root. What the command changes goes to RAM and ends with the VM, but in \
-folders of --rw. The command runs in the same folder, as the same user and with the same environment, its standard input, output and error are \
+The VM has this machine's root file system, or that of --root, as its root. What the command changes goes to RAM and ends with the VM, but in \
+folders of --rw and --share. The command runs in the same folder, as the same user and with the same environment, its standard input, output and error are \
 this program's, and signals reach it. Where standard input and output are a terminal, it gets one.
 
 The kernel is the one that runs here, one of Debian's that `pcp-vmm kernel add VERSION` fetched, or any bzImage or ELF vmlinux with virtio on PCI, vsock, virtio-fs and overlayfs, built \

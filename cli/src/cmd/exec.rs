@@ -19,6 +19,7 @@ use serde_json::{Value, json};
 use self::inside::Way;
 use self::kernel::Kernel;
 use self::outcome::{Ending, Outcome, Told};
+use self::places::Places;
 use self::session::{Event, Session, Signals};
 use self::vm::Vm;
 use super::console::RawTerminal;
@@ -94,11 +95,12 @@ impl Frame<'_> {
         common: &CommonArgs,
         output: Output,
     ) -> Result<Outcome, Diagnostic> {
-        let order = order::of(self.args, self.terminal)?;
+        let places = Places::of(self.args)?;
+        let order = order::of(self.args, &places, self.terminal)?;
         let kernel = Kernel::find(self.args)?;
         // Before there are threads: they have the same mask.
         let signals = take_over()?;
-        let mut vm = Vm::start(self.args, &kernel, runtime, common)?;
+        let mut vm = Vm::start(self.args, &kernel, &places, runtime, common)?;
         // To tell the version may take reading the kernel.
         let version = match &self.args.report {
             Some(_) => json!({ "path": kernel.path, "version": kernel.version() }),

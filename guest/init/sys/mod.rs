@@ -15,11 +15,14 @@ pub(crate) use process::{power_off, signal, signal_group, sync};
 use std::ffi::{CString, c_char, c_int, c_long, c_ulong, c_void};
 use std::fs::File;
 use std::io;
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::path::Path;
 
 /// finit_module's number on x86-64 (Linux arch/x86/entry/syscalls/syscall_64.tbl).
 const SYS_FINIT_MODULE: c_long = 313;
+
+/// Linux's number (include/linux/net.h).
+const SOCK_CLOEXEC: c_int = 0o2_000_000;
 
 unsafe extern "C" {
     #[link_name = "mount"]
@@ -31,6 +34,7 @@ unsafe extern "C" {
         data: *const c_void,
     ) -> c_int;
     fn syscall(number: c_long, ...) -> c_long;
+    fn socket(domain: c_int, kind: c_int, protocol: c_int) -> c_int;
 }
 
 /// Mount flags (Linux include/uapi/linux/mount.h).
@@ -50,6 +54,34 @@ impl Flags {
     pub(crate) const fn empty() -> Self {
         Self(0)
     }
+}
+
+/// What a system call returned that returns 0 if all is well.
+fn check(result: c_int) -> io::Result<()> {
+    match result {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
+/// Takes over the descriptor that a system call has just made.
+///
+/// # Safety
+/// `fd` is what a call returned that makes a descriptor or fails, and nobody else has it.
+unsafe fn made(fd: c_int) -> io::Result<OwnedFd> {
+    if fd < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: the descriptor is new and nobody else's, as the caller promises.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+/// A new socket.
+fn open_socket(domain: c_int, kind: c_int) -> io::Result<OwnedFd> {
+    // SAFETY: takes numbers alone.
+    let fd = unsafe { socket(domain, kind | SOCK_CLOEXEC, 0) };
+    // SAFETY: that call makes a descriptor.
+    unsafe { made(fd) }
 }
 
 /// Mounts `source` on `target`, which is created if need be.
@@ -77,7 +109,7 @@ fn attach(source: &str, target: &str, kind: &str, flags: Flags, data: &str) -> i
     let kind = CString::new(kind)?;
     let data = CString::new(data)?;
     // SAFETY: all four are NUL-terminated and outlive the call, which writes to none of them.
-    let result = unsafe {
+    check(unsafe {
         raw_mount(
             source.as_ptr(),
             target.as_ptr(),
@@ -85,12 +117,7 @@ fn attach(source: &str, target: &str, kind: &str, flags: Flags, data: &str) -> i
             flags.0,
             data.as_ptr().cast(),
         )
-    };
-    if result == 0 {
-        Ok(())
-    } else {
-        Err(io::Error::last_os_error())
-    }
+    })
 }
 
 /// Gives the uncompressed module in the file `path` to the kernel.
@@ -99,9 +126,6 @@ pub(crate) fn load_module(path: &Path) -> io::Result<()> {
     let parameters = CString::default();
     // SAFETY: finit_module(fd, parameters, flags) reads a NUL-terminated string that outlives it.
     let result = unsafe { syscall(SYS_FINIT_MODULE, file.as_raw_fd(), parameters.as_ptr(), 0) };
-    if result == 0 {
-        Ok(())
-    } else {
-        Err(io::Error::last_os_error())
-    }
+    // It is 0 or -1.
+    check(result as c_int)
 }

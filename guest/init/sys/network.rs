@@ -4,7 +4,9 @@ use std::ffi::{c_int, c_short, c_ulong, c_void};
 use std::fs::File;
 use std::io;
 use std::net::Ipv4Addr;
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::os::fd::AsRawFd;
+
+use super::{check, open_socket};
 
 /// Linux's requests (include/uapi/linux/sockios.h).
 const SIOCADDRT: c_ulong = 0x890b;
@@ -13,7 +15,6 @@ const SIOCSIFADDR: c_ulong = 0x8916;
 const SIOCSIFNETMASK: c_ulong = 0x891c;
 const AF_INET: u16 = 2;
 const SOCK_DGRAM: c_int = 2;
-const SOCK_CLOEXEC: c_int = 0o2_000_000;
 /// `IFF_UP` and `IFF_RUNNING`.
 const UP_AND_RUNNING: c_short = 0x41;
 /// `RTF_UP` and `RTF_GATEWAY`.
@@ -71,29 +72,17 @@ struct Route {
 }
 
 unsafe extern "C" {
-    fn socket(domain: c_int, kind: c_int, protocol: c_int) -> c_int;
     fn ioctl(fd: c_int, request: c_ulong, argument: *mut c_void) -> c_int;
 }
 
 /// What requests go by.
 fn door() -> io::Result<File> {
-    // SAFETY: takes numbers alone.
-    let fd = unsafe { socket(c_int::from(AF_INET), SOCK_DGRAM | SOCK_CLOEXEC, 0) };
-    if fd < 0 {
-        return Err(io::Error::last_os_error());
-    }
-    // SAFETY: the descriptor is new and nobody else's.
-    Ok(File::from(unsafe { OwnedFd::from_raw_fd(fd) }))
+    open_socket(c_int::from(AF_INET), SOCK_DGRAM).map(File::from)
 }
 
 fn request<T>(door: &File, request: c_ulong, mut argument: T) -> io::Result<()> {
     // SAFETY: each caller hands over the structure that its request is about, which outlives the call.
-    let result = unsafe { ioctl(door.as_raw_fd(), request, (&raw mut argument).cast()) };
-    if result == 0 {
-        Ok(())
-    } else {
-        Err(io::Error::last_os_error())
-    }
+    check(unsafe { ioctl(door.as_raw_fd(), request, (&raw mut argument).cast()) })
 }
 
 fn name_of(device: &str) -> [u8; 16] {

@@ -5,6 +5,7 @@ use std::io;
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 
+use super::check;
 use super::terminal::lead_session;
 
 /// Linux's numbers (include/uapi/linux/reboot.h).
@@ -94,14 +95,6 @@ pub(crate) fn prepare(
     };
     // SAFETY: between fork and exec it makes system calls alone, and allocates nothing.
     unsafe { command.pre_exec(become_user) };
-}
-
-fn check(result: c_int) -> io::Result<()> {
-    if result == 0 {
-        Ok(())
-    } else {
-        Err(io::Error::last_os_error())
-    }
 }
 
 /// Sends a signal to a process, if it is still there.

@@ -6,6 +6,8 @@ use std::io;
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::OpenOptionsExt;
 
+use super::check;
+
 /// Linux's requests (include/uapi/asm-generic/ioctls.h), and a flag of open(2).
 const TIOCSCTTY: c_ulong = 0x540e;
 const TIOCSWINSZ: c_ulong = 0x5414;
@@ -21,12 +23,7 @@ unsafe extern "C" {
 /// A request with a structure that the kernel reads or fills.
 fn request<T>(file: &File, request: c_ulong, argument: &mut T) -> io::Result<()> {
     // SAFETY: each caller hands over the structure that its request is about, which outlives the call.
-    let result = unsafe { ioctl(file.as_raw_fd(), request, (&raw mut *argument).cast()) };
-    if result == 0 {
-        Ok(())
-    } else {
-        Err(io::Error::last_os_error())
-    }
+    check(unsafe { ioctl(file.as_raw_fd(), request, (&raw mut *argument).cast()) })
 }
 
 /// Makes a terminal: the side that sees what is printed, and the command's.

@@ -3,12 +3,13 @@
 use std::ffi::{c_int, c_uint, c_void};
 use std::fs::File;
 use std::io;
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, OwnedFd};
+
+use super::{SOCK_CLOEXEC, check, made, open_socket};
 
 /// Linux's numbers (include/linux/socket.h, include/uapi/linux/vm_sockets.h).
 const AF_VSOCK: c_int = 40;
 const SOCK_STREAM: c_int = 1;
-const SOCK_CLOEXEC: c_int = 0o2_000_000;
 pub(crate) const HOST: u32 = 2;
 /// Any address of the guest's own.
 const ANY: u32 = u32::MAX;
@@ -27,7 +28,6 @@ struct Address {
 }
 
 unsafe extern "C" {
-    fn socket(domain: c_int, kind: c_int, protocol: c_int) -> c_int;
     fn bind(fd: c_int, address: *const c_void, length: c_uint) -> c_int;
     fn listen(fd: c_int, backlog: c_int) -> c_int;
     fn accept4(fd: c_int, address: *mut c_void, length: *mut c_uint, flags: c_int) -> c_int;
@@ -50,25 +50,8 @@ impl Address {
 
 const LENGTH: c_uint = size_of::<Address>() as c_uint;
 
-/// Takes over the descriptor that a system call has just made.
-fn made(fd: c_int) -> io::Result<OwnedFd> {
-    if fd < 0 {
-        return Err(io::Error::last_os_error());
-    }
-    // SAFETY: the descriptor is new and nobody else's.
-    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
-}
-
-fn check(result: c_int) -> io::Result<()> {
-    match result {
-        0 => Ok(()),
-        _ => Err(io::Error::last_os_error()),
-    }
-}
-
 fn stream() -> io::Result<OwnedFd> {
-    // SAFETY: takes numbers alone.
-    made(unsafe { socket(AF_VSOCK, SOCK_STREAM | SOCK_CLOEXEC, 0) })
+    open_socket(AF_VSOCK, SOCK_STREAM)
 }
 
 /// Connects to `port` of the host.
@@ -108,6 +91,8 @@ impl Listener {
                 SOCK_CLOEXEC,
             )
         };
-        Ok((made(fd)?, address.cid))
+        // SAFETY: that call makes a descriptor.
+        let owned = unsafe { made(fd) }?;
+        Ok((owned, address.cid))
     }
 }

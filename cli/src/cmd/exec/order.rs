@@ -8,7 +8,7 @@ use guest::wire::{Mount, Network, Order, Size};
 use rustix::process::{getegid, geteuid, getgroups};
 use vmm::config::{USER_DNS, USER_GATEWAY, USER_GUEST, USER_NETMASK};
 
-use super::places;
+use super::places::{Places, Shared};
 use crate::args::{ExecArgs, ExecNet};
 use crate::diagnostic::Diagnostic;
 
@@ -58,12 +58,23 @@ pub(super) fn inside(args: &ExecArgs, terminal: Option<Size>) -> Result<Order, D
     })
 }
 
+fn mount(shared: &Shared) -> Mount {
+    Mount {
+        tag: shared.tag.clone().into_bytes(),
+        folder: shared.guest.as_os_str().as_bytes().to_vec(),
+    }
+}
+
 fn bytes(word: &OsString) -> Vec<u8> {
     word.as_bytes().to_vec()
 }
 
 /// The order that `args` ask for in a VM of its own, in the caller's surroundings where they say nothing.
-pub(super) fn of(args: &ExecArgs, terminal: Option<Size>) -> Result<Order, Diagnostic> {
+pub(super) fn of(
+    args: &ExecArgs,
+    places: &Places,
+    terminal: Option<Size>,
+) -> Result<Order, Diagnostic> {
     let folder = match (&args.cwd, &args.root) {
         (Some(folder), None) => std::path::absolute(folder),
         (Some(folder), Some(_)) => Ok(Path::new("/").join(folder)),
@@ -83,13 +94,7 @@ pub(super) fn of(args: &ExecArgs, terminal: Option<Size>) -> Result<Order, Diagn
         groups,
         terminal,
         hostname: HOSTNAME.as_bytes().to_vec(),
-        mounts: places::shared(args)?
-            .into_iter()
-            .map(|shared| Mount {
-                tag: shared.tag.into_bytes(),
-                folder: shared.guest.into_os_string().into_vec(),
-            })
-            .collect(),
+        mounts: places.shared.iter().map(mount).collect(),
         network: (args.net == ExecNet::User).then_some(NETWORK),
     })
 }

@@ -19,8 +19,26 @@ pub(super) struct Shared {
     pub(super) read_only: bool,
 }
 
-/// The folder that is the guest's root.
-pub(super) fn root(args: &ExecArgs) -> Result<PathBuf, Diagnostic> {
+/// All folders of a guest.
+#[derive(Debug)]
+pub(super) struct Places {
+    /// That which is its root.
+    pub(super) root: PathBuf,
+    /// Those of `--rw` and `--share`, in this order.
+    pub(super) shared: Vec<Shared>,
+}
+
+impl Places {
+    /// The folders that `args` name.
+    pub(super) fn of(args: &ExecArgs) -> Result<Self, Diagnostic> {
+        Ok(Self {
+            root: root(args)?,
+            shared: shared(args)?,
+        })
+    }
+}
+
+fn root(args: &ExecArgs) -> Result<PathBuf, Diagnostic> {
     let Some(path) = &args.root else {
         return Ok("/".into());
     };
@@ -42,8 +60,7 @@ pub(super) fn root(args: &ExecArgs) -> Result<PathBuf, Diagnostic> {
     }
 }
 
-/// The folders of `--rw` and `--share`, in this order.
-pub(super) fn shared(args: &ExecArgs) -> Result<Vec<Shared>, Diagnostic> {
+fn shared(args: &ExecArgs) -> Result<Vec<Shared>, Diagnostic> {
     let writable = args.rw.iter().map(|path| {
         let host = folder("rw", path)?;
         Ok((host.clone(), host, false))

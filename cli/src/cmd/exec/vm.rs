@@ -11,7 +11,7 @@ use vmm::instance::{self, Entry};
 
 use super::kernel::Kernel;
 use super::outcome::{Ending, Told};
-use super::places;
+use super::places::Places;
 use crate::args::{CommonArgs, ExecArgs, ExecNet};
 use crate::cmd::stop::{FORCE, end};
 use crate::diagnostic::Diagnostic;
@@ -41,6 +41,7 @@ impl Vm {
     pub(super) fn start(
         args: &ExecArgs,
         kernel: &Kernel,
+        places: &Places,
         runtime: &RuntimeDir,
         common: &CommonArgs,
     ) -> Result<Self, Diagnostic> {
@@ -51,7 +52,7 @@ impl Vm {
                 .cause(why)
                 .hint("`pcp-vmm doctor` checks this machine")
         };
-        let words = words(args, kernel, runtime, common, &name)?;
+        let words = words(args, kernel, places, runtime, common, &name);
         let mut process = VmProcess::apart(&words).map_err(failed)?;
         let begin = Instant::now();
         loop {
@@ -122,10 +123,11 @@ impl Drop for Vm {
 fn words(
     args: &ExecArgs,
     kernel: &Kernel,
+    places: &Places,
     runtime: &RuntimeDir,
     common: &CommonArgs,
     name: &str,
-) -> Result<Vec<String>, Diagnostic> {
+) -> Vec<String> {
     let text = |path: &Path| path.to_string_lossy().into_owned();
     // The last word of a kernel that ends is a reset, which ends the VM.
     let mut cmdline = format!(
@@ -155,7 +157,7 @@ fn words(
         ("--cpus", args.cpus.to_string()),
         (
             "--share",
-            format!("{ROOT}={},ro,cache=always", plain(&places::root(args)?)),
+            format!("{ROOT}={},ro,cache=always", plain(&places.root)),
         ),
         ("--vsock", format!("cid={CID},socket={}", text(&socket))),
         ("--console", console),
@@ -168,7 +170,7 @@ fn words(
         ExecNet::None => "none",
     };
     words.extend(["--net".to_owned(), net.to_owned()]);
-    for shared in places::shared(args)? {
+    for shared in &places.shared {
         let options = if shared.read_only { ",ro" } else { "" };
         words.extend([
             "--share".to_owned(),
@@ -178,7 +180,7 @@ fn words(
     for disk in &args.disk {
         words.extend(["--disk".to_owned(), disk.clone()]);
     }
-    Ok(words)
+    words
 }
 
 /// A path as the value of a flag: a comma in it is doubled.

@@ -12,7 +12,7 @@ use super::TEMPLATE;
     help_template = TEMPLATE,
     after_help = "Exit status: 0 if nothing failed, 1 otherwise. Warnings do not count."
 )]
-pub(super) struct DoctorArgs {}
+pub(crate) struct DoctorArgs {}
 
 /// Write the completion script of a shell to standard output.
 #[derive(Debug, Args)]

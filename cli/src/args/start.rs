@@ -3,7 +3,8 @@
 use clap::builder::{OsStr, Resettable};
 use clap::{Arg, ArgAction, Args, Command};
 
-use super::{CommonArgs, RunArgs, VERBS};
+use super::verbs::VERBS;
+use super::{CommonArgs, RunArgs};
 
 /// The command line with `run` alone: the parser gives each verb a copy of each flag that all have, and those are a third
 /// of the pages that a start touches.
@@ -17,8 +18,10 @@ pub(crate) fn command_of_run() -> Command {
                 .short('V')
                 .action(ArgAction::SetTrue),
         );
-    let run = VERBS.into_iter().filter(|(name, ..)| *name == "run");
-    root.subcommands(run.map(|(name, about, define)| Command::new(name).about(about).defer(define)))
+    let run = VERBS.iter().filter(|(name, ..)| *name == "run");
+    root.subcommands(
+        run.map(|(name, about, define)| Command::new(*name).about(*about).defer(*define)),
+    )
 }
 
 /// `run` without the flags that all verbs have, and without a look at the environment: for flags that are the program's own.

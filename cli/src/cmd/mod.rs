@@ -104,7 +104,7 @@ pub(crate) fn dispatch(
         Some(Verb::Image(args)) => image::dispatch(args.verb, &cli.common, output),
         Some(Verb::Kernel(args)) => kernel::dispatch(args.verb, output),
         Some(Verb::Matrix(args)) => matrix::matrix(&args, &cli.common, output),
-        Some(Verb::Doctor) => doctor::doctor(output),
+        Some(Verb::Doctor(_)) => doctor::doctor(output),
         Some(Verb::Completions(args)) => completions::print(args.shell, output),
         Some(Verb::Docs(args)) => docs::write(&args.dir, output),
         None => {

@@ -18,6 +18,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     }
     println!("cargo::rerun-if-changed=init");
     println!("cargo::rerun-if-changed=src/wire.rs");
+    println!("cargo::rerun-if-changed=src/wire");
     println!("cargo::rerun-if-env-changed=PCP_VMM_GUEST_INIT");
     let output = PathBuf::from(env::var_os("OUT_DIR").ok_or("OUT_DIR is not set")?).join("init");
     match env::var_os("PCP_VMM_GUEST_INIT") {

@@ -35,6 +35,11 @@ impl RuntimeDir {
         Ok(Self { path })
     }
 
+    /// The folder `path`, which is absolute.
+    pub(crate) fn at(path: PathBuf) -> Self {
+        Self { path }
+    }
+
     /// The folder.
     pub(crate) fn path(&self) -> &Path {
         &self.path

@@ -42,6 +42,7 @@ complete -c pcp-vmm -n "__fish_pcp_vmm_needs_command" -l no-progress -d 'Show no
 complete -c pcp-vmm -n "__fish_pcp_vmm_needs_command" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c pcp-vmm -n "__fish_pcp_vmm_needs_command" -f -a "run" -d 'Start a VM and stay with it until it ends'
 complete -c pcp-vmm -n "__fish_pcp_vmm_needs_command" -f -a "exec" -d 'Run a command in a VM of its own, and end as it ends'
+complete -c pcp-vmm -n "__fish_pcp_vmm_needs_command" -f -a "sandbox" -d 'Run a derivation\'s builder in a VM'
 complete -c pcp-vmm -n "__fish_pcp_vmm_needs_command" -f -a "qemu-compat" -d 'Run a VM from QEMU\'s command line'
 complete -c pcp-vmm -n "__fish_pcp_vmm_needs_command" -f -a "ls" -d 'List the VMs that run'
 complete -c pcp-vmm -n "__fish_pcp_vmm_needs_command" -f -a "status" -d 'Tell how VMs are'
@@ -158,6 +159,35 @@ complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand exec" -s v -l verbose -d
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand exec" -l no-progress -d 'Show no progress bars'
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand exec" -l end-with-parent -d 'End at once with the process that started this, however that ends'
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand exec" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand sandbox" -l color -d 'Use colours' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t'Always'
+never\t'Never'"
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand sandbox" -l log-file -d 'Append the log to this file instead of showing it' -r -F
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand sandbox" -l runtime-dir -d 'The folder of the running VMs [default: $PCP_VMM_RUNTIME_DIR, else /run/pcp-vmm for root and $XDG_RUNTIME_DIR/pcp-vmm for others]' -r -F
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand sandbox" -l state-dir -d 'The folder of what is kept between runs [default: $PCP_VMM_STATE_DIR, else /var/lib/pcp-vmm for root and $XDG_STATE_HOME/pcp-vmm for others]' -r -F
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand sandbox" -l log-dir -d 'The folder of logs: what a daemon says in NAME.log, what consoles print in NAME/serial.log and NAME/console.log. Without it, only VMs that run as daemons have logs [default: $PCP_VMM_LOG_DIR, else /var/log/pcp-vmm for root and `log` in the state folder for others]' -r -F
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand sandbox" -l tmp-dir -d 'The folder of what is there only while an image is built, some 2 GiB [default: $PCP_VMM_TMP_DIR, else the cache]' -r -F
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand sandbox" -l log-format -d 'How log lines are written' -r -f -a "text\t'For people'
+json\t'One JSON object a line'"
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand sandbox" -s k -l kernel -d 'The kernel: `host`, a version that `pcp-vmm kernel` has in the cache, or a file' -r -F
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand sandbox" -l modules -d 'The folder of the kernel\'s modules, with `modules.dep` in it' -r -F
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand sandbox" -l module -d 'Load this module before the builder runs; may be given several times' -r
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand sandbox" -l kernel-arg -d 'More words for the kernel command line' -r
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand sandbox" -s m -l memory -d 'Guest memory [default: memSize, in MiB, else 512M]' -r
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand sandbox" -s c -l cpus -d 'The number of vCPUs, 1 to 64 [default: NIX_BUILD_CORES if enableParallelBuilding is 1, else 1]' -r
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand sandbox" -l disk-image -d 'The disk image /dev/vda, raw or qcow2 [default: diskImage]' -r -F
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand sandbox" -l disk -d 'Attach one more disk, as `--disk` of `pcp-vmm run`; may be given several times' -r
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand sandbox" -l store -d 'The store [default: NIX_STORE, else /nix/store]' -r -F
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand sandbox" -l xchg -d 'The folder for exchange, which is made if it is missing; the guest has it as /tmp/xchg' -r -F
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand sandbox" -l shell -d 'What the guest has as /bin/sh, where its root has none' -r -F
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand sandbox" -s t -l timeout -d 'End the VM after so many seconds, with status 124' -r
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand sandbox" -l console -d 'Keep what the kernel prints in this file' -r -F
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand sandbox" -l json -d 'Write results and errors as JSON'
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand sandbox" -s q -l quiet -d 'Say nothing but results, warnings and errors'
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand sandbox" -s v -l verbose -d 'Log more: -v what happens, -vv details, -vvv everything'
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand sandbox" -l no-progress -d 'Show no progress bars'
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand sandbox" -l mount-disk -d 'Make /dev/vda the guest\'s root, which is else empty and in RAM [default: if mountDisk is set]'
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand sandbox" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand qemu-compat" -l color -d 'Use colours' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
 always\t'Always'
 never\t'Never'"

@@ -8,8 +8,10 @@ mod streams;
 pub(crate) use service::{LISTEN, SESSION, install, listen, session};
 
 use std::convert::Infallible;
+use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io::{self, BufReader, Write};
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::thread;
@@ -24,6 +26,8 @@ use crate::{Failure, report, sys};
 const PATIENCE: Duration = Duration::from_secs(10);
 /// How long the host may take to end the guest once it knows all, before the guest does.
 const FAREWELL: Duration = Duration::from_secs(2);
+/// signal(7).
+const SIGKILL: u8 = 9;
 
 /// File systems that programs expect beside the root: kind, place, options.
 const MOUNTS: [(&str, &str, &str); 8] = [
@@ -46,8 +50,9 @@ const LINKS: [(&str, &str); 4] = [
     ("/proc/self/fd/2", "/dev/stderr"),
 ];
 
-/// Does the work of a guest that runs one command; returns only what stops it.
-pub(crate) fn run(port: u32) -> Result<Infallible, Failure> {
+/// Does the work of a guest that runs one command; returns only what stops it. A root that `keeps` changes is left as after
+/// an orderly shutdown.
+pub(crate) fn run(port: u32, keeps: bool) -> Result<Infallible, Failure> {
     furnish();
     let host = Host {
         port,
@@ -55,13 +60,28 @@ pub(crate) fn run(port: u32) -> Result<Infallible, Failure> {
     };
     let role = Role {
         // What the command wrote to shares and disks is there when the host is told, which then ends the guest.
-        last_act: sys::sync,
+        last_act: if keeps { close_root } else { sys::sync },
         gone: |_| sys::power_off(),
     };
     serve(host, role)?;
     thread::sleep(FAREWELL);
     sys::power_off();
     Err("the machine does not power off".to_owned())
+}
+
+/// Ends what still runs and lets nobody change the root any more.
+fn close_root() {
+    sys::signal_all(SIGKILL);
+    sys::sync();
+    let begin = Instant::now();
+    // Processes that end may have files open for a moment.
+    while let Err(error) = sys::freeze("/") {
+        if begin.elapsed() > FAREWELL {
+            report::note(&format!("the root is not closed: {error}"));
+            return;
+        }
+        thread::sleep(Duration::from_millis(5));
+    }
 }
 
 /// Where the host waits for a session's connections.
@@ -155,9 +175,25 @@ fn settle(order: &Order) -> Result<(), (Step, io::Error)> {
     for mount in &order.mounts {
         let tag = String::from_utf8_lossy(&mount.tag);
         let folder = String::from_utf8_lossy(&mount.folder);
-        fs::create_dir_all(&*folder).map_err(|error| (Step::Mount, error))?;
-        sys::mount(&tag, &folder, "virtiofs", sys::Flags::empty(), "")
+        let (source, kind, options) = match &*tag {
+            "" => ("tmpfs", "tmpfs", "mode=1777"),
+            tag => (tag, "virtiofs", ""),
+        };
+        fs::create_dir_all(&*folder)
+            .and_then(|()| sys::mount(source, &folder, kind, sys::Flags::empty(), options))
             .map_err(|error| (Step::Mount, error))?;
+    }
+    for link in &order.links {
+        let place = Path::new(OsStr::from_bytes(&link.path));
+        let folder = place.parent().unwrap_or(Path::new("/"));
+        let made = fs::create_dir_all(folder)
+            .and_then(|()| symlink(OsStr::from_bytes(&link.target), place));
+        match made {
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
+                return Err((Step::Mount, error));
+            }
+            _ => {}
+        }
     }
     if let Some(network) = &order.network
         && let Err(error) = connect_to(network)

@@ -31,9 +31,11 @@ pub(crate) enum Root {
     Disk {
         /// Its serial number, or its device file.
         disk: Disk,
-        /// The file system on it.
+        /// The file system on it, or [`ANY_FORMAT`].
         format: String,
     },
+    /// Empty, in RAM.
+    Ram,
 }
 
 /// How a disk is named.
@@ -56,7 +58,9 @@ pub(crate) enum Changes {
     Refuse,
 }
 
-const ROOT_FORMS: &str = "`virtiofs:TAG`, `disk:SERIAL:FORMAT` or `disk:/dev/NAME:FORMAT`";
+/// Whatever file system the kernel finds on the disk.
+pub(crate) const ANY_FORMAT: &str = "auto";
+const ROOT_FORMS: &str = "`virtiofs:TAG`, `disk:SERIAL:FORMAT`, `disk:/dev/NAME:FORMAT` or `ram`";
 
 impl Settings {
     /// Reads the command line `text`.
@@ -104,6 +108,9 @@ fn port(value: &str) -> Result<u32, String> {
 impl Root {
     fn parse(value: &str) -> Result<Self, String> {
         let wrong = || format!("pcpvmm.root=`{value}` is none of {ROOT_FORMS}");
+        if value == "ram" {
+            return Ok(Self::Ram);
+        }
         match value.split_once(':').ok_or_else(wrong)? {
             ("virtiofs", tag) if !tag.is_empty() => Ok(Self::Share {
                 tag: tag.to_owned(),
@@ -150,6 +157,7 @@ impl fmt::Display for Root {
             } => {
                 write!(f, "disk:{name}:{format}")
             }
+            Self::Ram => f.write_str("ram"),
         }
     }
 }
@@ -210,6 +218,9 @@ mod tests {
             root("disk:/dev/vda:ext4"),
             disk(Disk::Device("/dev/vda".to_owned()), "ext4")
         );
+        assert_eq!(root("disk:/dev/vda:auto").to_string(), "disk:/dev/vda:auto");
+        assert_eq!(root("ram"), Root::Ram);
+        assert_eq!(root("ram").to_string(), "ram");
     }
 
     #[test]
@@ -247,6 +258,7 @@ mod tests {
         let message = |text: &str| Settings::parse(text).unwrap_err();
         assert!(message("quiet").contains("no pcpvmm.root="));
         for wrong in [
+            "ram:",
             "virtiofs",
             "virtiofs:",
             "disk:root",

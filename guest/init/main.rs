@@ -27,7 +27,7 @@ use std::path::Path;
 use std::process::{Command, ExitCode};
 use std::time::Instant;
 
-use cmdline::Settings;
+use cmdline::{Changes, Settings};
 
 /// The modules to load, one file name a line, in this order.
 const MODULE_LIST: &str = "/modules/list";
@@ -82,7 +82,7 @@ fn start() -> Result<std::convert::Infallible, Failure> {
     ));
     enter_root()?;
     if let Some(port) = settings.agent {
-        return agent::run(port);
+        return agent::run(port, settings.changes == Changes::Keep);
     }
     agent::install();
     // What the kernel handed to this program is meant for the init that follows.

@@ -2,11 +2,12 @@
 
 use std::fs;
 use std::io;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::cmdline::{Changes, Disk, Root, Settings};
+use crate::cmdline::{ANY_FORMAT, Changes, Disk, Root, Settings};
 use crate::{Failure, sys};
 
 /// Where the root is put together.
@@ -26,6 +27,9 @@ const EINVAL: i32 = 22;
 
 /// Mounts the root that `settings` describe, with a layer in RAM over it if changes go there.
 pub(crate) fn mount(settings: &Settings) -> Result<(), Failure> {
+    if settings.root == Root::Ram {
+        return found();
+    }
     match settings.changes {
         Changes::Keep => attach(&settings.root, MOUNT_POINT, sys::Flags::empty()),
         Changes::Refuse => attach(&settings.root, MOUNT_POINT, sys::Flags::RDONLY),
@@ -44,8 +48,9 @@ fn attach(root: &Root, target: &str, flags: sys::Flags) -> Result<(), Failure> {
         let attempt = match root {
             Root::Share { tag } => sys::mount(tag, target, "virtiofs", flags, ""),
             Root::Disk { disk, format } => {
-                device(disk).and_then(|device| sys::mount(&device, target, format, flags, ""))
+                device(disk).and_then(|device| mount_disk(&device, target, format, flags))
             }
+            Root::Ram => Ok(()),
         };
         let error = match attempt {
             Ok(()) => return Ok(()),
@@ -58,6 +63,23 @@ fn attach(root: &Root, target: &str, flags: sys::Flags) -> Result<(), Failure> {
         thread::sleep(pause);
         pause = (pause * 2).min(Duration::from_millis(50));
     }
+}
+
+/// Mounts the disk `device`, as each file system that the kernel knows where the format is not given.
+fn mount_disk(device: &str, target: &str, format: &str, flags: sys::Flags) -> io::Result<()> {
+    if format != ANY_FORMAT {
+        return sys::mount(device, target, format, flags, "");
+    }
+    let known = fs::read_to_string("/proc/filesystems")?;
+    let mut last = io::Error::from_raw_os_error(ENODEV);
+    // proc_filesystems(5): those that need no device say so in the first column.
+    for format in known.lines().filter_map(|line| line.strip_prefix('\t')) {
+        match sys::mount(device, target, format, flags, "") {
+            Ok(()) => return Ok(()),
+            Err(error) => last = error,
+        }
+    }
+    Err(last)
 }
 
 /// The device file of a disk.
@@ -81,8 +103,9 @@ fn explain(root: &Root, error: &io::Error) -> Failure {
     let format = match root {
         Root::Share { .. } => "virtiofs",
         Root::Disk { format, .. } => format,
+        Root::Ram => "tmpfs",
     };
-    if !known.split_whitespace().any(|name| name == format) {
+    if format != ANY_FORMAT && !known.split_whitespace().any(|name| name == format) {
         return format!("cannot mount root {root}: the kernel knows no file system `{format}`");
     }
     let disks: Vec<_> = fs::read_dir("/sys/block")
@@ -96,6 +119,40 @@ fn explain(root: &Root, error: &io::Error) -> Failure {
         disks.join(" ")
     };
     format!("cannot mount root {root}: {error} (disks there: {disks})")
+}
+
+/// What an empty root has: folders, and the files that programs take for granted.
+const FOLDERS: [&str; 10] = [
+    "bin", "dev", "etc", "proc", "root", "run", "sys", "tmp", "usr", "var",
+];
+const FILES: [(&str, &str); 3] = [
+    (
+        "etc/passwd",
+        "root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534:nobody:/:/bin/false\n",
+    ),
+    ("etc/group", "root:x:0:\nnogroup:x:65534:\n"),
+    ("etc/hosts", "127.0.0.1 localhost\n::1 localhost\n"),
+];
+
+/// Makes an empty root in RAM.
+fn found() -> Result<(), Failure> {
+    sys::mount(
+        "tmpfs",
+        MOUNT_POINT,
+        "tmpfs",
+        sys::Flags::empty(),
+        "mode=0755",
+    )
+    .map_err(|error| format!("cannot mount a root in RAM: {error}"))?;
+    let at = |name: &str| Path::new(MOUNT_POINT).join(name);
+    let made = FOLDERS.iter().try_for_each(|name| fs::create_dir(at(name)));
+    made.and_then(|()| fs::set_permissions(at("tmp"), fs::Permissions::from_mode(0o1777)))
+        .and_then(|()| {
+            FILES
+                .iter()
+                .try_for_each(|(name, text)| fs::write(at(name), text))
+        })
+        .map_err(|error| format!("cannot furnish the root in RAM: {error}"))
 }
 
 /// Puts a layer in RAM over the read-only root.

@@ -14,18 +14,17 @@
 use std::io::{self, Read, Write};
 use std::net::Ipv4Addr;
 
+use words::{byte, bytes, half, list, long, number, pairs, put_list, put_word, word, wrong};
+
+#[path = "wire/words.rs"]
+mod words;
+
 /// The port where a session begins.
 pub const PORT: u32 = 1024;
 /// The version of this protocol, the first byte of an order.
-pub const VERSION: u8 = 1;
-/// The longest word, and the longest list of them, in bytes: what Linux lets a program have (`MAX_ARG_STRLEN`, 128 KiB,
-/// and a quarter of the stack's 8 MiB; execve(2)).
-const LONGEST_WORD: u32 = 128 << 10;
-const LONGEST_LIST: u32 = 2 << 20;
+pub const VERSION: u8 = 2;
 /// The most groups of a process (`NGROUPS_MAX`).
 const MOST_GROUPS: u32 = 65536;
-/// The most mounts of an order.
-const MOST_MOUNTS: u32 = 64;
 
 /// What a connection is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -121,10 +120,14 @@ pub struct Order {
     pub groups: Vec<u32>,
     /// The size of its terminal, if it gets one in place of three pipes.
     pub terminal: Option<Size>,
+    /// Whether its standard error is its standard output, so that both keep their order.
+    pub one_output: bool,
     /// The guest's name; without one it keeps its own.
     pub hostname: Vec<u8>,
     /// Shares of the host and the folders that they are mounted on, in this order.
     pub mounts: Vec<Mount>,
+    /// Symbolic links to make where nothing is yet.
+    pub links: Vec<Link>,
     /// The guest's place in the network, if it has a card.
     pub network: Option<Network>,
 }
@@ -132,10 +135,19 @@ pub struct Order {
 /// A virtio-fs share and where it belongs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mount {
-    /// Its tag.
+    /// Its tag; none for an empty folder in RAM that all may write to.
     pub tag: Vec<u8>,
-    /// The folder, which is there already.
+    /// The folder, which is made if it is missing.
     pub folder: Vec<u8>,
+}
+
+/// A symbolic link.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Link {
+    /// Where it is.
+    pub path: Vec<u8>,
+    /// Where it leads.
+    pub target: Vec<u8>,
 }
 
 /// A place in an IPv4 network.
@@ -225,76 +237,6 @@ pub struct Usage {
     pub most_kib: u64,
 }
 
-fn wrong(what: &str) -> io::Error {
-    io::Error::new(io::ErrorKind::InvalidData, what.to_owned())
-}
-
-fn bytes<const N: usize>(from: &mut dyn Read) -> io::Result<[u8; N]> {
-    let mut bytes = [0; N];
-    from.read_exact(&mut bytes)?;
-    Ok(bytes)
-}
-
-fn byte(from: &mut dyn Read) -> io::Result<u8> {
-    bytes::<1>(from).map(|[byte]| byte)
-}
-
-fn half(from: &mut dyn Read) -> io::Result<u16> {
-    bytes(from).map(u16::from_le_bytes)
-}
-
-fn number(from: &mut dyn Read) -> io::Result<u32> {
-    bytes(from).map(u32::from_le_bytes)
-}
-
-fn long(from: &mut dyn Read) -> io::Result<u64> {
-    bytes(from).map(u64::from_le_bytes)
-}
-
-fn word(from: &mut dyn Read) -> io::Result<Vec<u8>> {
-    let length = number(from)?;
-    if length > LONGEST_WORD {
-        return Err(wrong("a word is too long"));
-    }
-    let mut word = vec![0; length as usize];
-    from.read_exact(&mut word)?;
-    Ok(word)
-}
-
-fn list(from: &mut dyn Read) -> io::Result<Vec<Vec<u8>>> {
-    let mut room = LONGEST_LIST;
-    let mut words = Vec::new();
-    for _ in 0..number(from)? {
-        let word = word(from)?;
-        let size = u32::try_from(word.len()).unwrap_or(u32::MAX);
-        // As execve(2) counts: each word has an end and a pointer.
-        room = room
-            .checked_sub(size.saturating_add(9))
-            .ok_or_else(|| wrong("a list is too long"))?;
-        words.push(word);
-    }
-    Ok(words)
-}
-
-fn put_word(to: &mut Vec<u8>, word: &[u8]) -> io::Result<()> {
-    let length = u32::try_from(word.len()).unwrap_or(u32::MAX);
-    if length > LONGEST_WORD {
-        return Err(io::Error::from_raw_os_error(7)); // E2BIG
-    }
-    to.extend(length.to_le_bytes());
-    to.extend(word);
-    Ok(())
-}
-
-fn put_list(to: &mut Vec<u8>, words: &[Vec<u8>]) -> io::Result<()> {
-    let size: usize = words.iter().map(|word| word.len() + 9).sum();
-    if size > LONGEST_LIST as usize {
-        return Err(io::Error::from_raw_os_error(7)); // E2BIG
-    }
-    to.extend(u32::try_from(words.len()).unwrap_or(0).to_le_bytes());
-    words.iter().try_for_each(|word| put_word(to, word))
-}
-
 impl Size {
     fn read(from: &mut dyn Read) -> io::Result<Self> {
         let (rows, columns) = (half(from)?, half(from)?);
@@ -325,11 +267,17 @@ impl Order {
         }
         all.push(u8::from(self.terminal.is_some()));
         self.terminal.unwrap_or_default().put(&mut all);
+        all.push(u8::from(self.one_output));
         put_word(&mut all, &self.hostname)?;
         all.extend(u32::try_from(self.mounts.len()).unwrap_or(0).to_le_bytes());
         for mount in &self.mounts {
             put_word(&mut all, &mount.tag)?;
             put_word(&mut all, &mount.folder)?;
+        }
+        all.extend(u32::try_from(self.links.len()).unwrap_or(0).to_le_bytes());
+        for link in &self.links {
+            put_word(&mut all, &link.path)?;
+            put_word(&mut all, &link.target)?;
         }
         all.push(u8::from(self.network.is_some()));
         if let Some(it) = self.network {
@@ -360,16 +308,10 @@ impl Order {
         let groups = (0..count).map(|_| number(from)).collect::<Result<_, _>>()?;
         let has_terminal = byte(from)? != 0;
         let size = Size::read(from)?;
+        let one_output = byte(from)? != 0;
         let hostname = word(from)?;
-        let count = number(from)?;
-        if count > MOST_MOUNTS {
-            return Err(wrong("there are too many mounts"));
-        }
-        let mut mount = || {
-            let (tag, folder) = (word(from)?, word(from)?);
-            Ok(Mount { tag, folder })
-        };
-        let mounts = (0..count).map(|_| mount()).collect::<io::Result<_>>()?;
+        let mounts = pairs(from, |tag, folder| Mount { tag, folder })?;
+        let links = pairs(from, |path, target| Link { path, target })?;
         let network = match byte(from)? {
             0 => None,
             _ => Some(Network {
@@ -380,8 +322,10 @@ impl Order {
             }),
         };
         Ok(Self {
+            one_output,
             hostname,
             mounts,
+            links,
             network,
             words,
             environment,

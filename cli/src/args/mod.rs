@@ -13,6 +13,7 @@ mod network;
 mod program;
 mod qemu_compat;
 mod run;
+mod sandbox;
 mod service;
 mod start;
 mod verbs;
@@ -41,6 +42,7 @@ pub(crate) use network::{CheckArgs, NetworkArgs, NetworkVerb, SetupArgs, Teardow
 pub(crate) use program::{CompletionsArgs, DocsArgs, DoctorArgs};
 pub(crate) use qemu_compat::QemuCompatArgs;
 pub(crate) use run::RunArgs;
+pub(crate) use sandbox::SandboxArgs;
 pub(crate) use service::{DeployArgs, GenerateArgs, ServiceArgs, ServiceVerb};
 pub(crate) use start::{command_of_run, run_alone};
 pub(crate) use verbs::Verb;

@@ -42,6 +42,7 @@ macro_rules! verbs {
 verbs! {
     "run" => Run(Box<RunArgs>): "Start a VM and stay with it until it ends";
     "exec" => Exec(Box<ExecArgs>): "Run a command in a VM of its own, and end as it ends";
+    "sandbox" => Sandbox(Box<SandboxArgs>): "Run a derivation's builder in a VM";
     "qemu-compat" => QemuCompat(QemuCompatArgs): "Run a VM from QEMU's command line";
     "ls" => Ls(LsArgs): "List the VMs that run";
     "status" => Status(StatusArgs): "Tell how VMs are";

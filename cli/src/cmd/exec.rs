@@ -5,7 +5,7 @@ mod inside;
 pub(super) mod kernel;
 mod order;
 mod outcome;
-mod places;
+pub(super) mod places;
 mod session;
 mod vm;
 
@@ -18,7 +18,8 @@ use serde_json::{Value, json};
 
 use self::inside::Way;
 use self::kernel::Kernel;
-use self::outcome::{Ending, Outcome, Told};
+pub(super) use self::outcome::Outcome;
+use self::outcome::{Ending, Told};
 use self::places::Places;
 use self::session::{Event, Session, Signals};
 use self::vm::Vm;
@@ -30,6 +31,9 @@ use crate::exit::Exit;
 use crate::instances::RuntimeDir;
 use crate::output::{Output, Stop};
 
+/// What a command finds in a VM that runs.
+const IN_GUEST: &str = "the path, the folder and the interpreter are the guest's";
+
 /// Runs the command. What goes wrong with the VM has a status that a command hardly has.
 pub(crate) fn exec(
     args: &ExecArgs,
@@ -37,13 +41,18 @@ pub(crate) fn exec(
     common: &CommonArgs,
     output: Output,
 ) -> Result<Exit, Stop> {
-    run(args, runtime, common, output).map_err(|stop| match stop {
+    run(args, runtime, common, output).map_err(as_the_vms)
+}
+
+/// A failure of this program told apart from one of the command.
+pub(super) fn as_the_vms(stop: Stop) -> Stop {
+    match stop {
         Stop::Failed(mut diagnostic) if diagnostic.exit == Exit::Failure => {
             diagnostic.exit = Exit::Internal;
             Stop::Failed(diagnostic)
         }
         other => other,
-    })
+    }
 }
 
 fn run(
@@ -57,26 +66,47 @@ fn run(
         // A command may take another signal for its own.
         end_with_parent(Signal::KILL)?;
     }
-    let terminal = size_of_terminal();
-    let deadline = args.timeout.map(Duration::try_from_secs_f64).transpose();
-    let deadline = deadline.map_err(|_| {
-        Diagnostic::usage("timeout", "cannot wait so long")
-            .hint("`--timeout` is a number of seconds")
-    })?;
     let frame = Frame {
         args,
         begin,
-        deadline: deadline.map(|it| begin + it),
-        terminal,
+        deadline: deadline(args.timeout)?.map(|it| begin + it),
+        terminal: size_of_terminal(),
     };
     let outcome = match &args.vm {
         Some(name) => frame.inside(name, runtime)?,
-        None => frame.own(runtime, common, output)?,
+        None => frame.own(&Places::of(args)?, runtime, common, output)?,
     };
     if let Some(path) = &args.report {
         outcome.write(path)?;
     }
     outcome.result(args, output)
+}
+
+/// Runs the command of `args` in a VM of its own with the folders `places`, and without a terminal, for another verb.
+pub(super) fn in_vm(
+    args: &ExecArgs,
+    places: &Places,
+    runtime: &RuntimeDir,
+    common: &CommonArgs,
+    output: Output,
+) -> Result<Outcome, Diagnostic> {
+    let begin = Instant::now();
+    let frame = Frame {
+        args,
+        begin,
+        deadline: deadline(args.timeout)?.map(|it| begin + it),
+        terminal: None,
+    };
+    frame.own(places, runtime, common, output)
+}
+
+/// The time that `--timeout` gives.
+pub(super) fn deadline(seconds: Option<f64>) -> Result<Option<Duration>, Diagnostic> {
+    let time = seconds.map(Duration::try_from_secs_f64).transpose();
+    time.map_err(|_| {
+        Diagnostic::usage("timeout", "cannot wait so long")
+            .hint("`--timeout` is a number of seconds")
+    })
 }
 
 /// What is known before there is a VM.
@@ -91,22 +121,22 @@ impl Frame<'_> {
     /// Runs the command in a VM of its own.
     fn own(
         &self,
+        places: &Places,
         runtime: &RuntimeDir,
         common: &CommonArgs,
         output: Output,
     ) -> Result<Outcome, Diagnostic> {
-        let places = Places::of(self.args)?;
-        let order = order::of(self.args, &places, self.terminal)?;
-        let kernel = Kernel::find(self.args)?;
+        let order = order::of(self.args, places, self.terminal)?;
+        let kernel = Kernel::find(self.args, places)?;
         // Before there are threads: they have the same mask.
         let signals = take_over()?;
-        let mut vm = Vm::start(self.args, &kernel, &places, runtime, common)?;
+        let mut vm = Vm::start(self.args, &kernel, places, runtime, common)?;
         // To tell the version may take reading the kernel.
         let version = match &self.args.report {
             Some(_) => json!({ "path": kernel.path, "version": kernel.version() }),
             None => Value::Null,
         };
-        let mut outcome = Outcome::new(self.args, version, self.begin);
+        let mut outcome = Outcome::new(self.args, version, places.told(), self.begin);
         let session = Session::open(&vm.socket(), Token::default(), order, signals);
         let raw = self.terminal.and_then(|_| RawTerminal::enter());
         let ending = self.follow(session, &mut || vm.has_ended(), &mut outcome);
@@ -122,7 +152,7 @@ impl Frame<'_> {
         let order = order::inside(self.args, self.terminal)?;
         let way = Way::into(&runtime.one(name)?)?;
         let signals = take_over()?;
-        let mut outcome = Outcome::new(self.args, Value::Null, self.begin);
+        let mut outcome = Outcome::new(self.args, Value::Null, IN_GUEST, self.begin);
         let call = way.new_call()?;
         let session = Session::open(&way.place(&call), call.token, order, signals);
         way.make(&call)?;

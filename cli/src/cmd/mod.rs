@@ -24,6 +24,7 @@ mod network;
 mod pause;
 mod qemu_compat;
 mod run;
+mod sandbox;
 mod service;
 mod ssh;
 mod status;
@@ -75,6 +76,7 @@ pub(crate) fn dispatch(
             qemu_compat::obey(&args, &surroundings, output)
         }
         Some(Verb::Exec(args)) => exec::exec(&args, &runtime, &cli.common, output),
+        Some(Verb::Sandbox(args)) => sandbox::build(&args, runtime, &cli.common, output),
         Some(Verb::Ls(args)) => ls::list(&args, &runtime, output),
         Some(Verb::Status(args)) => status::tell(&args, &runtime, output),
         Some(Verb::Inspect(args)) => inspect::inspect(&args, &runtime, output),

@@ -68,26 +68,23 @@ impl Running {
                 })
             }
             None => {
-                let mut streams_of_host = [Channel::Input, Channel::Output, Channel::Errors]
-                    .map(|channel| Some(connect(host, channel)));
-                command
-                    .stdin(Stdio::piped())
-                    .stdout(Stdio::piped())
-                    .stderr(Stdio::piped());
-                let mut next = |index: usize| {
-                    let missing = || io::Error::from(io::ErrorKind::NotConnected);
-                    streams_of_host[index]
-                        .take()
-                        .unwrap_or_else(|| Err(missing()))
+                let (input, keys) = io::pipe().map_err(streams)?;
+                let (out, output) = io::pipe().map_err(streams)?;
+                let keyboard = connect(host, Channel::Input).map_err(streams)?;
+                let mut outputs = vec![(out, connect(host, Channel::Output).map_err(streams)?)];
+                let errors = if order.one_output {
+                    output.try_clone().map_err(streams)?
+                } else {
+                    let (err, errors) = io::pipe().map_err(streams)?;
+                    outputs.push((err, connect(host, Channel::Errors).map_err(streams)?));
+                    errors
                 };
-                let host = [
-                    next(0).map_err(streams)?,
-                    next(1).map_err(streams)?,
-                    next(2).map_err(streams)?,
-                ];
+                command.stdin(input).stdout(output).stderr(errors);
                 let child = command.spawn().map_err(|error| (Step::Program, error))?;
                 let pid = child.id();
-                let relay = Relay::pipes(child, host).map_err(streams)?;
+                // The command's sides are closed here, or their end would not be seen.
+                drop(command);
+                let relay = Relay::pipes((keyboard, keys), outputs).map_err(streams)?;
                 Ok(Self {
                     pid,
                     relay,

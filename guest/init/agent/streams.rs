@@ -3,7 +3,6 @@
 use std::fs::File;
 use std::io::{self, PipeReader, PipeWriter, Read, Write};
 use std::os::fd::OwnedFd;
-use std::process::Child;
 use std::thread::{self, JoinHandle};
 
 use crate::sys::poll::readable;
@@ -19,23 +18,19 @@ pub(super) struct Relay {
 }
 
 impl Relay {
-    /// Carries the three pipes of `child` to `host`'s connections.
-    pub(super) fn pipes(mut child: Child, [input, output, errors]: [File; 3]) -> io::Result<Self> {
+    /// Carries the command's input from the host's connection, and its outputs to theirs.
+    pub(super) fn pipes(
+        (host, input): (File, PipeWriter),
+        outputs: Vec<(PipeReader, File)>,
+    ) -> io::Result<Self> {
         let (over, writer) = io::pipe()?;
+        // Not waited for: the host may keep its side open.
+        thread::spawn(move || carry(host, input));
         let mut carriers = Vec::new();
-        if let Some(pipe) = child.stdin.take() {
-            // Not waited for: the host may keep its side open.
-            thread::spawn(move || carry(input, pipe));
-        }
-        let out = child.stdout.take().map(OwnedFd::from);
-        let err = child.stderr.take().map(OwnedFd::from);
-        for (pipe, stream) in [(out, output), (err, errors)] {
+        for (pipe, stream) in outputs {
             let over = over.try_clone()?;
-            if let Some(pipe) = pipe {
-                carriers.push(thread::spawn(move || {
-                    drain(File::from(pipe), stream, &over);
-                }));
-            }
+            let pipe = File::from(OwnedFd::from(pipe));
+            carriers.push(thread::spawn(move || drain(pipe, stream, &over)));
         }
         Ok(Self {
             carriers,

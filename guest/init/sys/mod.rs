@@ -10,7 +10,7 @@ pub(crate) mod process;
 pub(crate) mod terminal;
 pub(crate) mod vsock;
 
-pub(crate) use process::{power_off, signal, signal_group, sync};
+pub(crate) use process::{power_off, signal, signal_all, signal_group, sync};
 
 use std::ffi::{CString, c_char, c_int, c_long, c_ulong, c_void};
 use std::fs::File;
@@ -48,6 +48,8 @@ impl Flags {
     pub(crate) const NOSUID: Self = Self(2);
     /// Without set-user-ID programs and device files.
     pub(crate) const NOSUID_NODEV: Self = Self(2 | 4);
+    /// Another state of a mount that is there.
+    const REMOUNT: Self = Self(32);
     const MOVE: Self = Self(8192);
 
     /// No flag.
@@ -101,6 +103,17 @@ pub(crate) fn mount(
 /// Moves a mount to another place.
 pub(crate) fn move_mount(source: &str, target: &str) -> io::Result<()> {
     attach(source, target, "", Flags::MOVE, "")
+}
+
+/// Lets nobody change the mounted file system at `target` any more.
+pub(crate) fn freeze(target: &str) -> io::Result<()> {
+    attach(
+        "",
+        target,
+        "",
+        Flags(Flags::REMOUNT.0 | Flags::RDONLY.0),
+        "",
+    )
 }
 
 fn attach(source: &str, target: &str, kind: &str, flags: Flags, data: &str) -> io::Result<()> {

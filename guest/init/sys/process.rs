@@ -112,6 +112,12 @@ pub(crate) fn signal_group(group: u32, signal: u8) {
     }
 }
 
+/// Sends a signal to every process but the first, which this is.
+pub(crate) fn signal_all(signal: u8) {
+    // SAFETY: takes numbers alone.
+    unsafe { kill(-1, c_int::from(signal)) };
+}
+
 /// Has everything written that was not yet.
 pub(crate) fn sync() {
     // SAFETY: takes nothing.

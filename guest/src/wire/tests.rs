@@ -1,3 +1,4 @@
+use super::words::{LONGEST_LIST, LONGEST_WORD};
 use super::*;
 
 fn order() -> Order {
@@ -16,6 +17,11 @@ fn order() -> Order {
         mounts: vec![Mount {
             tag: b"rw0".to_vec(),
             folder: b"/work".to_vec(),
+        }],
+        one_output: true,
+        links: vec![Link {
+            path: b"/bin/sh".to_vec(),
+            target: b"/shell".to_vec(),
         }],
         network: Some(Network {
             address: [10, 0, 2, 15].into(),

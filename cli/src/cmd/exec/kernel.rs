@@ -13,6 +13,7 @@ use rustix::fs::{MemfdFlags, memfd_create};
 use rustix::io::{FdFlags, fcntl_setfd};
 
 use super::fitness;
+use super::places::{Places, Root};
 use crate::args::ExecArgs;
 use crate::cmd::kernel;
 use crate::diagnostic::Diagnostic;
@@ -28,6 +29,9 @@ const WANTED: [&str; 6] = [
     "virtio_rng",
     "virtio_net",
 ];
+
+/// The file system of a root on a disk; for another, `--module` names its module.
+const ROOT_FORMAT: &str = "ext4";
 
 /// A kernel ready to run a command.
 #[derive(Debug)]
@@ -64,7 +68,7 @@ impl Version {
 
 impl Kernel {
     /// The kernel that `args` name.
-    pub(super) fn find(args: &ExecArgs) -> Result<Self, Diagnostic> {
+    pub(super) fn find(args: &ExecArgs, places: &Places) -> Result<Self, Diagnostic> {
         let text = args.kernel.to_string_lossy();
         let (path, version, held) = if text == "host" {
             (of_host()?, Version::known(release()?), None)
@@ -82,7 +86,7 @@ impl Kernel {
             })?;
             (path, Version(OnceCell::new()), None)
         };
-        let modules = modules(args, &path, &version)?;
+        let modules = modules(args, places, &path, &version)?;
         let initrd = write(&modules)?;
         Ok(Self {
             path,
@@ -149,7 +153,12 @@ pub(in crate::cmd) fn of_host() -> Result<PathBuf, Diagnostic> {
 }
 
 /// The modules to load.
-fn modules(args: &ExecArgs, kernel: &Path, version: &Version) -> Result<Vec<Module>, Diagnostic> {
+fn modules(
+    args: &ExecArgs,
+    places: &Places,
+    kernel: &Path,
+    version: &Version,
+) -> Result<Vec<Module>, Diagnostic> {
     let failed = |error: &guest::modules::ModuleError| {
         Diagnostic::failure("modules", "cannot use the kernel's modules")
             .because(error)
@@ -169,9 +178,11 @@ fn modules(args: &ExecArgs, kernel: &Path, version: &Version) -> Result<Vec<Modu
     let tree = ModuleTree::open(&folder).map_err(|error| failed(&error))?;
     fitness::check(kernel, Some(&tree), || version.of(kernel))?;
     let disks = (!args.disk.is_empty()).then_some("virtio_blk");
+    let root = matches!(places.root, Root::Disk).then_some(ROOT_FORMAT);
     let mut wanted: Vec<&str> = WANTED
         .into_iter()
         .chain(disks)
+        .chain(root)
         .filter(|name| tree.resolve(&[name]).is_ok())
         .collect();
     wanted.extend(args.module.iter().map(String::as_str));

@@ -4,11 +4,12 @@ use std::ffi::OsString;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::Path;
 
-use guest::wire::{Mount, Network, Order, Size};
+use guest::wire::{Network, Order, Size};
+use rustix::fs::fstat;
 use rustix::process::{getegid, geteuid, getgroups};
 use vmm::config::{USER_DNS, USER_GATEWAY, USER_GUEST, USER_NETMASK};
 
-use super::places::{Places, Shared};
+use super::places::Places;
 use crate::args::{ExecArgs, ExecNet};
 use crate::diagnostic::Diagnostic;
 
@@ -54,15 +55,9 @@ pub(super) fn inside(args: &ExecArgs, terminal: Option<Size>) -> Result<Order, D
         group,
         groups,
         terminal,
+        one_output: terminal.is_none() && one_output(),
         ..Order::default()
     })
-}
-
-fn mount(shared: &Shared) -> Mount {
-    Mount {
-        tag: shared.tag.clone().into_bytes(),
-        folder: shared.guest.as_os_str().as_bytes().to_vec(),
-    }
 }
 
 fn bytes(word: &OsString) -> Vec<u8> {
@@ -93,10 +88,20 @@ pub(super) fn of(
         group,
         groups,
         terminal,
+        one_output: terminal.is_none() && one_output(),
         hostname: HOSTNAME.as_bytes().to_vec(),
-        mounts: places.shared.iter().map(mount).collect(),
+        mounts: places.mounts(),
+        links: places.links(),
         network: (args.net == ExecNet::User).then_some(NETWORK),
     })
+}
+
+/// Whether standard output and standard error are the same pipe or file: what the command writes then keeps its order.
+fn one_output() -> bool {
+    let of =
+        |stat: rustix::io::Result<rustix::fs::Stat>| stat.ok().map(|it| (it.st_dev, it.st_ino));
+    let (out, err) = (fstat(std::io::stdout()), fstat(std::io::stderr()));
+    of(out).is_some_and(|out| of(err) == Some(out))
 }
 
 /// The user, the group and the other groups that `text` means, or the caller's.

@@ -48,19 +48,26 @@ pub(super) struct Told {
 
 /// Everything about a run.
 #[derive(Debug)]
-pub(super) struct Outcome {
+pub(in crate::cmd) struct Outcome {
     command: Vec<String>,
     kernel: Value,
     begin: Instant,
     started: Option<Instant>,
     ended: Instant,
+    /// What the command finds in the guest.
+    surroundings: &'static str,
     pub(super) usage: Option<Usage>,
     ending: Ending,
     told: Told,
 }
 
 impl Outcome {
-    pub(super) fn new(args: &ExecArgs, kernel: Value, begin: Instant) -> Self {
+    pub(super) fn new(
+        args: &ExecArgs,
+        kernel: Value,
+        surroundings: &'static str,
+        begin: Instant,
+    ) -> Self {
         let text = |word: &std::ffi::OsString| word.to_string_lossy().into_owned();
         Self {
             command: args.command.iter().map(text).collect(),
@@ -68,6 +75,7 @@ impl Outcome {
             begin,
             started: None,
             ended: begin,
+            surroundings,
             usage: None,
             ending: Ending::VmEnded,
             told: Told::default(),
@@ -88,6 +96,14 @@ impl Outcome {
     pub(super) fn close(&mut self, ending: Ending, told: Told) {
         self.ending = ending;
         self.told = told;
+    }
+
+    /// The command's own status, if it ran to its end.
+    pub(in crate::cmd) fn of_command(&self) -> Option<u8> {
+        match &self.ending {
+            Ending::Command(how) => Some(status(*how)),
+            _ => None,
+        }
     }
 
     /// The status, and a word for what it is due to.
@@ -112,7 +128,7 @@ impl Outcome {
     }
 
     /// Writes the outcome as JSON.
-    pub(super) fn write(&self, path: &Path) -> Result<(), Diagnostic> {
+    pub(in crate::cmd) fn write(&self, path: &Path) -> Result<(), Diagnostic> {
         let (status, reason) = self.status();
         let signal = match self.ending {
             Ending::Command(How::Signalled(signal)) => Some(signal),
@@ -146,7 +162,7 @@ impl Outcome {
     }
 
     /// The status of this program, with what there is to say of it.
-    pub(super) fn result(&self, args: &ExecArgs, output: Output) -> Result<Exit, Stop> {
+    pub(in crate::cmd) fn result(&self, args: &ExecArgs, output: Output) -> Result<Exit, Stop> {
         let (status, reason) = self.status();
         let exit = Exit::Command(status);
         let command = self.command.join(" ");
@@ -155,10 +171,7 @@ impl Outcome {
             Ending::Command(_) | Ending::Interrupted(_) => return Ok(exit),
             Ending::NotStarted { step, errno } => failure(format!("cannot run `{command}` in the guest"))
                 .cause(format!("{}: {}", words(*step), io::Error::from_raw_os_error(*errno)))
-                .hint(match args.vm {
-                    Some(_) => "the path, the folder and the interpreter are the guest's",
-                    None => "the guest has this machine's root file system, with a new /run, /dev and /sys",
-                }),
+                .hint(self.surroundings),
             Ending::Late => {
                 let seconds = args.timeout.unwrap_or_default();
                 self.show_console(output);

@@ -1,8 +1,10 @@
 //! The folders of this machine that the guest sees, and where.
 
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use guest::bundle::{MANIFEST, Root};
+use guest::bundle::{self, MANIFEST};
+use guest::wire::{Link, Mount};
 
 use super::super::run::load_bundle;
 use crate::args::ExecArgs;
@@ -12,29 +14,106 @@ const FORM: &str = "`--share` is DIR:FOLDER, or DIR:FOLDER:ro; FOLDER is an abso
 
 /// A folder that the guest mounts.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Shared {
-    pub(super) tag: String,
-    pub(super) host: PathBuf,
-    pub(super) guest: PathBuf,
-    pub(super) read_only: bool,
+pub(in crate::cmd) struct Shared {
+    pub(in crate::cmd) tag: String,
+    pub(in crate::cmd) host: PathBuf,
+    pub(in crate::cmd) guest: PathBuf,
+    pub(in crate::cmd) read_only: bool,
+    /// Whose files the guest's superuser has there, by user and group; his own without.
+    pub(in crate::cmd) owner: Option<(u32, u32)>,
+}
+
+impl Shared {
+    /// The value of `run --share`.
+    pub(super) fn flag(&self) -> String {
+        let mut flag = format!("{}={}", self.tag, plain(&self.host));
+        if self.read_only {
+            flag.push_str(",ro");
+        }
+        if let Some((user, group)) = self.owner {
+            flag.push_str(&format!(",uidmap=0:{user}:1,gidmap=0:{group}:1"));
+        }
+        flag
+    }
+
+    fn mount(&self) -> Mount {
+        Mount {
+            tag: self.tag.clone().into_bytes(),
+            folder: self.guest.as_os_str().as_bytes().to_vec(),
+        }
+    }
+}
+
+/// A path as the value of a flag: a comma in it is doubled.
+pub(in crate::cmd) fn plain(path: &Path) -> String {
+    path.to_string_lossy().replace(',', ",,")
+}
+
+/// The guest's root.
+#[derive(Debug)]
+pub(in crate::cmd) enum Root {
+    /// This folder, under a layer in RAM.
+    Folder(PathBuf),
+    /// The first disk, which keeps the changes.
+    Disk,
+    /// Empty, in RAM.
+    Ram,
 }
 
 /// All folders of a guest.
 #[derive(Debug)]
-pub(super) struct Places {
-    /// That which is its root.
-    pub(super) root: PathBuf,
+pub(in crate::cmd) struct Places {
+    pub(in crate::cmd) root: Root,
+    /// Empty folders in RAM, which come before those that are shared.
+    pub(in crate::cmd) scratch: Vec<PathBuf>,
     /// Those of `--rw` and `--share`, in this order.
-    pub(super) shared: Vec<Shared>,
+    pub(in crate::cmd) shared: Vec<Shared>,
+    /// Links that are made where there is nothing, and where they lead.
+    pub(in crate::cmd) links: Vec<(PathBuf, PathBuf)>,
 }
 
 impl Places {
     /// The folders that `args` name.
     pub(super) fn of(args: &ExecArgs) -> Result<Self, Diagnostic> {
         Ok(Self {
-            root: root(args)?,
+            root: Root::Folder(root(args)?),
+            scratch: Vec::new(),
             shared: shared(args)?,
+            links: Vec::new(),
         })
+    }
+
+    /// What a command finds, in a sentence.
+    pub(super) fn told(&self) -> &'static str {
+        match &self.root {
+            Root::Folder(root) if root == Path::new("/") => {
+                "the guest has this machine's root file system, with a new /run, /dev and /sys"
+            }
+            Root::Folder(_) => "the path, the folder and the interpreter are those of `--root`",
+            Root::Disk => "the guest has the disk's files, and the folders that it shares",
+            Root::Ram => "the guest has nothing but the folders that it shares",
+        }
+    }
+
+    /// What the guest mounts beside its root, in this order.
+    pub(super) fn mounts(&self) -> Vec<Mount> {
+        let scratch = self.scratch.iter().map(|folder| Mount {
+            tag: Vec::new(),
+            folder: folder.as_os_str().as_bytes().to_vec(),
+        });
+        scratch
+            .chain(self.shared.iter().map(Shared::mount))
+            .collect()
+    }
+
+    /// The links that the guest makes.
+    pub(super) fn links(&self) -> Vec<Link> {
+        let bytes = |path: &Path| path.as_os_str().as_bytes().to_vec();
+        let link = |(path, target): &(PathBuf, PathBuf)| Link {
+            path: bytes(path),
+            target: bytes(target),
+        };
+        self.links.iter().map(link).collect()
     }
 }
 
@@ -48,8 +127,8 @@ fn root(args: &ExecArgs) -> Result<PathBuf, Diagnostic> {
     }
     let bundle = load_bundle(&dir)?;
     match &bundle.root {
-        Root::Share(share) => Ok(bundle.resolve(&share.path)),
-        Root::Disk { .. } | Root::Initrd => {
+        bundle::Root::Share(share) => Ok(bundle.resolve(&share.path)),
+        bundle::Root::Disk { .. } | bundle::Root::Initrd => {
             let what = format!("cannot use the root of the bundle `{}`", path.display());
             Err(Diagnostic::usage("root", what)
                 .cause("it is no folder")
@@ -74,6 +153,7 @@ fn shared(args: &ExecArgs) -> Result<Vec<Shared>, Diagnostic> {
             host,
             guest,
             read_only,
+            owner: None,
         })
     })
     .collect()
@@ -110,6 +190,21 @@ fn folder(flag: &'static str, path: &Path) -> Result<PathBuf, Diagnostic> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_share_is_a_flag_of_run() {
+        let mut share = Shared {
+            tag: "a".to_owned(),
+            host: "/b,c".into(),
+            guest: "/d".into(),
+            read_only: true,
+            owner: None,
+        };
+        assert_eq!(share.flag(), "a=/b,,c,ro");
+        share.owner = Some((1000, 100));
+        share.read_only = false;
+        assert_eq!(share.flag(), "a=/b,,c,uidmap=0:1000:1,gidmap=0:100:1");
+    }
 
     #[test]
     fn a_share_is_a_folder_and_its_place() {

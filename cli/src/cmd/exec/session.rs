@@ -101,7 +101,10 @@ impl Session {
         let listener = UnixListener::bind(path)?;
         let (sender, events) = mpsc::channel();
         let (controls, control) = mpsc::channel();
-        let wanted = if order.terminal.is_some() { 1 } else { 2 };
+        let wanted = match order.terminal.is_some() || order.one_output {
+            true => 1,
+            false => 2,
+        };
         let expected = Arc::new(Expected {
             token,
             come: Mutex::default(),

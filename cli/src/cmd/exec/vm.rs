@@ -11,7 +11,7 @@ use vmm::instance::{self, Entry};
 
 use super::kernel::Kernel;
 use super::outcome::{Ending, Told};
-use super::places::Places;
+use super::places::{Places, Root, plain};
 use crate::args::{CommonArgs, ExecArgs, ExecNet};
 use crate::cmd::stop::{FORCE, end};
 use crate::diagnostic::Diagnostic;
@@ -130,8 +130,13 @@ fn words(
 ) -> Vec<String> {
     let text = |path: &Path| path.to_string_lossy().into_owned();
     // The last word of a kernel that ends is a reset, which ends the VM.
+    let root = match &places.root {
+        Root::Folder(_) => format!("virtiofs:{ROOT}"),
+        Root::Disk => "disk:/dev/vda:auto pcpvmm.changes=keep".to_owned(),
+        Root::Ram => "ram".to_owned(),
+    };
     let mut cmdline = format!(
-        "console=ttyS0 quiet panic=-1 reboot=t pcpvmm.root=virtiofs:{ROOT} pcpvmm.agent=vsock:{PORT}"
+        "console=ttyS0 quiet panic=-1 reboot=t pcpvmm.root={root} pcpvmm.agent=vsock:{PORT}"
     );
     for more in &args.kernel_arg {
         cmdline.push(' ');
@@ -155,10 +160,6 @@ fn words(
         ("--cmdline", cmdline),
         ("--memory", format!("{}K", args.memory.0 >> 10)),
         ("--cpus", args.cpus.to_string()),
-        (
-            "--share",
-            format!("{ROOT}={},ro,cache=always", plain(&places.root)),
-        ),
         ("--vsock", format!("cid={CID},socket={}", text(&socket))),
         ("--console", console),
     ] {
@@ -170,22 +171,17 @@ fn words(
         ExecNet::None => "none",
     };
     words.extend(["--net".to_owned(), net.to_owned()]);
+    if let Root::Folder(root) = &places.root {
+        let share = format!("{ROOT}={},ro,cache=always", plain(root));
+        words.extend(["--share".to_owned(), share]);
+    }
     for shared in &places.shared {
-        let options = if shared.read_only { ",ro" } else { "" };
-        words.extend([
-            "--share".to_owned(),
-            format!("{}={}{options}", shared.tag, plain(&shared.host)),
-        ]);
+        words.extend(["--share".to_owned(), shared.flag()]);
     }
     for disk in &args.disk {
         words.extend(["--disk".to_owned(), disk.clone()]);
     }
     words
-}
-
-/// A path as the value of a flag: a comma in it is doubled.
-fn plain(path: &Path) -> String {
-    path.to_string_lossy().replace(',', ",,")
 }
 
 #[cfg(test)]

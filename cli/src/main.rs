@@ -24,6 +24,8 @@ mod logging;
 mod matrix;
 mod nearest;
 mod network;
+#[cfg(test)]
+mod nix_constants;
 mod notify;
 mod output;
 mod printable;

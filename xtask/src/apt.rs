@@ -178,6 +178,22 @@ impl Suite {
         Ok(names.map(String::from).collect())
     }
 
+    /// `package` and all packages without which it does not run, as for a machine that has none.
+    pub(crate) fn closure(&self, package: &str, dir: &Path) -> Result<Vec<String>> {
+        let none = dir.join("status");
+        fs::write(&none, "").with_context(|| format!("cannot write {}", none.display()))?;
+        let mut get = self.apt("apt-get");
+        get.arg("-o")
+            .arg(format!("Dir::State::status={}", none.display()));
+        get.args(["--simulate", "--no-install-recommends", "install", package]);
+        let plan = command::text(&mut get)?;
+        let installed = plan.lines().filter_map(|line| line.strip_prefix("Inst "));
+        Ok(installed
+            .filter_map(|line| line.split_whitespace().next())
+            .map(String::from)
+            .collect())
+    }
+
     /// Downloads `packages` (`name` or `name=version`) into `dir`; what is there already is not fetched again.
     pub(crate) fn download(&self, packages: &[String], dir: &Path) -> Result<()> {
         fs::create_dir_all(dir).with_context(|| format!("cannot make {}", dir.display()))?;

@@ -16,6 +16,7 @@ mod fuzz;
 mod initrd;
 mod kernels;
 mod lab;
+mod nix;
 mod passt;
 mod place;
 mod release;

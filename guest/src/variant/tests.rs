@@ -164,3 +164,33 @@ fn a_table_that_leads_nowhere_is_refused() {
     let wrong = TABLE.replacen("offset = 0", "offset = 0\ncolour = 1", 1);
     assert!(matches!(parse(&wrong), Err(VariantError::Table { .. })));
 }
+
+/// What the flake's guests promise, as its tests write it down.
+const NIX: &str = include_str!("../../../nix/tests/golden/manifests.json");
+
+#[test]
+fn guests_of_nix_promise_the_same() {
+    let nix: serde_json::Value = serde_json::from_str(NIX).unwrap();
+    let variants = all().unwrap();
+    assert_eq!(nix.as_object().unwrap().len(), variants.len());
+    for variant in &variants {
+        let manifest = &nix[&variant.name];
+        let same = |field: &str, value: serde_json::Value| {
+            assert_eq!(manifest[field], value, "{} of {}", field, variant.name);
+        };
+        let units: Vec<_> = variant.services.iter().map(|it| &it.unit).collect();
+        let checks: Vec<_> = variant.http_checks.iter().map(|(_, check)| check).collect();
+        same("variant", serde_json::json!(variant.name));
+        same("hostname", serde_json::json!(variant.hostname));
+        same("process", serde_json::json!(variant.hostname));
+        same("memory_mib", serde_json::json!(variant.memory_mib));
+        same("cpus", serde_json::json!(variant.cpus));
+        same("mac", serde_json::json!(variant.mac));
+        same("forwards", serde_json::json!(variant.forwards));
+        same("consoles", serde_json::json!(variant.consoles));
+        same("services", serde_json::json!(units));
+        same("metrics", serde_json::json!(variant.metrics));
+        same("http_checks", serde_json::json!(checks));
+        same("logins", serde_json::json!(variant.debug_logins));
+    }
+}

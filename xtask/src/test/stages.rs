@@ -9,9 +9,9 @@ use serde::Deserialize;
 
 use super::counts::Counts;
 use super::{Log, Stage, lab};
-use crate::{apt, check, fuzz, kernels, passt, place, release};
+use crate::{apt, check, fuzz, kernels, nix, passt, place, release};
 
-pub(super) const PLAN: [Stage; 9] = [
+pub(super) const PLAN: [Stage; 10] = [
     Stage {
         name: "set-up",
         about: "what the machine lacks",
@@ -53,6 +53,12 @@ pub(super) const PLAN: [Stage; 9] = [
         about: "tiny guests on /dev/kvm",
         needs: &["release"],
         run: tiny,
+    },
+    Stage {
+        name: "nix",
+        about: "the flake, with two versions of Nix",
+        needs: &["release"],
+        run: nix,
     },
     Stage {
         name: "stock",
@@ -193,6 +199,23 @@ fn tiny(log: &mut Log) -> Result<Counts> {
         "tiny",
     ]);
     log.tests(test.env("PCP_VMM_BIN", release::path()))
+}
+
+fn nix(log: &mut Log) -> Result<Counts> {
+    let place = nix::ensure()?;
+    let mut test = cargo(&[
+        "test",
+        "--package",
+        "pcp-vmm-tests",
+        "--locked",
+        "--test",
+        "nix",
+    ]);
+    test.env("PCP_VMM_BIN", release::path())
+        .env("PCP_VMM_NIX", place)
+        // The flake's own folder is changed under a test that runs; one at a time is fast enough.
+        .args(["--", "--test-threads=1"]);
+    log.tests(&mut test)
 }
 
 fn stock(log: &mut Log) -> Result<Counts> {

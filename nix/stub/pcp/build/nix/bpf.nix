@@ -1,0 +1,3 @@
+{ lib, ... }: {
+  options.services.pcp.bpf.enable = lib.mkEnableOption "it";
+}

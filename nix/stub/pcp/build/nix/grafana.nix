@@ -1,0 +1,3 @@
+{ lib, ... }: {
+  options.services.pcp.grafana.enable = lib.mkEnableOption "it";
+}

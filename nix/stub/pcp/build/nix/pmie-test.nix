@@ -1,0 +1,3 @@
+{ lib, ... }: {
+  options.services.pcp.pmieTest.enable = lib.mkEnableOption "it";
+}

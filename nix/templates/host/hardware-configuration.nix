@@ -1,0 +1,2 @@
+# nixos-generate-config writes this file; it is here so that the flake evaluates.
+{ }

@@ -37,8 +37,10 @@ mod ssh;
 mod ssh_config;
 mod ssh_key;
 mod table;
+mod toml_reader;
 mod vm_process;
 mod vm_status;
+mod vmtest;
 mod wanted;
 mod whole_file;
 

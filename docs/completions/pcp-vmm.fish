@@ -71,6 +71,7 @@ complete -c pcp-vmm -n "__fish_pcp_vmm_needs_command" -f -a "ids" -d 'List, rese
 complete -c pcp-vmm -n "__fish_pcp_vmm_needs_command" -f -a "image" -d 'Build, list and remove guest images'
 complete -c pcp-vmm -n "__fish_pcp_vmm_needs_command" -f -a "kernel" -d 'Fetch, list, check and remove Debian\'s kernels'
 complete -c pcp-vmm -n "__fish_pcp_vmm_needs_command" -f -a "matrix" -d 'Run a command over kernels, machines and parameters, each in a VM of its own'
+complete -c pcp-vmm -n "__fish_pcp_vmm_needs_command" -f -a "vmtest" -d 'Run the targets of a vmtest.toml, each in a VM of its own'
 complete -c pcp-vmm -n "__fish_pcp_vmm_needs_command" -f -a "doctor" -d 'Check whether this machine can run VMs; say what is missing and how to get it'
 complete -c pcp-vmm -n "__fish_pcp_vmm_needs_command" -f -a "completions" -d 'Write the completion script of a shell to standard output'
 complete -c pcp-vmm -n "__fish_pcp_vmm_needs_command" -f -a "docs" -d 'Write the manual pages, the completion scripts and the reference into a folder'
@@ -1109,6 +1110,30 @@ complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand matrix" -s v -l verbose 
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand matrix" -l no-progress -d 'Show no progress bars'
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand matrix" -l list -d 'List the cells, and run none'
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand matrix" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand vmtest" -l color -d 'Use colours' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t'Always'
+never\t'Never'"
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand vmtest" -l log-file -d 'Append the log to this file instead of showing it' -r -F
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand vmtest" -l runtime-dir -d 'The folder of the running VMs [default: $PCP_VMM_RUNTIME_DIR, else /run/pcp-vmm for root and $XDG_RUNTIME_DIR/pcp-vmm for others]' -r -F
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand vmtest" -l state-dir -d 'The folder of what is kept between runs [default: $PCP_VMM_STATE_DIR, else /var/lib/pcp-vmm for root and $XDG_STATE_HOME/pcp-vmm for others]' -r -F
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand vmtest" -l log-dir -d 'The folder of logs: what a daemon says in NAME.log, what consoles print in NAME/serial.log and NAME/console.log. Without it, only VMs that run as daemons have logs [default: $PCP_VMM_LOG_DIR, else /var/log/pcp-vmm for root and `log` in the state folder for others]' -r -F
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand vmtest" -l tmp-dir -d 'The folder of what is there only while an image is built, some 2 GiB [default: $PCP_VMM_TMP_DIR, else the cache]' -r -F
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand vmtest" -l log-format -d 'How log lines are written' -r -f -a "text\t'For people'
+json\t'One JSON object a line'"
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand vmtest" -s c -l config -d 'The file with the targets' -r -F
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand vmtest" -s f -l filter -d 'Run only the targets whose names this regular expression matches' -r
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand vmtest" -s k -l kernel -d 'Run COMMAND with this kernel' -r -F
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand vmtest" -l kargs -d 'More words for the kernel command line' -r
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand vmtest" -s r -l rootfs -d 'The guest\'s root [default: /]' -r -F
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand vmtest" -s a -l arch -d 'The guest\'s architecture [default: x86_64, the only one]' -r
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand vmtest" -l qemu-command -d 'The QEMU that vmtest would call; there is a warning that it is not' -r
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand vmtest" -s t -l timeout -d 'End the VM of a target after so many seconds' -r
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand vmtest" -l results -d 'The folder for logs, results.json and junit.xml; made if it is missing. Without it there are none' -r -F
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand vmtest" -l json -d 'Write results and errors as JSON'
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand vmtest" -s q -l quiet -d 'Say nothing but results, warnings and errors'
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand vmtest" -s v -l verbose -d 'Log more: -v what happens, -vv details, -vvv everything'
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand vmtest" -l no-progress -d 'Show no progress bars'
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand vmtest" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand doctor" -l color -d 'Use colours' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
 always\t'Always'
 never\t'Never'"

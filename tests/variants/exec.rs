@@ -12,7 +12,7 @@ use pcp_vmm_tests::time::{limit, wait_until};
 use serde_json::Value;
 use tempfile::TempDir;
 
-fn image() -> PathBuf {
+pub(crate) fn image() -> PathBuf {
     let images = std::env::var_os("PCP_VMM_IMAGES").expect("PCP_VMM_IMAGES names the images");
     PathBuf::from(images).join("base")
 }

@@ -11,6 +11,7 @@ mod bpf;
 mod exec;
 mod inside;
 mod lifecycle;
+mod vmtest;
 
 use std::io::{Read, Write};
 use std::net::TcpStream;

@@ -17,6 +17,7 @@ mod sandbox;
 mod service;
 mod start;
 mod verbs;
+mod vmtest;
 
 use std::path::PathBuf;
 
@@ -46,6 +47,7 @@ pub(crate) use sandbox::SandboxArgs;
 pub(crate) use service::{DeployArgs, GenerateArgs, ServiceArgs, ServiceVerb};
 pub(crate) use start::{command_of_run, run_alone};
 pub(crate) use verbs::Verb;
+pub(crate) use vmtest::VmtestArgs;
 
 use crate::exit::Exit;
 

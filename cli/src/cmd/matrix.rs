@@ -1,32 +1,26 @@
 //! `pcp-vmm matrix`: a command over kernels, machines and parameters.
 
 mod board;
-mod interrupt;
+pub(super) mod folder;
 mod trial;
 
-use std::fs::{self, File};
-use std::io::{Read, Seek, SeekFrom};
+use std::fs;
 use std::path::Path;
 use std::thread::available_parallelism;
 
 use serde::Serialize;
 
 use self::board::Board;
-use self::interrupt::Interrupt;
 use self::trial::Trial;
+use super::interrupt::Interrupt;
 use crate::args::{CommonArgs, MatrixArgs};
 use crate::diagnostic::Diagnostic;
 use crate::exit::Exit;
 use crate::matrix::cells::{Cell, cells};
 use crate::matrix::file::{Matrix, parse};
-use crate::matrix::junit;
 use crate::matrix::results::{Counts, Outcome, table};
 use crate::matrix::schedule::{Share, within};
 use crate::output::{Output, Stop};
-use crate::whole_file;
-
-/// How much of a log JUnit gets.
-const LOG_TAIL: u64 = 16 << 10;
 
 /// What `results.json` holds, and `--json` prints.
 #[derive(Debug, Serialize)]
@@ -45,7 +39,7 @@ pub(crate) fn matrix(args: &MatrixArgs, common: &CommonArgs, output: Output) -> 
     if args.list {
         return list(&cells, output);
     }
-    fs::create_dir_all(&args.results).map_err(|error| cannot_write(&args.results, &error))?;
+    folder::make(&args.results)?;
     // Before there are threads: they have the same mask.
     let interrupt = Interrupt::take_over()?;
     let board = Board::new(cells.len(), output);
@@ -70,11 +64,12 @@ pub(crate) fn matrix(args: &MatrixArgs, common: &CommonArgs, output: Output) -> 
         counts,
         cells: &outcomes,
     };
-    write(args, &results)?;
+    let name = args.file.file_name().unwrap_or_default().to_string_lossy();
+    folder::write(&args.results, &name, &results, &outcomes)?;
     if output.is_json() {
         output.json(&results)?;
     } else {
-        output.data(table(&outcomes))?;
+        output.data(table("CELL", &outcomes))?;
         output.note(counts.told());
     }
     Ok(match interrupt.signal() {
@@ -163,36 +158,4 @@ fn list(cells: &[Cell], output: Output) -> Result<Exit, Stop> {
         output.data(lines.collect::<String>())?;
     }
     Ok(Exit::Success)
-}
-
-fn cannot_write(path: &Path, error: &std::io::Error) -> Diagnostic {
-    let what = format!("cannot write `{}`", path.display());
-    Diagnostic::failure("results", what).because(error)
-}
-
-fn write(args: &MatrixArgs, results: &Results<'_>) -> Result<(), Diagnostic> {
-    let json = serde_json::to_vec_pretty(results).map_err(|error| {
-        Diagnostic::failure("results", "cannot write the results").because(&error)
-    })?;
-    let name = args.file.file_name().unwrap_or_default().to_string_lossy();
-    let xml = junit::xml(&name, results.cells, tail);
-    for (name, bytes) in [("results.json", json), ("junit.xml", xml.into_bytes())] {
-        let path = args.results.join(name);
-        whole_file::write(&path, &bytes, 0o666).map_err(|error| cannot_write(&path, &error))?;
-    }
-    Ok(())
-}
-
-/// The end of a cell's last log.
-fn tail(outcome: &Outcome) -> String {
-    let read = || {
-        let mut log = File::open(&outcome.attempts.last()?.log).ok()?;
-        let length = log.metadata().ok()?.len();
-        log.seek(SeekFrom::Start(length.saturating_sub(LOG_TAIL)))
-            .ok()?;
-        let mut bytes = Vec::new();
-        log.take(LOG_TAIL).read_to_end(&mut bytes).ok()?;
-        Some(String::from_utf8_lossy(&bytes).into_owned())
-    };
-    read().unwrap_or_default()
 }

@@ -9,10 +9,12 @@ mod docs;
 mod doctor;
 mod events;
 mod exec;
+mod exec_process;
 mod forward;
 mod ids;
 mod image;
 mod inspect;
+mod interrupt;
 mod kernel;
 mod kill;
 mod lifecycle;
@@ -30,6 +32,7 @@ mod ssh;
 mod status;
 mod stop;
 mod version;
+mod vmtest;
 mod wait;
 
 use clap::{ArgMatches, CommandFactory};
@@ -106,6 +109,7 @@ pub(crate) fn dispatch(
         Some(Verb::Image(args)) => image::dispatch(args.verb, &cli.common, output),
         Some(Verb::Kernel(args)) => kernel::dispatch(args.verb, output),
         Some(Verb::Matrix(args)) => matrix::matrix(&args, &cli.common, output),
+        Some(Verb::Vmtest(args)) => vmtest::vmtest(&args, &cli.common, output),
         Some(Verb::Doctor(_)) => doctor::doctor(output),
         Some(Verb::Completions(args)) => completions::print(args.shell, output),
         Some(Verb::Docs(args)) => docs::write(&args.dir, output),

@@ -1,13 +1,10 @@
 //! The file of a matrix. All that is wrong with it is told at once, each with its line and column.
 
 use std::collections::BTreeMap;
-use std::ops::Range;
 
-use toml::Spanned;
-use toml::de::{DeTable, DeValue};
 use vmm::config::value::MemorySize;
 
-use crate::nearest::nearest;
+use crate::toml_reader::{Item, Reader, Table, read, word};
 
 /// What a file says.
 #[derive(Debug, Clone, PartialEq)]
@@ -68,76 +65,15 @@ const KEYS: [&str; 11] = [
     "budget",
 ];
 
-type Table<'t> = DeTable<'t>;
-type Item<'t> = Spanned<DeValue<'t>>;
-
 /// Reads a file.
 ///
 /// # Errors
 /// Every problem that it has, as `LINE:COLUMN: text`, in the order of the file.
 pub(crate) fn parse(text: &str) -> Result<Matrix, Vec<String>> {
-    let mut reader = Reader {
-        text,
-        problems: Vec::new(),
-    };
-    let (table, errors) = DeTable::parse_recoverable(text);
-    for error in errors {
-        reader.problem(error.span().unwrap_or(0..0), error.message());
-    }
-    // What cannot be read has no meaning to be looked at.
-    let matrix = reader
-        .problems
-        .is_empty()
-        .then(|| reader.matrix(table.get_ref()));
-    reader.problems.sort_by_key(|(at, _)| *at);
-    match matrix {
-        Some(matrix) if reader.problems.is_empty() => Ok(matrix),
-        _ => Err(reader.told()),
-    }
-}
-
-struct Reader<'t> {
-    text: &'t str,
-    problems: Vec<(usize, String)>,
+    read(text, |reader, table| reader.matrix(table))
 }
 
 impl Reader<'_> {
-    fn problem(&mut self, at: Range<usize>, what: impl Into<String>) {
-        self.problems.push((at.start, what.into()));
-    }
-
-    fn told(&self) -> Vec<String> {
-        let told = self.problems.iter().map(|(at, what)| {
-            let before = self.text.get(..*at).unwrap_or(self.text);
-            let line = before.matches('\n').count() + 1;
-            let column = before
-                .rsplit('\n')
-                .next()
-                .unwrap_or_default()
-                .chars()
-                .count()
-                + 1;
-            format!("{line}:{column}: {what}")
-        });
-        told.collect()
-    }
-
-    /// Says which of the table's keys are none of `known`.
-    fn only(&mut self, table: &Table<'_>, known: &[&str], what: &str) {
-        for (key, _) in table {
-            let name: &str = key.get_ref();
-            if known.contains(&name) {
-                continue;
-            }
-            let meant = match nearest(name, known) {
-                Some(meant) => format!("; did you mean `{meant}`?"),
-                None => format!("; there are {}", known.join(", ")),
-            };
-            let name = name.escape_debug();
-            self.problem(key.span(), format!("{what} has no `{name}`{meant}"));
-        }
-    }
-
     fn matrix(&mut self, table: &Table<'_>) -> Matrix {
         self.only(table, &KEYS, "a matrix");
         let matrix = Matrix {
@@ -206,25 +142,6 @@ impl Reader<'_> {
         words
     }
 
-    fn number(
-        &mut self,
-        item: &Item<'_>,
-        what: &str,
-        range: std::ops::RangeInclusive<u32>,
-    ) -> Option<u32> {
-        let number = item.get_ref().as_integer();
-        let number = number.and_then(|it| u32::from_str_radix(it.as_str(), it.radix()).ok());
-        let number = number.filter(|it| range.contains(it));
-        if number.is_none() {
-            let (least, most) = range.into_inner();
-            self.problem(
-                item.span(),
-                format!("`{what}` is no number from {least} to {most}"),
-            );
-        }
-        number
-    }
-
     fn memory(&mut self, table: &Table<'_>) -> Option<u64> {
         let item = table.get("memory")?;
         let size = word(item.get_ref()).and_then(|it| it.parse::<MemorySize>().ok());
@@ -283,15 +200,6 @@ impl Reader<'_> {
             memory: self.memory(budget),
             cpus: self.cpus(budget, 4096),
         }
-    }
-
-    fn table<'i, 't>(&mut self, table: &'i Table<'t>, what: &str) -> Option<&'i Table<'t>> {
-        let item = table.get(what)?;
-        let found = item.get_ref().as_table();
-        if found.is_none() {
-            self.problem(item.span(), format!("`{what}` is no table"));
-        }
-        found
     }
 
     fn variants(&mut self, table: &Table<'_>) -> BTreeMap<String, Machine> {
@@ -362,17 +270,6 @@ impl Reader<'_> {
             all.push(meant);
         }
         all
-    }
-}
-
-/// A text, a number or a truth as a word.
-fn word(value: &DeValue<'_>) -> Option<String> {
-    match value {
-        DeValue::String(text) => Some(text.to_string()),
-        DeValue::Integer(number) if number.radix() == 10 => Some(number.as_str().to_owned()),
-        DeValue::Float(number) => Some(number.as_str().to_owned()),
-        DeValue::Boolean(truth) => Some(truth.to_string()),
-        _ => None,
     }
 }
 

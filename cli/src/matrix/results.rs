@@ -1,6 +1,7 @@
 //! What became of the cells.
 
 use std::path::PathBuf;
+use std::time::Instant;
 
 use serde::Serialize;
 use serde_json::Value;
@@ -59,10 +60,35 @@ pub(crate) struct Attempt {
     pub(crate) status: Option<i32>,
     /// The seconds that it took.
     pub(crate) seconds: f64,
-    /// What command and kernel said.
-    pub(crate) log: PathBuf,
+    /// What command and kernel said, if it is kept.
+    pub(crate) log: Option<PathBuf>,
     /// The report of `exec`, if it wrote one.
     pub(crate) report: Option<Value>,
+}
+
+impl Attempt {
+    /// A run since `begin` that ended with `status` and left `report`; a signal to this program may be why.
+    pub(crate) fn since(
+        begin: Instant,
+        status: Option<i32>,
+        report: Option<Value>,
+        log: Option<PathBuf>,
+        interrupted: bool,
+    ) -> Self {
+        let reason = report.as_ref().and_then(|it| it.get("reason")?.as_str());
+        let verdict = if interrupted && status != Some(0) {
+            Verdict::Interrupted
+        } else {
+            Verdict::of(status, reason)
+        };
+        Self {
+            verdict,
+            status,
+            seconds: begin.elapsed().as_secs_f64(),
+            log,
+            report,
+        }
+    }
 }
 
 /// All runs of a cell.
@@ -168,14 +194,12 @@ impl Counts {
     }
 }
 
-/// The outcomes as a table.
-pub(crate) fn table(outcomes: &[Outcome]) -> String {
-    let mut table = Table::new(&["CELL", "RESULT", "SECONDS", "LOG"]);
+/// The outcomes as a table; `what` is the head of their names.
+pub(crate) fn table(what: &str, outcomes: &[Outcome]) -> String {
+    let mut table = Table::new(&[what, "RESULT", "SECONDS", "LOG"]);
     for outcome in outcomes {
-        let log = outcome
-            .attempts
-            .last()
-            .map(|it| it.log.display().to_string());
+        let log = outcome.attempts.last().and_then(|it| it.log.as_ref());
+        let log = log.map(|it| it.display().to_string());
         table.row([
             outcome.cell.name.clone(),
             outcome.told(),
@@ -187,7 +211,7 @@ pub(crate) fn table(outcomes: &[Outcome]) -> String {
 }
 
 #[cfg(test)]
-pub(super) mod tests {
+pub(crate) mod tests {
     use super::*;
 
     pub(crate) fn outcome(name: &str, verdicts: &[(Verdict, i32)]) -> Outcome {
@@ -204,7 +228,7 @@ pub(super) mod tests {
             verdict: *verdict,
             status: Some(*status),
             seconds: 1.25,
-            log: format!("results/{name}.log").into(),
+            log: Some(format!("results/{name}.log").into()),
             report: None,
         });
         Outcome::new(cell, attempts.collect())
@@ -243,6 +267,8 @@ pub(super) mod tests {
             Counts::of(&outcomes).told(),
             "2 of 4 passed, 1 of them only after a retry, 1 failed, 1 interrupted"
         );
-        assert!(table(&outcomes).contains("passed, after error       2.5      results/b.log"));
+        assert!(
+            table("CELL", &outcomes).contains("passed, after error       2.5      results/b.log")
+        );
     }
 }

@@ -4,19 +4,17 @@ use std::fs::{self, File};
 use std::io;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
-use std::process::{Command, Stdio};
 use std::time::Instant;
 
-use rustix::process::{Pid, WaitId, WaitIdOptions, waitid};
 use serde_json::Value;
 
+use super::super::exec_process;
+use super::super::interrupt::Interrupt;
 use super::board::Board;
-use super::interrupt::Interrupt;
 use crate::args::CommonArgs;
 use crate::matrix::cells::Cell;
 use crate::matrix::file::Matrix;
 use crate::matrix::results::{Attempt, Outcome, Verdict};
-use crate::vm_process::OURSELVES;
 
 /// What all cells have in common.
 #[derive(Debug)]
@@ -65,18 +63,8 @@ impl Trial<'_> {
         });
         let report = fs::read(&report).ok();
         let report = report.and_then(|text| serde_json::from_slice::<Value>(&text).ok());
-        let reason = report.as_ref().and_then(|it| it.get("reason")?.as_str());
-        let verdict = match self.interrupt.signal() {
-            Some(_) if status != Some(0) => Verdict::Interrupted,
-            _ => Verdict::of(status, reason),
-        };
-        Attempt {
-            verdict,
-            status,
-            seconds: begin.elapsed().as_secs_f64(),
-            log,
-            report,
-        }
+        let interrupted = self.interrupt.signal().is_some();
+        Attempt::since(begin, status, report, Some(log), interrupted)
     }
 
     /// Runs the command; its status, unless a signal ended `exec` itself.
@@ -86,8 +74,7 @@ impl Trial<'_> {
             _ => {}
         }
         let log = File::create(log)?;
-        let mut command = Command::new(OURSELVES);
-        command.args(["exec", "--end-with-parent"]);
+        let mut command = exec_process::command(self.common);
         command.args(["--kernel", &cell.kernel]);
         command.args(["--memory", &format!("{}K", cell.memory >> 10)]);
         command.args(["--cpus", &cell.cpus.to_string()]);
@@ -96,26 +83,10 @@ impl Trial<'_> {
         for (name, value) in &cell.parameters {
             command.args(["--env", &format!("{name}={value}")]);
         }
-        if let Some(folder) = &self.common.runtime_dir {
-            command.arg("--runtime-dir").arg(folder);
-        }
         command.arg("--").args(&self.matrix.command);
-        command
-            .stdin(Stdio::null())
-            .stdout(log.try_clone()?)
-            .stderr(log);
+        command.stdout(log.try_clone()?).stderr(log);
         // The terminal's keys are for this program, which tells the others.
-        let mut child = command.process_group(0).spawn()?;
-        let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
-        if let Some(pid) = pid {
-            self.interrupt.tell(pid);
-            // Its number is its own until it is waited for below.
-            let _ = waitid(
-                WaitId::Pid(pid),
-                WaitIdOptions::EXITED | WaitIdOptions::NOWAIT,
-            );
-            self.interrupt.forget(pid);
-        }
-        Ok(child.wait()?.code())
+        command.process_group(0);
+        exec_process::run(&mut command, self.interrupt, |_| {})
     }
 }

@@ -1,4 +1,5 @@
-//! What a signal does to a matrix: the first ends the commands that run and lets nothing begin, the next ends the VMs.
+//! What a signal does to a verb that runs several commands: the first ends those that run and lets nothing begin, the next ends
+//! the VMs.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;

@@ -97,6 +97,8 @@ fn set_up(log: &mut Log) -> Result<Counts> {
         "python3",
         "e2fsprogs",
     ])?;
+    // The script and the action for CI.
+    apt::ensure(&["shellcheck", "python3-yaml"])?;
     // A signed mirror for the tests of fetched kernels.
     apt::ensure(&["gnupg", "kmod"])?;
     apt::ensure(&["qemu-system-x86"])?;

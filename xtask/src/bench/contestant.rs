@@ -13,13 +13,15 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
 /// A program under measurement.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Contestant {
     pub(super) name: String,
     /// The program and its arguments.
     pub(super) words: Vec<String>,
     /// The exit statuses of a good run.
     pub(super) codes: &'static [i32],
+    /// Whether a good run says nothing.
+    pub(super) silent: bool,
 }
 
 /// The times of one run, from just before its process is made.
@@ -36,6 +38,7 @@ impl Contestant {
             name: name.into(),
             words,
             codes: &[0],
+            silent: false,
         }
     }
 
@@ -47,6 +50,12 @@ impl Contestant {
 
     pub(super) fn codes(mut self, codes: &'static [i32]) -> Self {
         self.codes = codes;
+        self
+    }
+
+    /// A good run may say nothing.
+    pub(super) fn silent(mut self) -> Self {
+        self.silent = true;
         self
     }
 
@@ -103,7 +112,7 @@ impl Contestant {
         let got = said.len();
         let mut said = String::from_utf8_lossy(&said).into_owned();
         let good = status.code().is_some_and(|code| self.codes.contains(&code));
-        if !good || got == 0 {
+        if !good || got == 0 && !self.silent {
             let mut errors = String::new();
             if let Some(mut pipe) = child.stderr.take() {
                 let _ = pipe.read_to_string(&mut errors);

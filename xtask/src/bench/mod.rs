@@ -6,11 +6,13 @@
 mod boot;
 mod contestant;
 mod devices;
+mod exec;
 mod init;
 mod lifecycle;
 mod loads;
 mod mem;
 mod net;
+mod peers;
 mod qemu;
 mod ready;
 mod start;
@@ -44,6 +46,8 @@ enum What {
     Ready(Options),
     /// The lifecycle suite of the base guest, phase by phase; in the lab
     Lifecycle(Options),
+    /// A command in a VM of its own, beside virtme-ng and vmtest; in the lab
+    Exec(Options),
     /// A shared folder, over virtio-fs and 9p; in the lab
     Fs(Options),
     /// A disk; in the lab
@@ -148,6 +152,12 @@ pub(crate) fn main(args: &BenchArgs) -> Result<ExitCode> {
             }
             lifecycle::run(options)?;
         }
+        What::Exec(options) => {
+            if !lab::has_hardware_kvm() && env::var_os("PCP_VMM_LAB").is_none() {
+                return in_lab("exec", options);
+            }
+            exec::run(options)?;
+        }
         What::Fs(options) => {
             let files = options.files.unwrap_or(100_000);
             return load(Subject::Fs { files }, "fs", options);
@@ -202,6 +212,11 @@ fn in_lab(name: &str, options: &Options) -> Result<ExitCode> {
     if let (Some(bundle), "lifecycle") = (&bundle, name) {
         // Its root is a folder of many small files.
         call.arg("--image-of").arg(bundle);
+    }
+    if name == "exec" {
+        for folder in exec::prepare(&vmm)? {
+            call.arg("--image-of").arg(folder);
+        }
     }
     if options.icount {
         call.arg("--icount").env(contestant::COUNTED, "1");

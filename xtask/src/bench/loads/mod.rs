@@ -145,7 +145,7 @@ fn with_before(sides: Vec<Side>, files: &Files, options: &Options) -> Vec<Side> 
         let contestant = Contestant {
             name: format!("before, {}", side.group),
             words,
-            codes: side.contestant.codes,
+            ..side.contestant.clone()
         };
         Some(Side::alone(contestant, side.group))
     };

@@ -16,6 +16,9 @@ _pcp__vmm() {
             ",$1")
                 cmd="pcp__vmm"
                 ;;
+            pcp__vmm,agent)
+                cmd="pcp__vmm__subcmd__agent"
+                ;;
             pcp__vmm,balloon)
                 cmd="pcp__vmm__subcmd__balloon"
                 ;;
@@ -200,7 +203,7 @@ _pcp__vmm() {
 
     case "${cmd}" in
         pcp__vmm)
-            opts="-V -q -v -h --version --json --quiet --verbose --color --no-progress --log-file --runtime-dir --state-dir --log-dir --tmp-dir --log-format --help run exec sandbox qemu-compat ls status inspect wait console logs ssh ssh-config inventory events pause resume forward balloon link stop kill destroy lifecycle test network service deploy ids image kernel matrix vmtest doctor completions docs"
+            opts="-V -q -v -h --version --json --quiet --verbose --color --no-progress --log-file --runtime-dir --state-dir --log-dir --tmp-dir --log-format --help run exec sandbox qemu-compat ls status inspect wait console logs ssh ssh-config inventory events pause resume forward balloon link stop kill destroy lifecycle test network service deploy ids image kernel agent matrix vmtest doctor completions docs"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -232,6 +235,52 @@ _pcp__vmm() {
                     ;;
                 --log-format)
                     COMPREPLY=($(compgen -W "text json" -- "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        pcp__subcmd__vmm__subcmd__agent)
+            opts="-q -v -h --json --quiet --verbose --color --no-progress --log-file --runtime-dir --state-dir --log-dir --tmp-dir --log-format --program --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --color)
+                    COMPREPLY=($(compgen -W "auto always never" -- "${cur}"))
+                    return 0
+                    ;;
+                --log-file)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --runtime-dir)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --state-dir)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --log-dir)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --tmp-dir)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --log-format)
+                    COMPREPLY=($(compgen -W "text json" -- "${cur}"))
+                    return 0
+                    ;;
+                --program)
+                    COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
                 *)
@@ -582,7 +631,7 @@ _pcp__vmm() {
             return 0
             ;;
         pcp__subcmd__vmm__subcmd__exec)
-            opts="-q -v -k -m -c -u -e -t -h --json --quiet --verbose --color --no-progress --log-file --runtime-dir --state-dir --log-dir --tmp-dir --log-format --in --kernel --modules --module --kernel-arg --memory --cpus --root --rw --share --disk --net --user --env --cwd --timeout --console --report --end-with-parent --help"
+            opts="-q -v -k -m -c -u -e -t -h --json --quiet --verbose --color --no-progress --log-file --runtime-dir --state-dir --log-dir --tmp-dir --log-format --in --kernel --modules --module --kernel-arg --memory --cpus --root --overlay --rw --share --disk --net --user --env --cwd --timeout --boot-timeout --debug-shell-on-failure --console --report --end-with-parent --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -660,6 +709,10 @@ _pcp__vmm() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --overlay)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --rw)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
@@ -704,11 +757,19 @@ _pcp__vmm() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --boot-timeout)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --console)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
                 --report)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --end-with-parent)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -2693,6 +2754,10 @@ _pcp__vmm() {
                     return 0
                     ;;
                 --boot-timeout)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --end-with-parent)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

@@ -70,6 +70,7 @@ complete -c pcp-vmm -n "__fish_pcp_vmm_needs_command" -f -a "deploy" -d 'Bring a
 complete -c pcp-vmm -n "__fish_pcp_vmm_needs_command" -f -a "ids" -d 'List, reserve, export and free the ports and other identifiers of VMs'
 complete -c pcp-vmm -n "__fish_pcp_vmm_needs_command" -f -a "image" -d 'Build, list and remove guest images'
 complete -c pcp-vmm -n "__fish_pcp_vmm_needs_command" -f -a "kernel" -d 'Fetch, list, check and remove Debian\'s kernels'
+complete -c pcp-vmm -n "__fish_pcp_vmm_needs_command" -f -a "agent" -d 'Put the agent that `exec --in` calls into a guest\'s root file system'
 complete -c pcp-vmm -n "__fish_pcp_vmm_needs_command" -f -a "matrix" -d 'Run a command over kernels, machines and parameters, each in a VM of its own'
 complete -c pcp-vmm -n "__fish_pcp_vmm_needs_command" -f -a "vmtest" -d 'Run the targets of a vmtest.toml, each in a VM of its own'
 complete -c pcp-vmm -n "__fish_pcp_vmm_needs_command" -f -a "doctor" -d 'Check whether this machine can run VMs; say what is missing and how to get it'
@@ -114,13 +115,13 @@ complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand run" -l monitor -d 'Serv
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand run" -l sandbox -d 'What the process may do on the host: `on` ends it at a system call that its work does not need, `audit` only has the kernel log it, `off` allows all [default: on]' -r
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand run" -l process-name -d 'Call the process `microvm@NAME`, for scripts that look for it' -r
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand run" -l boot-timeout -d 'Give up if the guest has not reached user space after this many seconds; 0: never [default: 900 with a bundle, else 0]' -r
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand run" -l end-with-parent -d 'End the VM, as by SIGTERM, when the process that started this one ends; with that one\'s number, even if it has ended already' -r
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand run" -l pid-file -d 'Write the process\'s number to this file, with --daemon once the guest is ready; the file goes with the VM' -r -F
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand run" -l ready-timeout -d 'With --daemon: how long the guest has to be ready; then the VM is ended' -r
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand run" -l json -d 'Write results and errors as JSON'
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand run" -s q -l quiet -d 'Say nothing but results, warnings and errors'
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand run" -s v -l verbose -d 'Log more: -v what happens, -vv details, -vvv everything'
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand run" -l no-progress -d 'Show no progress bars'
-complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand run" -l end-with-parent -d 'End the VM, as by SIGTERM, when the process that started this one ends'
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand run" -s D -l daemon -d 'Let the VM go on by itself; return when its guest is ready, as its bundle says, or, without a bundle, when the machine runs. Its log is NAME.log in the log folder'
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand run" -l detached -d 'The process of a VM that goes on by itself'
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand run" -l dry-run -d 'Show the machine and where each value comes from; start nothing'
@@ -143,6 +144,7 @@ complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand exec" -l kernel-arg -d '
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand exec" -s m -l memory -d 'Guest memory: a number with K, M, G or T; M by default' -r
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand exec" -s c -l cpus -d 'The number of vCPUs, 1 to 64' -r
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand exec" -l root -d 'The guest\'s root: a folder of this machine, or a bundle with a folder as root; `/` without. Changes go to RAM' -r -F
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand exec" -l overlay -d 'Where changes to the root go: to RAM, or to this folder, which keeps them for the next guest with the same root: they are in its `upper`, in overlayfs\'s form' -r -F
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand exec" -l rw -d 'Let changes in this folder reach the host; may be given several times' -r -F
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand exec" -l share -d 'Show the folder DIR of this machine as FOLDER, which is made if it is missing; changes reach DIR, but not with `:ro`. May be given several times' -r
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand exec" -l disk -d 'Attach a disk image, the first as /dev/vda: as `--disk` of `pcp-vmm run`; may be given several times' -r
@@ -152,13 +154,15 @@ complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand exec" -s u -l user -d 'T
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand exec" -s e -l env -d 'Set a variable of the environment, or, without a value, leave it out; may be given several times' -r
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand exec" -l cwd -d 'The folder that the command starts in; the caller\'s without, and `/` with `--root` or `--in`' -r -F
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand exec" -s t -l timeout -d 'End the VM after so many seconds, with status 124' -r
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand exec" -l boot-timeout -d 'End a VM whose command does not run after so many seconds, with status 125' -r
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand exec" -l console -d 'Keep what the kernel prints in this file' -r -F
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand exec" -l report -d 'Write the whole outcome to this file, as JSON' -r -F
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand exec" -l end-with-parent -d 'End at once with the process that started this, however that ends; with its number, even if it has ended already' -r
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand exec" -l json -d 'Write results and errors as JSON'
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand exec" -s q -l quiet -d 'Say nothing but results, warnings and errors'
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand exec" -s v -l verbose -d 'Log more: -v what happens, -vv details, -vvv everything'
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand exec" -l no-progress -d 'Show no progress bars'
-complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand exec" -l end-with-parent -d 'End at once with the process that started this, however that ends'
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand exec" -l debug-shell-on-failure -d 'If the command fails, open a shell in its guest, on this terminal, before the VM ends'
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand exec" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand sandbox" -l color -d 'Use colours' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
 always\t'Always'
@@ -1091,6 +1095,22 @@ complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand kernel; and __fish_seen_
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand kernel; and __fish_seen_subcommand_from rm" -s v -l verbose -d 'Log more: -v what happens, -vv details, -vvv everything'
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand kernel; and __fish_seen_subcommand_from rm" -l no-progress -d 'Show no progress bars'
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand kernel; and __fish_seen_subcommand_from rm" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand agent" -l color -d 'Use colours' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t'Always'
+never\t'Never'"
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand agent" -l log-file -d 'Append the log to this file instead of showing it' -r -F
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand agent" -l runtime-dir -d 'The folder of the running VMs [default: $PCP_VMM_RUNTIME_DIR, else /run/pcp-vmm for root and $XDG_RUNTIME_DIR/pcp-vmm for others]' -r -F
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand agent" -l state-dir -d 'The folder of what is kept between runs [default: $PCP_VMM_STATE_DIR, else /var/lib/pcp-vmm for root and $XDG_STATE_HOME/pcp-vmm for others]' -r -F
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand agent" -l log-dir -d 'The folder of logs: what a daemon says in NAME.log, what consoles print in NAME/serial.log and NAME/console.log. Without it, only VMs that run as daemons have logs [default: $PCP_VMM_LOG_DIR, else /var/log/pcp-vmm for root and `log` in the state folder for others]' -r -F
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand agent" -l tmp-dir -d 'The folder of what is there only while an image is built, some 2 GiB [default: $PCP_VMM_TMP_DIR, else the cache]' -r -F
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand agent" -l log-format -d 'How log lines are written' -r -f -a "text\t'For people'
+json\t'One JSON object a line'"
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand agent" -l program -d 'Write the program to this file: static, for x86-64' -r -F
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand agent" -l json -d 'Write results and errors as JSON'
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand agent" -s q -l quiet -d 'Say nothing but results, warnings and errors'
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand agent" -s v -l verbose -d 'Log more: -v what happens, -vv details, -vvv everything'
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand agent" -l no-progress -d 'Show no progress bars'
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand agent" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand matrix" -l color -d 'Use colours' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
 always\t'Always'
 never\t'Never'"

@@ -73,7 +73,7 @@ impl Address {
     }
 
     /// Tells the guest whose root is mounted.
-    pub(crate) fn write(&self, changes: Changes) -> Result<(), Failure> {
+    pub(crate) fn write(&self, changes: &Changes) -> Result<(), Failure> {
         let failed = |error: io::Error| format!("cannot tell the guest its address: {error}");
         let run = format!("{}/run", root::MOUNT_POINT);
         // systemd uses a /run that is mounted already.
@@ -81,7 +81,7 @@ impl Address {
         let folder = format!("{run}/systemd/network");
         fs::create_dir_all(&folder).map_err(failed)?;
         fs::write(format!("{folder}/10-cmdline.network"), self.network()).map_err(failed)?;
-        if self.servers.is_empty() || changes != Changes::Ram {
+        if self.servers.is_empty() || *changes != Changes::Ram {
             return Ok(());
         }
         let lines: Vec<String> = self

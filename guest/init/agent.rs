@@ -14,12 +14,14 @@ use std::io::{self, BufReader, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::symlink;
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use self::command::Running;
 use crate::sys::vsock;
-use crate::wire::{Channel, Demand, Network, News, Order, Step, Token};
+use crate::wire::{Channel, Demand, How, Network, News, Order, Step, Token};
 use crate::{Failure, report, sys};
 
 /// How long the host's side may take to be there.
@@ -42,6 +44,7 @@ const MOUNTS: [(&str, &str, &str); 8] = [
 ];
 /// Where programs look for their name server.
 const RESOLVER: &str = "/etc/resolv.conf";
+const OWN_RESOLVER: &str = "/run/resolv.conf";
 /// What `/dev` has by custom.
 const LINKS: [(&str, &str); 4] = [
     ("/proc/self/fd", "/dev/fd"),
@@ -63,7 +66,7 @@ pub(crate) fn run(port: u32, keeps: bool) -> Result<Infallible, Failure> {
         last_act: if keeps { close_root } else { sys::sync },
         gone: |_| sys::power_off(),
     };
-    serve(host, role)?;
+    while serve(host, role)? == Next::Order {}
     thread::sleep(FAREWELL);
     sys::power_off();
     Err("the machine does not power off".to_owned())
@@ -100,8 +103,17 @@ struct Role {
     gone: fn(u32),
 }
 
+/// What a session is followed by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Next {
+    /// Another order.
+    Order,
+    /// The end.
+    End,
+}
+
 /// Runs the command that `host` orders.
-fn serve(host: Host, role: Role) -> Result<(), Failure> {
+fn serve(host: Host, role: Role) -> Result<Next, Failure> {
     let failed = |what: &str, error: &io::Error| format!("cannot {what}: {error}");
     let control =
         connect(host, Channel::Control).map_err(|error| failed("reach the host", &error))?;
@@ -110,6 +122,8 @@ fn serve(host: Host, role: Role) -> Result<(), Failure> {
         .map_err(|error| failed("reach the host", &error))?;
     let mut demands = BufReader::new(control);
     let order = Order::read(&mut demands).map_err(|error| failed("read the order", &error))?;
+    // From then on the host has a right to be gone.
+    let over = Arc::new(AtomicBool::new(false));
     let last = match settle(&order).and_then(|()| Running::start(&order, host)) {
         Ok(running) => {
             let pid = running.pid();
@@ -117,6 +131,7 @@ fn serve(host: Host, role: Role) -> Result<(), Failure> {
             News::Started
                 .write(&mut news)
                 .map_err(|error| failed("tell the host", &error))?;
+            let over = Arc::clone(&over);
             thread::spawn(move || {
                 while let Ok(demand) = Demand::read(&mut demands) {
                     match (demand, &terminal) {
@@ -128,7 +143,9 @@ fn serve(host: Host, role: Role) -> Result<(), Failure> {
                         (Demand::Resize(_), None) => {}
                     }
                 }
-                (role.gone)(pid);
+                if !over.load(Ordering::Acquire) {
+                    (role.gone)(pid);
+                }
             });
             running.wait()
         }
@@ -138,9 +155,21 @@ fn serve(host: Host, role: Role) -> Result<(), Failure> {
         },
     };
     (role.last_act)();
+    over.store(true, Ordering::Release);
     last.write(&mut news)
         .and_then(|()| news.flush())
-        .map_err(|error| failed("tell the host", &error))
+        .map_err(|error| failed("tell the host", &error))?;
+    let succeeded = matches!(
+        last,
+        News::Ended {
+            how: How::Exited(0),
+            ..
+        }
+    );
+    Ok(match order.stays && !succeeded {
+        true => Next::Order,
+        false => Next::End,
+    })
 }
 
 /// Makes the guest's surroundings; what the kernel lacks is noted.
@@ -210,9 +239,20 @@ fn connect_to(network: &Network) -> io::Result<()> {
     let card = names.find(|name| name != "lo");
     let card = card.ok_or_else(|| io::Error::from(io::ErrorKind::NotFound))?;
     sys::network::configure(&card, network.address, network.netmask, network.gateway)?;
-    // It may be a link to what is not there; the layer in RAM takes the change.
+    name_server(&format!("nameserver {}\n", network.nameserver))
+}
+
+/// Names the server without a change to the root, which may outlive the guest.
+fn name_server(text: &str) -> io::Result<()> {
+    let shown = fs::write(OWN_RESOLVER, text)
+        .and_then(|()| fs::canonicalize(RESOLVER))
+        .and_then(|file| sys::bind(OWN_RESOLVER, &file.to_string_lossy()));
+    if shown.is_ok() {
+        return Ok(());
+    }
+    // It may be a link to what is not there.
     let _ = fs::remove_file(RESOLVER);
-    fs::write(RESOLVER, format!("nameserver {}\n", network.nameserver))
+    fs::write(RESOLVER, text)
 }
 
 /// A connection to the host, once it listens.

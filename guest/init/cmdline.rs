@@ -48,10 +48,12 @@ pub(crate) enum Disk {
 }
 
 /// What happens to changes that the guest makes to its root.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Changes {
     /// They go to RAM and are lost in the end.
     Ram,
+    /// They go to the virtio-fs share with this tag.
+    Share(String),
     /// They go to the root itself.
     Keep,
     /// There are none: the root is read-only.
@@ -140,9 +142,12 @@ impl Changes {
             "ram" => Ok(Self::Ram),
             "keep" => Ok(Self::Keep),
             "refuse" => Ok(Self::Refuse),
-            _ => Err(format!(
-                "pcpvmm.changes=`{value}` is none of `ram`, `keep`, `refuse`"
-            )),
+            _ => match value.strip_prefix("virtiofs:") {
+                Some(tag) if !tag.is_empty() => Ok(Self::Share(tag.to_owned())),
+                _ => Err(format!(
+                    "pcpvmm.changes=`{value}` is none of `ram`, `virtiofs:TAG`, `keep`, `refuse`"
+                )),
+            },
         }
     }
 }

@@ -16,6 +16,7 @@ mod sys;
 #[allow(
     dead_code,
     unreachable_pub,
+    unused_imports,
     reason = "the program has it as a library, and each side uses its half"
 )]
 mod wire;
@@ -73,7 +74,7 @@ fn start() -> Result<std::convert::Infallible, Failure> {
     load_modules()?;
     root::mount(&settings)?;
     if let Some(address) = &settings.address {
-        address.write(settings.changes)?;
+        address.write(&settings.changes)?;
     }
     let elapsed = begin.elapsed().as_millis();
     report::note(&format!(

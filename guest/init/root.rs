@@ -13,7 +13,7 @@ use crate::{Failure, sys};
 /// Where the root is put together.
 pub(crate) const MOUNT_POINT: &str = "/root";
 const LOWER: &str = "/lower";
-const RAM: &str = "/ram";
+const LAYER: &str = "/layer";
 
 /// How long a root device may take to appear. Devices on PCI are there before PID 1 starts.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -30,12 +30,21 @@ pub(crate) fn mount(settings: &Settings) -> Result<(), Failure> {
     if settings.root == Root::Ram {
         return found();
     }
-    match settings.changes {
+    match &settings.changes {
         Changes::Keep => attach(&settings.root, MOUNT_POINT, sys::Flags::empty()),
         Changes::Refuse => attach(&settings.root, MOUNT_POINT, sys::Flags::RDONLY),
         Changes::Ram => {
             attach(&settings.root, LOWER, sys::Flags::RDONLY)?;
-            cover()
+            sys::mount("tmpfs", LAYER, "tmpfs", sys::Flags::empty(), "mode=0755")
+                .map_err(|error| format!("cannot mount the RAM layer: {error}"))?;
+            cover("")
+        }
+        Changes::Share(tag) => {
+            attach(&settings.root, LOWER, sys::Flags::RDONLY)?;
+            let share = Root::Share { tag: tag.clone() };
+            attach(&share, LAYER, sys::Flags::empty())?;
+            // The marks of a layer that the host keeps are of the kind that needs no privilege there.
+            cover(",userxattr")
         }
     }
 }
@@ -155,15 +164,19 @@ fn found() -> Result<(), Failure> {
         .map_err(|error| format!("cannot furnish the root in RAM: {error}"))
 }
 
-/// Puts a layer in RAM over the read-only root.
-fn cover() -> Result<(), Failure> {
-    sys::mount("tmpfs", RAM, "tmpfs", sys::Flags::empty(), "mode=0755")
-        .map_err(|error| format!("cannot mount the RAM layer: {error}"))?;
-    for name in ["upper", "work"] {
-        fs::create_dir(Path::new(RAM).join(name))
-            .map_err(|error| format!("cannot prepare the RAM layer: {error}"))?;
+/// Puts the layer over the read-only root.
+fn cover(more: &str) -> Result<(), Failure> {
+    let [upper, work] = ["upper", "work"].map(|name| Path::new(LAYER).join(name));
+    for folder in [&upper, &work] {
+        match fs::create_dir(folder) {
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
+                return Err(format!("cannot prepare the layer of changes: {error}"));
+            }
+            _ => {}
+        }
     }
-    let options = format!("lowerdir={LOWER},upperdir={RAM}/upper,workdir={RAM}/work");
+    let (upper, work) = (upper.display(), work.display());
+    let options = format!("lowerdir={LOWER},upperdir={upper},workdir={work}{more}");
     sys::mount(
         "overlay",
         MOUNT_POINT,
@@ -171,5 +184,5 @@ fn cover() -> Result<(), Failure> {
         sys::Flags::empty(),
         &options,
     )
-    .map_err(|error| format!("cannot lay RAM over the root: {error}"))
+    .map_err(|error| format!("cannot lay the layer of changes over the root: {error}"))
 }

@@ -11,7 +11,7 @@ use crate::init::INIT;
 use crate::modules::{Module, ModuleError};
 
 /// The folders that the init needs.
-const FOLDERS: [&str; 7] = ["dev", "lower", "modules", "proc", "ram", "root", "sys"];
+const FOLDERS: [&str; 7] = ["dev", "layer", "lower", "modules", "proc", "root", "sys"];
 
 /// Why an initrd cannot be written.
 #[derive(Debug, thiserror::Error)]
@@ -181,7 +181,7 @@ mod tests {
             "{output:?}"
         );
         let names = String::from_utf8(output.stdout).unwrap();
-        let expected = "dev\nlower\nmodules\nproc\nram\nroot\nsys\ndev/console\ninit\n\
+        let expected = "dev\nlayer\nlower\nmodules\nproc\nroot\nsys\ndev/console\ninit\n\
                         modules/one.ko\nmodules/two.ko\nmodules/list\n";
         assert_eq!(names, expected);
     }

@@ -3,6 +3,8 @@
 //!
 //! Nothing here knows of KVM or of devices; `vmm` and `cli` read what this crate describes.
 
+#[cfg(feature = "image")]
+pub mod agent;
 pub mod bundle;
 #[cfg(feature = "image")]
 pub mod image;

@@ -130,6 +130,8 @@ pub struct Order {
     pub links: Vec<Link>,
     /// The guest's place in the network, if it has a card.
     pub network: Option<Network>,
+    /// Whether a guest that runs one command waits for another order if this one's fails.
+    pub stays: bool,
 }
 
 /// A virtio-fs share and where it belongs.
@@ -285,7 +287,16 @@ impl Order {
                 all.extend(address.octets());
             }
         }
+        all.push(u8::from(self.stays));
         to.write_all(&all)
+    }
+
+    /// Whether Linux takes so long a command and environment.
+    ///
+    /// # Errors
+    /// `E2BIG` if it does not.
+    pub fn check(&self) -> io::Result<()> {
+        self.write(&mut io::sink())
     }
 
     /// Reads an order.
@@ -321,7 +332,9 @@ impl Order {
                 nameserver: bytes::<4>(from)?.into(),
             }),
         };
+        let stays = byte(from)? != 0;
         Ok(Self {
+            stays,
             one_output,
             hostname,
             mounts,

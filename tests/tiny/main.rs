@@ -10,6 +10,7 @@ mod bad_input;
 mod ci;
 mod console;
 mod end;
+mod exec;
 mod forwards;
 mod identifiers;
 mod instances;

@@ -3,7 +3,7 @@
 use std::fs;
 use std::io::{Read, Write};
 use std::os::unix::process::CommandExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::time::Instant;
 
@@ -18,15 +18,15 @@ pub(crate) fn image() -> PathBuf {
 }
 
 /// A folder for the runtime directory and a report.
-struct Place(TempDir);
+pub(crate) struct Place(TempDir);
 
 impl Place {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self(tempfile::tempdir().unwrap())
     }
 
     /// `exec` with `flags`, ready to be given streams.
-    fn exec(&self, flags: &[&str], command: &[&str]) -> Command {
+    pub(crate) fn exec(&self, flags: &[&str], command: &[&str]) -> Command {
         let modules = fs::read_dir(image().join("root/usr/lib/modules")).unwrap();
         let modules = modules.last().unwrap().unwrap().path();
         let mut exec = Command::new(program().unwrap());
@@ -38,18 +38,23 @@ impl Place {
         exec
     }
 
-    fn output(&self, flags: &[&str], command: &[&str]) -> Output {
+    pub(crate) fn output(&self, flags: &[&str], command: &[&str]) -> Output {
         let mut exec = self.exec(flags, command);
         exec.stdin(Stdio::null()).output().unwrap()
     }
 
-    fn report(&self) -> Value {
+    pub(crate) fn report(&self) -> Value {
         let text = fs::read_to_string(self.0.path().join("report")).unwrap();
         serde_json::from_str(&text).unwrap()
     }
 
+    /// Where all of it is.
+    pub(crate) fn folder(&self) -> &Path {
+        self.0.path()
+    }
+
     /// Nothing is left of the VMs.
-    fn is_clean(&self) {
+    pub(crate) fn is_clean(&self) {
         let left = fs::read_dir(self.0.path().join("running")).unwrap();
         let left: Vec<_> = left.map(|it| it.unwrap().file_name()).collect();
         assert!(left.is_empty(), "{left:?}");

@@ -8,8 +8,10 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use pcp_vmm_tests::{program, time};
+use rustix::process::{Pid, Signal};
 
 use super::Variant;
+use super::exec::Place;
 
 /// How many random commands are compared; `PCP_VMM_CASES` asks for another number.
 const CASES: u32 = 60;
@@ -230,4 +232,36 @@ fn named(folder: &Path, start: &str) -> bool {
     let entries = std::fs::read_dir(folder).unwrap();
     let mut names = entries.map(|entry| entry.unwrap().file_name());
     names.any(|name| name.to_string_lossy().starts_with(start))
+}
+
+#[test]
+fn an_agent_that_was_put_into_another_guest_takes_commands() {
+    let place = Place::new();
+    let folder = tempfile::tempdir_in("/var/tmp").unwrap();
+    let agent = folder.path().join("agent");
+    let mut write = Command::new(program().unwrap());
+    let written = write.args(["agent", "--program"]).arg(&agent).status();
+    assert!(written.unwrap().success());
+    // A guest whose first process is not the one of images: nothing listens there by itself.
+    let words = [agent.to_str().unwrap(), "agent"];
+    let mut guest = place
+        .exec(&[], &words)
+        .stdin(Stdio::null())
+        .spawn()
+        .unwrap();
+    let name = format!("exec-{}", guest.id());
+    let ask = |script: &str| {
+        let mut ask = Command::new(program().unwrap());
+        ask.arg("--runtime-dir").arg(place.folder().join("running"));
+        ask.args(["exec", "--in", &name, "--", "sh", "-c", script]);
+        outcome(ask, b"carried")
+    };
+    time::wait_until("the agent", 60, || ask("exit 6").0 == 6).unwrap();
+    let (status, output) = ask("cat; echo apart >&2; exit 7");
+    assert_eq!(status, 7);
+    assert_eq!(output.stdout, b"carried");
+    assert_eq!(output.stderr, b"apart\n");
+    rustix::process::kill_process(Pid::from_child(&guest), Signal::TERM).unwrap();
+    assert_eq!(guest.wait().unwrap().code(), Some(128 + 15));
+    place.is_clean();
 }

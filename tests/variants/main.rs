@@ -11,6 +11,7 @@ mod bpf;
 mod exec;
 mod inside;
 mod lifecycle;
+mod outcomes;
 mod vmtest;
 
 use std::io::{Read, Write};

@@ -12,7 +12,7 @@ const ABOUT: &str = "\
 Run a command in a VM of its own, and end as it ends.
 
 The VM has this machine's root file system, or that of --root, as its root. What the command changes goes to RAM and ends with the VM, but in \
-folders of --rw and --share. The command runs in the same folder, as the same user and with the same environment, its standard input, output and error are \
+folders of --rw and --share, and with --overlay DIR. The command runs in the same folder, as the same user and with the same environment, its standard input, output and error are \
 this program's, and signals reach it. Where standard input and output are a terminal, it gets one.
 
 The kernel is the one that runs here, one of Debian's that `pcp-vmm kernel add VERSION` fetched, or any bzImage or ELF vmlinux with virtio on PCI, vsock, virtio-fs and overlayfs, built \
@@ -54,7 +54,7 @@ pub(crate) struct ExecArgs {
         value_name = "NAME",
         conflicts_with_all = [
             "kernel", "modules", "module", "kernel_arg", "memory", "cpus", "root", "rw", "share", "disk",
-            "net", "console",
+            "net", "console", "overlay", "boot_timeout", "debug_shell_on_failure",
         ],
         help_heading = "Guest"
     )]
@@ -106,6 +106,16 @@ pub(crate) struct ExecArgs {
     #[arg(long, value_name = "DIR", help_heading = "Guest")]
     pub(crate) root: Option<PathBuf>,
 
+    /// Where changes to the root go: to RAM, or to this folder, which keeps them for the next guest with the same root: they are in its
+    /// `upper`, in overlayfs's form.
+    #[arg(
+        long,
+        value_name = "tmpfs|DIR",
+        default_value = "tmpfs",
+        help_heading = "Guest"
+    )]
+    pub(crate) overlay: PathBuf,
+
     /// Let changes in this folder reach the host; may be given several times.
     #[arg(long, value_name = "DIR", help_heading = "Guest")]
     pub(crate) rw: Vec<PathBuf>,
@@ -144,6 +154,19 @@ pub(crate) struct ExecArgs {
     #[arg(short, long, value_name = "SECONDS", help_heading = "Command")]
     pub(crate) timeout: Option<f64>,
 
+    /// End a VM whose command does not run after so many seconds, with status 125.
+    #[arg(
+        long,
+        value_name = "SECONDS",
+        default_value = "60",
+        help_heading = "Command"
+    )]
+    pub(crate) boot_timeout: f64,
+
+    /// If the command fails, open a shell in its guest, on this terminal, before the VM ends.
+    #[arg(long, help_heading = "Command")]
+    pub(crate) debug_shell_on_failure: bool,
+
     /// Keep what the kernel prints in this file.
     #[arg(long, value_name = "FILE", help_heading = "Results")]
     pub(crate) console: Option<PathBuf>,
@@ -152,9 +175,9 @@ pub(crate) struct ExecArgs {
     #[arg(long, value_name = "FILE", help_heading = "Results")]
     pub(crate) report: Option<PathBuf>,
 
-    /// End at once with the process that started this, however that ends.
-    #[arg(long, hide_short_help = true, help_heading = "Command")]
-    pub(crate) end_with_parent: bool,
+    /// End at once with the process that started this, however that ends; with its number, even if it has ended already.
+    #[arg(long, value_name = "PID", num_args = 0..=1, require_equals = true, default_missing_value = "0", hide_short_help = true, help_heading = "Command")]
+    pub(crate) end_with_parent: Option<u32>,
 
     /// The command and its arguments.
     #[arg(last = true, required = true, value_name = "COMMAND")]

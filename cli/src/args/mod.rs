@@ -1,5 +1,6 @@
 //! The command line as types. Doc comments here are the help, the manual and the reference.
 
+mod agent;
 mod exec;
 mod ids;
 mod image;
@@ -21,6 +22,7 @@ mod vmtest;
 
 use std::path::PathBuf;
 
+pub(crate) use agent::AgentArgs;
 use clap::{Args, Parser, ValueEnum};
 pub(crate) use exec::{ExecArgs, ExecNet};
 pub(crate) use ids::{IdsArgs, IdsVerb};

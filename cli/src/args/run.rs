@@ -268,9 +268,9 @@ pub(crate) struct RunArgs {
     #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(0..=86400), help_heading = "Running")]
     pub(crate) boot_timeout: Option<u64>,
 
-    /// End the VM, as by SIGTERM, when the process that started this one ends.
-    #[arg(long, help_heading = "Running")]
-    pub(crate) end_with_parent: bool,
+    /// End the VM, as by SIGTERM, when the process that started this one ends; with that one's number, even if it has ended already.
+    #[arg(long, value_name = "PID", num_args = 0..=1, require_equals = true, default_missing_value = "0", help_heading = "Running")]
+    pub(crate) end_with_parent: Option<u32>,
 
     /// Let the VM go on by itself; return when its guest is ready, as its bundle says, or, without a bundle, when the machine
     /// runs. Its log is NAME.log in the log folder.

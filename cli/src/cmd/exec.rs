@@ -62,16 +62,19 @@ fn run(
     output: Output,
 ) -> Result<Exit, Stop> {
     let begin = Instant::now();
-    if args.end_with_parent {
+    if let Some(parent) = args.end_with_parent {
         // A command may take another signal for its own.
-        end_with_parent(Signal::KILL)?;
+        end_with_parent(parent, Signal::KILL)?;
     }
-    let frame = Frame {
-        args,
-        begin,
-        deadline: deadline(args.timeout)?.map(|it| begin + it),
-        terminal: size_of_terminal(),
-    };
+    let terminal = size_of_terminal();
+    if args.debug_shell_on_failure && terminal.is_none() {
+        return Err(
+            Diagnostic::usage("terminal", "there is no terminal for a shell")
+                .hint("`--debug-shell-on-failure` wants standard input and output to be one")
+                .into(),
+        );
+    }
+    let frame = Frame::new(args, begin, terminal)?;
     let outcome = match &args.vm {
         Some(name) => frame.inside(name, runtime)?,
         None => frame.own(&Places::of(args)?, runtime, common, output)?,
@@ -90,23 +93,8 @@ pub(super) fn in_vm(
     common: &CommonArgs,
     output: Output,
 ) -> Result<Outcome, Diagnostic> {
-    let begin = Instant::now();
-    let frame = Frame {
-        args,
-        begin,
-        deadline: deadline(args.timeout)?.map(|it| begin + it),
-        terminal: None,
-    };
+    let frame = Frame::new(args, Instant::now(), None)?;
     frame.own(places, runtime, common, output)
-}
-
-/// The time that `--timeout` gives.
-pub(super) fn deadline(seconds: Option<f64>) -> Result<Option<Duration>, Diagnostic> {
-    let time = seconds.map(Duration::try_from_secs_f64).transpose();
-    time.map_err(|_| {
-        Diagnostic::usage("timeout", "cannot wait so long")
-            .hint("`--timeout` is a number of seconds")
-    })
 }
 
 /// What is known before there is a VM.
@@ -114,10 +102,32 @@ struct Frame<'a> {
     args: &'a ExecArgs,
     begin: Instant,
     deadline: Option<Instant>,
+    /// When a command of an own VM has to run.
+    boot: Instant,
     terminal: Option<Size>,
 }
 
-impl Frame<'_> {
+/// The point in time `seconds` after `begin`, as `flag` asks.
+fn after(begin: Instant, flag: &'static str, seconds: f64) -> Result<Instant, Diagnostic> {
+    let length = Duration::try_from_secs_f64(seconds).ok();
+    length.and_then(|it| begin.checked_add(it)).ok_or_else(|| {
+        Diagnostic::usage(flag, "cannot wait so long")
+            .hint(format!("`--{flag}` is a number of seconds"))
+    })
+}
+
+impl<'a> Frame<'a> {
+    fn new(args: &'a ExecArgs, begin: Instant, terminal: Option<Size>) -> Result<Self, Diagnostic> {
+        let until = |flag, seconds| after(begin, flag, seconds);
+        Ok(Self {
+            args,
+            begin,
+            deadline: args.timeout.map(|it| until("timeout", it)).transpose()?,
+            boot: until("boot-timeout", args.boot_timeout)?,
+            terminal,
+        })
+    }
+
     /// Runs the command in a VM of its own.
     fn own(
         &self,
@@ -127,6 +137,11 @@ impl Frame<'_> {
         output: Output,
     ) -> Result<Outcome, Diagnostic> {
         let order = order::of(self.args, places, self.terminal)?;
+        if let Err(error) = order.check() {
+            let mut outcome = Outcome::new(self.args, Value::Null, places.told(), self.begin);
+            outcome.close(Ending::refused(&error), Told::default());
+            return Ok(outcome);
+        }
         let kernel = Kernel::find(self.args, places)?;
         // Before there are threads: they have the same mask.
         let signals = take_over()?;
@@ -137,10 +152,30 @@ impl Frame<'_> {
             None => Value::Null,
         };
         let mut outcome = Outcome::new(self.args, version, places.told(), self.begin);
-        let session = Session::open(&vm.socket(), Token::default(), order, signals);
+        let shell = order.stays.then(|| order::shell(&order));
+        let mut session = Session::open(&vm.socket(), Token::default(), order, signals);
         let raw = self.terminal.and_then(|_| RawTerminal::enter());
-        let ending = self.follow(session, &mut || vm.has_ended(), &mut outcome);
+        let limits = Limits {
+            all: self.deadline,
+            start: Some(self.boot),
+        };
+        let ending = self.follow(&mut session, limits, &mut || vm.has_ended(), &mut outcome);
         outcome.ended_at(Instant::now());
+        if let (Some(shell), Ok(session)) = (shell, &mut session)
+            && ending.leaves_a_guest()
+        {
+            output.note("the command failed; this is a shell in its guest, and `exit` leaves it\r");
+            if session.order(Token::default(), shell).is_ok() {
+                let mut aside = Outcome::new(self.args, Value::Null, places.told(), self.begin);
+                follow(
+                    session,
+                    &mut || vm.has_ended(),
+                    &mut aside,
+                    Limits::default(),
+                );
+            }
+        }
+        drop(session);
         let told = vm.end(&ending, output);
         drop(raw);
         outcome.close(ending, told);
@@ -154,10 +189,14 @@ impl Frame<'_> {
         let signals = take_over()?;
         let mut outcome = Outcome::new(self.args, Value::Null, IN_GUEST, self.begin);
         let call = way.new_call()?;
-        let session = Session::open(&way.place(&call), call.token, order, signals);
+        let mut session = Session::open(&way.place(&call), call.token, order, signals);
         way.make(&call)?;
         let raw = self.terminal.and_then(|_| RawTerminal::enter());
-        let ending = self.follow(session, &mut || way.is_closed(), &mut outcome);
+        let limits = Limits {
+            all: self.deadline,
+            start: None,
+        };
+        let ending = self.follow(&mut session, limits, &mut || way.is_closed(), &mut outcome);
         outcome.ended_at(Instant::now());
         drop(raw);
         outcome.close(ending, Told::default());
@@ -166,12 +205,13 @@ impl Frame<'_> {
 
     fn follow(
         &self,
-        session: io::Result<Session>,
+        session: &mut io::Result<Session>,
+        limits: Limits,
         vm_has_ended: &mut dyn FnMut() -> bool,
         outcome: &mut Outcome,
     ) -> Ending {
         match session {
-            Ok(mut session) => follow(&mut session, vm_has_ended, outcome, self.deadline),
+            Ok(session) => follow(session, vm_has_ended, outcome, limits),
             Err(error) => Ending::Broken(format!("cannot listen for the guest: {error}")),
         }
     }
@@ -194,12 +234,30 @@ fn size_of_terminal() -> Option<Size> {
     })
 }
 
+/// Until when a command may run, and until when it has to be started.
+#[derive(Clone, Copy, Default)]
+struct Limits {
+    all: Option<Instant>,
+    start: Option<Instant>,
+}
+
+impl Limits {
+    /// The one that comes first, and what it means.
+    fn next(self) -> (Option<Instant>, Ending) {
+        match (self.all, self.start) {
+            (Some(all), Some(start)) if all <= start => (Some(all), Ending::Late),
+            (_, Some(start)) => (Some(start), Ending::Hung),
+            (all, None) => (all, Ending::Late),
+        }
+    }
+}
+
 /// Follows the command to its end.
 fn follow(
     session: &mut Session,
     vm_has_ended: &mut dyn FnMut() -> bool,
     outcome: &mut Outcome,
-    deadline: Option<Instant>,
+    mut limits: Limits,
 ) -> Ending {
     let mut ended = None;
     loop {
@@ -208,8 +266,12 @@ fn follow(
         {
             return Ending::Command(how);
         }
+        let (deadline, late) = limits.next();
         match session.next(deadline, vm_has_ended) {
-            Event::News(News::Started) => outcome.started_at(Instant::now()),
+            Event::News(News::Started) => {
+                limits.start = None;
+                outcome.started_at(Instant::now());
+            }
             Event::News(News::Failed { step, errno }) => return Ending::NotStarted { step, errno },
             Event::News(News::Ended { how, usage }) => {
                 outcome.usage = Some(usage);
@@ -222,7 +284,7 @@ fn follow(
                     return Ending::Interrupted(number);
                 }
             }
-            Event::Deadline => return Ending::Late,
+            Event::Deadline => return late,
             Event::VmEnded => {
                 session.drain();
                 return match ended {

@@ -12,7 +12,7 @@ use crate::vm_process::OURSELVES;
 /// The command line of `exec` up to the flags of one run. It ends with this process.
 pub(super) fn command(common: &CommonArgs) -> Command {
     let mut command = Command::new(OURSELVES);
-    command.args(["exec", "--end-with-parent"]);
+    command.args(["exec", &format!("--end-with-parent={}", std::process::id())]);
     if let Some(folder) = &common.runtime_dir {
         command.arg("--runtime-dir").arg(folder);
     }

@@ -1,6 +1,7 @@
 //! The verbs, one file each.
 
 mod adjust;
+mod agent;
 mod completions;
 mod console;
 mod deploy;
@@ -108,6 +109,7 @@ pub(crate) fn dispatch(
         Some(Verb::Ids(args)) => ids::dispatch(args.verb, &cli.common, &runtime, output),
         Some(Verb::Image(args)) => image::dispatch(args.verb, &cli.common, output),
         Some(Verb::Kernel(args)) => kernel::dispatch(args.verb, output),
+        Some(Verb::Agent(args)) => agent::place(&args, output),
         Some(Verb::Matrix(args)) => matrix::matrix(&args, &cli.common, output),
         Some(Verb::Vmtest(args)) => vmtest::vmtest(&args, &cli.common, output),
         Some(Verb::Doctor(_)) => doctor::doctor(output),

@@ -11,7 +11,7 @@ pub(super) mod report;
 use self::daemon::PidFile;
 use clap::ArgMatches;
 pub(crate) use plan::load as load_bundle;
-use rustix::process::Signal;
+use rustix::process::{Pid, Signal};
 use vmm::config::{Problem, Resolved};
 use vmm::kvm::EarlyKvm;
 
@@ -45,8 +45,8 @@ pub(crate) fn run(
     surroundings: &Surroundings<'_>,
     output: Output,
 ) -> Result<Exit, Stop> {
-    if args.end_with_parent {
-        end_with_parent(Signal::TERM)?;
+    if let Some(parent) = args.end_with_parent {
+        end_with_parent(parent, Signal::TERM)?;
     }
     if args.detached {
         // One that leads a session already has run itself anew under its name.
@@ -92,14 +92,18 @@ pub(crate) fn run(
 }
 
 /// Has the kernel end this process by `signal` with the one that started it (`PR_SET_PDEATHSIG`), which stays so when the
-/// process replaces itself.
-pub(super) fn end_with_parent(signal: Signal) -> Result<(), Diagnostic> {
+/// process replaces itself. That one is `known` unless it is 0: it may have ended before this process could ask.
+pub(super) fn end_with_parent(known: u32, signal: Signal) -> Result<(), Diagnostic> {
     use rustix::process::{getppid, set_parent_process_death_signal};
-    let parent = getppid();
+    let number = |pid: Option<Pid>| pid.map_or(0, |pid| pid.as_raw_pid().unsigned_abs());
+    let parent = match known {
+        0 => number(getppid()),
+        known => known,
+    };
     let failed = || Diagnostic::failure("parent", "cannot end with the process that started this");
     let set = set_parent_process_death_signal(Some(signal));
     set.map_err(|error| failed().because(&error))?;
-    if getppid() == parent {
+    if number(getppid()) == parent {
         return Ok(());
     }
     Err(failed().cause("it has ended already"))

@@ -187,6 +187,7 @@ fn places(args: &SandboxArgs, derivation: &Derivation, exchange: &Exchange) -> P
         .iter()
         .map(|shell| ("/bin/sh".into(), shell.clone()));
     Places {
+        layer: None,
         root: match derivation.root {
             Some(_) => Root::Disk,
             None => Root::Ram,

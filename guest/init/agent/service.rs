@@ -36,18 +36,7 @@ const UNITS: &str = "/run/systemd/system";
 const UNIT: &str = "pcp-vmm-agent.service";
 /// There from early on, so that a guest whose start hangs can be looked into.
 const WANTS: &str = "/run/systemd/system/sysinit.target.wants";
-const TEXT: &str = "\
-[Unit]
-Description=Runs commands that the host orders (pcp-vmm exec --in)
-DefaultDependencies=no
-Conflicts=shutdown.target
-Before=shutdown.target
-
-[Service]
-ExecStart=/run/pcp-vmm/agent agent
-Restart=on-failure
-TimeoutStopSec=5s
-";
+const TEXT: &str = include_str!("agent.service");
 
 /// Has the guest's systemd start the agent, if the host has a way to call it.
 pub(crate) fn install() {
@@ -75,7 +64,10 @@ fn place() -> io::Result<()> {
     fs::create_dir_all(WANTS)?;
     fs::copy("/proc/self/exe", PROGRAM)?;
     fs::set_permissions(PROGRAM, fs::Permissions::from_mode(0o755))?;
-    fs::write(Path::new(UNITS).join(UNIT), TEXT)?;
+    fs::write(
+        Path::new(UNITS).join(UNIT),
+        TEXT.replace("@PROGRAM@", PROGRAM),
+    )?;
     symlink(Path::new(UNITS).join(UNIT), Path::new(WANTS).join(UNIT))
 }
 
@@ -126,7 +118,7 @@ pub(crate) fn session() -> Result<(), Failure> {
         last_act: || (),
         gone: hang_up,
     };
-    serve(Host { port, token }, role)
+    serve(Host { port, token }, role).map(|_| ())
 }
 
 /// Ends a command whose caller is gone, as the loss of its terminal would.

@@ -6,6 +6,7 @@ use std::os::fd::OwnedFd;
 use std::thread::{self, JoinHandle};
 
 use crate::sys::poll::readable;
+use crate::sys::vsock;
 
 /// Bytes carried at a time: what a pipe holds.
 const PIECE: usize = 64 << 10;
@@ -30,7 +31,7 @@ impl Relay {
         for (pipe, stream) in outputs {
             let over = over.try_clone()?;
             let pipe = File::from(OwnedFd::from(pipe));
-            carriers.push(thread::spawn(move || drain(pipe, stream, &over)));
+            carriers.push(thread::spawn(move || drain(pipe, &stream, &over)));
         }
         Ok(Self {
             carriers,
@@ -45,7 +46,9 @@ impl Relay {
         let (to, from) = (master.try_clone()?, master.try_clone()?);
         thread::spawn(move || carry(keys, to));
         let carrier = thread::spawn(move || {
-            drain(from, screen, &over);
+            drain(from, &screen, &over);
+            // The keys have it too.
+            vsock::end(&screen);
         });
         Ok(Self {
             carriers: vec![carrier],
@@ -74,7 +77,7 @@ fn carry(mut from: impl Read, mut to: impl Write) {
 
 /// Carries what the command puts out, until it ends, or until the command is `over` and nothing is left: a process
 /// that it left behind may hold the pipe for ever. A host that takes no more closes the pipe, as a reader does.
-fn drain(mut from: File, mut to: File, over: &PipeReader) {
+fn drain(mut from: File, mut to: &File, over: &PipeReader) {
     let mut piece = vec![0; PIECE];
     let mut is_over = false;
     loop {

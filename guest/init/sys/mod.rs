@@ -50,6 +50,7 @@ impl Flags {
     pub(crate) const NOSUID_NODEV: Self = Self(2 | 4);
     /// Another state of a mount that is there.
     const REMOUNT: Self = Self(32);
+    const BIND: Self = Self(4096);
     const MOVE: Self = Self(8192);
 
     /// No flag.
@@ -98,6 +99,11 @@ pub(crate) fn mount(
         std::fs::create_dir(target)?;
     }
     attach(source, target, kind, flags, data)
+}
+
+/// Shows a file in the place of another one.
+pub(crate) fn bind(source: &str, target: &str) -> io::Result<()> {
+    attach(source, target, "", Flags::BIND, "")
 }
 
 /// Moves a mount to another place.

@@ -13,6 +13,8 @@ const SOCK_STREAM: c_int = 1;
 pub(crate) const HOST: u32 = 2;
 /// Any address of the guest's own.
 const ANY: u32 = u32::MAX;
+/// Both directions.
+const SHUT_RDWR: c_int = 2;
 /// How many connections may wait to be taken.
 const BACKLOG: c_int = 128;
 
@@ -29,6 +31,8 @@ struct Address {
 
 unsafe extern "C" {
     fn bind(fd: c_int, address: *const c_void, length: c_uint) -> c_int;
+    #[link_name = "shutdown"]
+    fn raw_shutdown(fd: c_int, how: c_int) -> c_int;
     fn listen(fd: c_int, backlog: c_int) -> c_int;
     fn accept4(fd: c_int, address: *mut c_void, length: *mut c_uint, flags: c_int) -> c_int;
     #[link_name = "connect"]
@@ -52,6 +56,12 @@ const LENGTH: c_uint = size_of::<Address>() as c_uint;
 
 fn stream() -> io::Result<OwnedFd> {
     open_socket(AF_VSOCK, SOCK_STREAM)
+}
+
+/// Ends a connection in both directions, whoever still has it; what was written before arrives.
+pub(crate) fn end(stream: &File) {
+    // SAFETY: the descriptor is open for the call, which takes numbers alone.
+    unsafe { raw_shutdown(stream.as_raw_fd(), SHUT_RDWR) };
 }
 
 /// Connects to `port` of the host.

@@ -29,6 +29,7 @@ fn order() -> Order {
             gateway: [10, 0, 2, 2].into(),
             nameserver: [10, 0, 2, 3].into(),
         }),
+        stays: true,
     }
 }
 

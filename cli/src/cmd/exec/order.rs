@@ -93,6 +93,7 @@ pub(super) fn of(
         mounts: places.mounts(),
         links: places.links(),
         network: (args.net == ExecNet::User).then_some(NETWORK),
+        stays: args.debug_shell_on_failure,
     })
 }
 
@@ -102,6 +103,21 @@ fn one_output() -> bool {
         |stat: rustix::io::Result<rustix::fs::Stat>| stat.ok().map(|it| (it.st_dev, it.st_ino));
     let (out, err) = (fstat(std::io::stdout()), fstat(std::io::stderr()));
     of(out).is_some_and(|out| of(err) == Some(out))
+}
+
+/// A shell in the surroundings of `order`, on its terminal.
+pub(super) fn shell(order: &Order) -> Order {
+    let own = std::env::var_os("SHELL").filter(|shell| !shell.is_empty());
+    Order {
+        words: vec![own.unwrap_or_else(|| "/bin/sh".into()).into_vec()],
+        environment: order.environment.clone(),
+        folder: order.folder.clone(),
+        user: order.user,
+        group: order.group,
+        groups: order.groups.clone(),
+        terminal: order.terminal,
+        ..Order::default()
+    }
 }
 
 /// The user, the group and the other groups that `text` means, or the caller's.

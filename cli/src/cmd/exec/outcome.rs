@@ -27,12 +27,33 @@ pub(super) enum Ending {
     NotStarted { step: Step, errno: i32 },
     /// Its time was up.
     Late,
+    /// The guest was not up in time.
+    Hung,
     /// A signal came before it ran.
     Interrupted(i32),
     /// The VM ended before it did.
     VmEnded,
     /// The agent cannot be understood.
     Broken(String),
+}
+
+impl Ending {
+    /// The command is one that no guest can start.
+    pub(super) fn refused(error: &io::Error) -> Self {
+        Self::NotStarted {
+            step: Step::Program,
+            errno: error.raw_os_error().unwrap_or(0),
+        }
+    }
+
+    /// Whether the command failed and its guest is still there.
+    pub(super) fn leaves_a_guest(&self) -> bool {
+        match self {
+            Self::Command(how) => *how != How::Exited(0),
+            Self::NotStarted { .. } => true,
+            _ => false,
+        }
+    }
 }
 
 /// What the VM said in the end.
@@ -44,6 +65,30 @@ pub(super) struct Told {
     pub(super) console: String,
     /// Why it failed.
     pub(super) failure: Option<String>,
+}
+
+/// How Linux begins a panic, and how one goes on that is for want of memory (mm/oom_kill.c) or of a first process
+/// (kernel/exit.c).
+const PANIC: &str = "Kernel panic - not syncing: ";
+const WITHOUT_MEMORY: [&str; 2] = ["Out of memory", "System is deadlocked on memory"];
+const WITHOUT_INIT: [&str; 1] = ["Attempted to kill init!"];
+/// How Linux tells of a process that it ended to have its memory (mm/oom_kill.c).
+const KILLED: &str = "Out of memory: Killed process ";
+/// How the guest's init begins what it says.
+const INIT: &str = "pcp-vmm-init: ";
+
+impl Told {
+    /// Whether the guest's kernel gave up for one of the reasons `why`.
+    fn panicked_for(&self, why: &[&str]) -> bool {
+        let mut panics = self.console.split(PANIC).skip(1);
+        panics.any(|panic| why.iter().any(|why| panic.starts_with(why)))
+    }
+
+    /// What the guest's init said last, which is why it gave up.
+    fn words_of_init(&self) -> impl Iterator<Item = &str> {
+        let lines = self.console.lines();
+        lines.filter_map(|line| Some(line.split_once(INIT)?.1.trim_end()))
+    }
 }
 
 /// Everything about a run.
@@ -121,6 +166,9 @@ impl Outcome {
                 128_u8.saturating_add(u8::try_from(*signal).unwrap_or(127)),
                 "interrupted",
             ),
+            Ending::Hung => (125, "boot-timeout"),
+            Ending::VmEnded if self.told.panicked_for(&WITHOUT_MEMORY) => (125, "out-of-memory"),
+            Ending::VmEnded if self.told.panicked_for(&WITHOUT_INIT) => (125, "init-died"),
             Ending::VmEnded if self.told.reason.as_deref() == Some("panic") => (125, "guest-panic"),
             Ending::VmEnded => (125, "vm-ended"),
             Ending::Broken(_) => (125, "agent"),
@@ -168,7 +216,13 @@ impl Outcome {
         let command = self.command.join(" ");
         let failure = |what: String| Diagnostic::new(exit, reason, what);
         Err(match &self.ending {
-            Ending::Command(_) | Ending::Interrupted(_) => return Ok(exit),
+            Ending::Interrupted(_) => return Ok(exit),
+            Ending::Command(how) => {
+                if *how != How::Exited(0) && self.told.console.contains(KILLED) {
+                    output.warn("the guest's memory ran out, and its kernel ended processes; `--memory` gives it more");
+                }
+                return Ok(exit);
+            }
             Ending::NotStarted { step, errno } => failure(format!("cannot run `{command}` in the guest"))
                 .cause(format!("{}: {}", words(*step), io::Error::from_raw_os_error(*errno)))
                 .hint(self.surroundings),
@@ -181,6 +235,14 @@ impl Outcome {
                 };
                 failure(what).hint("`--timeout` gives it longer")
             }
+            Ending::Hung => {
+                let seconds = args.boot_timeout;
+                self.show_console(output);
+                failure(format!("the guest was not up after {seconds} s"))
+                    .cause(format!("`{command}` did not begin"))
+                    .hint("`--kernel-arg loglevel=7` has the kernel tell what it does, and `--console FILE` keeps it")
+                    .hint("`--boot-timeout` gives it longer")
+            }
             Ending::VmEnded => {
                 self.show_console(output);
                 let mut diagnostic = failure(format!("the VM ended before `{command}`"));
@@ -189,6 +251,9 @@ impl Outcome {
                 }
                 if let Some(why) = &self.told.failure {
                     diagnostic = diagnostic.cause(why.as_str());
+                }
+                for words in self.told.words_of_init() {
+                    diagnostic = diagnostic.cause(format!("its init: {words}"));
                 }
                 match args.vm {
                     Some(_) => diagnostic.hint("`pcp-vmm logs` has what its consoles printed, if they are logged"),

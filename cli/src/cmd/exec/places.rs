@@ -64,6 +64,8 @@ pub(in crate::cmd) enum Root {
 #[derive(Debug)]
 pub(in crate::cmd) struct Places {
     pub(in crate::cmd) root: Root,
+    /// The folder that keeps changes to the root.
+    pub(in crate::cmd) layer: Option<PathBuf>,
     /// Empty folders in RAM, which come before those that are shared.
     pub(in crate::cmd) scratch: Vec<PathBuf>,
     /// Those of `--rw` and `--share`, in this order.
@@ -77,6 +79,7 @@ impl Places {
     pub(super) fn of(args: &ExecArgs) -> Result<Self, Diagnostic> {
         Ok(Self {
             root: Root::Folder(root(args)?),
+            layer: layer(args)?,
             scratch: Vec::new(),
             shared: shared(args)?,
             links: Vec::new(),
@@ -139,6 +142,20 @@ fn root(args: &ExecArgs) -> Result<PathBuf, Diagnostic> {
     }
 }
 
+/// The folder of `--overlay`, which is made if it is missing.
+fn layer(args: &ExecArgs) -> Result<Option<PathBuf>, Diagnostic> {
+    if args.overlay.as_os_str() == "tmpfs" {
+        return Ok(None);
+    }
+    std::fs::create_dir_all(&args.overlay).map_err(|error| {
+        let what = format!("cannot make the folder `{}`", args.overlay.display());
+        Diagnostic::usage("overlay", what)
+            .because(&error)
+            .hint("`--overlay` is `tmpfs`, or a folder for the changes")
+    })?;
+    folder("overlay", &args.overlay).map(Some)
+}
+
 fn shared(args: &ExecArgs) -> Result<Vec<Shared>, Diagnostic> {
     let writable = args.rw.iter().map(|path| {
         let host = folder("rw", path)?;
@@ -181,10 +198,13 @@ fn folder(flag: &'static str, path: &Path) -> Result<PathBuf, Diagnostic> {
         Diagnostic::usage(flag, what).hint(format!("`--{flag}` names a folder"))
     };
     let folder = std::fs::canonicalize(path).map_err(|error| failed().because(&error))?;
-    match folder.is_dir() {
-        true => Ok(folder),
-        false => Err(failed().cause("it is no folder")),
+    if !folder.is_dir() {
+        return Err(failed().cause("it is no folder"));
     }
+    if folder.to_str().is_none() {
+        return Err(failed().cause("its path is no text in UTF-8"));
+    }
+    Ok(folder)
 }
 
 #[cfg(test)]

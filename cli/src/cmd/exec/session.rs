@@ -15,6 +15,8 @@ use std::time::{Duration, Instant};
 use guest::wire::{Channel, Demand, News, Order, Size, Token};
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::io::Errno;
 
 /// The signals that reach the command, and the one that says that the terminal's size changed.
 const PASSED: [Signal; 7] = [
@@ -80,6 +82,7 @@ impl Signals {
 #[derive(Debug)]
 pub(super) struct Session {
     events: Receiver<Event>,
+    sender: Sender<Event>,
     /// The control connection, once it is there.
     control: Receiver<UnixStream>,
     agent: Option<UnixStream>,
@@ -98,9 +101,29 @@ impl Session {
         order: Order,
         signals: Signals,
     ) -> io::Result<Self> {
-        let listener = UnixListener::bind(path)?;
         let (sender, events) = mpsc::channel();
+        let for_signals = sender.clone();
+        thread::spawn(move || signals.tell(&for_signals));
+        let mut session = Self {
+            events,
+            sender,
+            control: mpsc::channel().1,
+            agent: None,
+            wanted: 0,
+            opened: 0,
+            carried: 0,
+            place: path.to_owned(),
+        };
+        session.order(token, order)?;
+        Ok(session)
+    }
+
+    /// Listens for the agent, which shows `token`, to give it `order`, the first or one after another.
+    pub(super) fn order(&mut self, token: Token, order: Order) -> io::Result<()> {
+        let _ = fs::remove_file(&self.place);
+        let listener = UnixListener::bind(&self.place)?;
         let (controls, control) = mpsc::channel();
+        let sender = self.sender.clone();
         let wanted = match order.terminal.is_some() || order.one_output {
             true => 1,
             false => 2,
@@ -109,10 +132,8 @@ impl Session {
             token,
             come: Mutex::default(),
             all: wanted + if order.terminal.is_some() { 1 } else { 2 },
-            place: path.to_owned(),
+            place: self.place.clone(),
         });
-        let for_signals = sender.clone();
-        thread::spawn(move || signals.tell(&for_signals));
         thread::spawn(move || {
             for stream in listener.incoming().map_while(Result::ok).take(LOOKED_AT) {
                 let (order, sender, controls) = (order.clone(), sender.clone(), controls.clone());
@@ -125,15 +146,10 @@ impl Session {
                 });
             }
         });
-        Ok(Self {
-            events,
-            control,
-            agent: None,
-            wanted,
-            opened: 0,
-            carried: 0,
-            place: path.to_owned(),
-        })
+        self.control = control;
+        self.agent = None;
+        (self.wanted, self.opened, self.carried) = (wanted, 0, 0);
+        Ok(())
     }
 
     /// Whether all that the command put out has been carried.
@@ -296,7 +312,7 @@ fn serve(
         Channel::Terminal => {
             let mut keys = stream.try_clone()?;
             let mut input = duplicate(io::stdin().as_fd())?;
-            thread::spawn(move || carry(&mut input, &mut keys));
+            thread::spawn(move || type_into(&mut input, &mut keys));
             show(&mut stream, duplicate(io::stdout().as_fd())?, events);
         }
     }
@@ -308,6 +324,33 @@ fn show(stream: &mut UnixStream, mut to: File, events: &Sender<Event>) {
     let _ = events.send(Event::Opened);
     carry(stream, &mut to);
     let _ = events.send(Event::Carried);
+}
+
+/// Carries keys until one of the two ends. What is typed after the command's end is left to who reads the terminal next.
+fn type_into(input: &mut File, keys: &mut UnixStream) {
+    let mut piece = [0; 4096];
+    loop {
+        let mut fds = [
+            PollFd::new(&*input, PollFlags::IN),
+            PollFd::new(&*keys, PollFlags::RDHUP),
+        ];
+        if poll(&mut fds, None).is_err_and(|error| error != Errno::INTR) {
+            return;
+        }
+        if !fds[1].revents().is_empty() {
+            return;
+        }
+        if !fds[0].revents().is_empty() {
+            match input.read(&mut piece) {
+                Ok(count @ 1..)
+                    if keys
+                        .write_all(piece.get(..count).unwrap_or_default())
+                        .is_ok() => {}
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                _ => return,
+            }
+        }
+    }
 }
 
 /// Carries everything until one of the two ends.

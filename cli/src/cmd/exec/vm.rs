@@ -22,6 +22,8 @@ use crate::vm_process::{VmProcess, why_ended};
 
 /// The tag of the root.
 const ROOT: &str = "root";
+/// The tag of the folder that keeps changes to it.
+const LAYER: &str = "layer";
 /// The guest's vsock address; the first that may be one.
 const CID: u32 = 3;
 /// The time between two looks for a VM that starts.
@@ -138,6 +140,9 @@ fn words(
     let mut cmdline = format!(
         "console=ttyS0 quiet panic=-1 reboot=t pcpvmm.root={root} pcpvmm.agent=vsock:{PORT}"
     );
+    if places.layer.is_some() {
+        cmdline.push_str(&format!(" pcpvmm.changes=virtiofs:{LAYER}"));
+    }
     for more in &args.kernel_arg {
         cmdline.push(' ');
         cmdline.push_str(more);
@@ -146,11 +151,12 @@ fn words(
         Some(file) => format!("serial=file={}", text(file)),
         None => "serial=none".to_owned(),
     };
-    let mut words = vec!["run", "--json", "--end-with-parent", "--rng=true"];
+    let mut words = vec!["run", "--json", "--rng=true"];
     if common.verbose > 1 {
         words.push("-v");
     }
     let mut words: Vec<String> = words.into_iter().map(str::to_owned).collect();
+    words.push(format!("--end-with-parent={}", process::id()));
     let socket = runtime.path().join(name).join(instance::VSOCK);
     for (flag, value) in [
         ("--name", name.to_owned()),
@@ -174,6 +180,9 @@ fn words(
     if let Root::Folder(root) = &places.root {
         let share = format!("{ROOT}={},ro,cache=always", plain(root));
         words.extend(["--share".to_owned(), share]);
+    }
+    if let Some(layer) = &places.layer {
+        words.extend(["--share".to_owned(), format!("{LAYER}={}", plain(layer))]);
     }
     for shared in &places.shared {
         words.extend(["--share".to_owned(), shared.flag()]);

@@ -295,7 +295,7 @@ fn command(start: &Start<'_>, runtime: &RuntimeDir) -> Vec<String> {
     ];
     words.extend(folders::flags(start.common));
     if !start.stays {
-        words.push("--end-with-parent".to_owned());
+        words.push(format!("--end-with-parent={}", std::process::id()));
     }
     if start.case.tap {
         words.extend(["--net".to_owned(), format!("tap,ifname={TAP}")]);

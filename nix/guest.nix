@@ -63,9 +63,6 @@ in
   users.users.root = lib.mkIf debugMode { inherit (constants.defaults) password; };
   users.motd = lib.mkIf debugMode "A debug image: its password is known to everybody; keep its ports to yourself.";
 
-  # The host asks for the end by the power button.
-  services.logind.powerKey = lib.mkDefault "poweroff";
-
   system.build.pcpVmmStore = lib.mkIf (store == "disk") (pkgs.runCommand "store.erofs"
     {
       nativeBuildInputs = [ pkgs.erofs-utils ];

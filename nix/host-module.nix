@@ -18,11 +18,6 @@ let
         default = [ ];
         description = "VMs that are to be up before this one.";
       };
-      user = mkOption {
-        type = types.str;
-        default = "pcp-vmm";
-        description = "Who runs the VM.";
-      };
       autostart = mkOption {
         type = types.bool;
         default = true;
@@ -35,10 +30,13 @@ let
       };
     };
   };
+  # All VMs of services are in one place: `pcp-vmm --runtime-dir /run/pcp-vmm-services ls`.
+  runtime = "/run/pcp-vmm-services";
   service = name: it: mkService pkgs {
     inherit name;
-    inherit (it) flags after user;
-    settings = { StateDirectory = "pcp-vmm"; RuntimeDirectory = "pcp-vmm-${name}"; } // it.settings;
+    inherit (it) flags after;
+    user = "pcp-vmm";
+    settings = { Environment = "PCP_VMM_RUNTIME_DIR=${runtime} PCP_VMM_STATE_DIR=/var/lib/pcp-vmm"; } // it.settings;
   };
 in
 {
@@ -74,10 +72,14 @@ in
 
   config = lib.mkIf cfg.enable {
     environment.systemPackages = [ cfg.package ];
-    boot.kernelModules = [ "kvm-amd" "kvm-intel" ] ++ lib.optionals cfg.tap.enable [ "tun" "vhost_net" ];
+    boot.kernelModules = lib.optionals cfg.tap.enable [ "tun" "vhost_net" ];
 
     users.users.pcp-vmm = { isSystemUser = true; group = "pcp-vmm"; extraGroups = [ "kvm" ]; };
     users.groups.pcp-vmm = { };
+    systemd.tmpfiles.rules = [
+      "d ${runtime} 0700 pcp-vmm pcp-vmm"
+      "d /var/lib/pcp-vmm 0700 pcp-vmm pcp-vmm"
+    ];
 
     systemd.packages = lib.mapAttrsToList service cfg.vms;
     systemd.services = lib.mapAttrs'
@@ -96,9 +98,9 @@ in
         serviceConfig = {
           Type = "oneshot";
           RemainAfterExit = true;
-          ExecStart = "${cfg.package}/bin/pcp-vmm network setup --user ${cfg.tap.user}";
-          ExecStop = "${cfg.package}/bin/pcp-vmm network teardown";
-          StateDirectory = "pcp-vmm";
+          StateDirectory = "pcp-vmm-network";
+          ExecStart = "${cfg.package}/bin/pcp-vmm network setup --state-dir /var/lib/pcp-vmm-network --user ${cfg.tap.user}";
+          ExecStop = "${cfg.package}/bin/pcp-vmm network teardown --state-dir /var/lib/pcp-vmm-network";
         };
       };
     };

@@ -86,5 +86,5 @@ in
 
   devShells.${system}.default = import ./shell.nix { inherit pkgs; };
   formatter.${system} = pkgs.nixpkgs-fmt;
-  checks.${system} = import ./tests { inherit pkgs guests scripts own; inherit (self) lib; isStub = nixpkgs.isStub or false; };
+  checks.${system} = import ./tests { inherit pkgs guests scripts own; inherit nixpkgs; inherit (self) lib nixosModules; };
 }

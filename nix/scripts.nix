@@ -101,14 +101,14 @@ let
       if [ ''${#running[@]} -gt 0 ]; then pcp-vmm ls "$@" "''${running[@]}"; fi
       echo "''${#running[@]} of PCP's guests run"
     '')
-    (script "pcp-vm-stop" "stops PCP's guests that run, or those that are named" ''
-      if [ $# -eq 0 ]; then
+    (script "pcp-vm-stop" "stops PCP's guests that run, or those that are named: [FLAG…] [VM…]" ''
+      if [ $# -eq 0 ] || [[ ''${*: -1} =~ ^(-.*|[0-9]+)$ ]]; then
         ${running}
         if [ ''${#running[@]} -eq 0 ]; then
           echo "none of PCP's guests runs"
           exit 0
         fi
-        set -- "''${running[@]}"
+        set -- "$@" "''${running[@]}"
       fi
       exec pcp-vmm stop "$@"
     '')

@@ -104,7 +104,7 @@ fn a_host_has_the_units_of_its_vms() {
         let setup = format!("({host}).systemd.services.pcp-vmm-network.serviceConfig.ExecStart");
         let setup = nix.eval("--raw", &setup);
         assert!(
-            setup.ends_with("pcp-vmm network setup --user pcp-vmm"),
+            setup.contains("pcp-vmm network setup") && setup.ends_with("--user pcp-vmm"),
             "{setup}"
         );
     }

@@ -1,5 +1,7 @@
 //! The flake's programs, started.
 
+use std::collections::BTreeMap;
+use std::fs;
 use std::process::{Command, Output};
 
 use pcp_vmm_tests::guests::{self, Stop};
@@ -15,6 +17,7 @@ fn scripts(nix: &Nix) -> Vec<String> {
     let paths = nix.eval(
         "--json",
         "map (it: it.outPath) (builtins.attrValues flake.packages.x86_64-linux)
+          ++ [ flake.checks.x86_64-linux.runner.outPath ]
           ++ map (app: dirOf (dirOf app.program)) (builtins.attrValues flake.apps.x86_64-linux)",
     );
     let paths: Vec<String> = serde_json::from_str(&paths).unwrap();
@@ -39,12 +42,68 @@ fn every_script_passes_shellcheck() {
     let mut build = vec!["build", "--no-link"];
     build.extend(outputs.iter().map(String::as_str));
     nix.says(&build);
+    nix.build("checks.x86_64-linux.runner");
     let scripts = scripts(&nix);
     assert!(scripts.len() > 80, "{scripts:?}");
     let mut check = vec!["shellcheck"];
     check.extend(scripts.iter().map(String::as_str));
     let done = nix.run(&check);
     assert!(done.status.success(), "{}", said(&done));
+}
+
+/// Tests of the variants start them beside a real guest, where no Nix runs: `PCP_VMM_NIX/programs.json` says where they are.
+#[test]
+fn programs_are_built_and_written_down() {
+    let nix = Nix::machine();
+    nix.build("checks.x86_64-linux.guests");
+    nix.build("checks.x86_64-linux.scripts");
+    let programs = nix.eval(
+        "--json",
+        "builtins.mapAttrs (_: app: app.program) flake.apps.x86_64-linux
+          // builtins.mapAttrs (name: it: it.outPath + \"/bin/\" + name)
+            (nixpkgs.lib.filterAttrs (name: _: nixpkgs.lib.hasPrefix \"pcp-lifecycle-\" name) flake.packages.x86_64-linux)
+          // (let guest = flake.packages.x86_64-linux.pcp-microvm; in {
+            microvm-run = guest.outPath + \"/bin/microvm-run\";
+            microvm-shutdown = guest.outPath + \"/bin/microvm-shutdown\";
+            microvm-balloon = guest.outPath + \"/bin/microvm-balloon\";
+            bundle = guest.bundle.outPath;
+          })",
+    );
+    let paths: BTreeMap<String, String> = serde_json::from_str(&programs).unwrap();
+    let mut there = vec!["ls", "-d"];
+    there.extend(paths.values().map(String::as_str));
+    let done = nix.run(&there);
+    assert!(done.status.success(), "{}", said(&done));
+    fs::write(nix.path("programs.json"), programs).unwrap();
+}
+
+#[test]
+fn the_network_is_set_up_and_taken_away_in_a_namespace() {
+    let nix = Nix::machine();
+    nix.build("checks.x86_64-linux.scripts");
+    let apps = nix.eval(
+        "--json",
+        "builtins.mapAttrs (_: app: app.program) flake.apps.x86_64-linux",
+    );
+    let apps: BTreeMap<String, String> = serde_json::from_str(&apps).unwrap();
+    let state = tempfile::tempdir().unwrap();
+    let script = format!(
+        "set -e
+         mount -t sysfs sysfs /sys
+         {setup} --state-dir {state}
+         ip -o link show pcptap0; ip -o -4 addr show pcpbr0; nft list table inet pcp-nat
+         {teardown} --state-dir {state}
+         ! ip link show pcpbr0 2> /dev/null",
+        setup = apps["pcp-network-setup"],
+        teardown = apps["pcp-network-teardown"],
+        state = state.path().display(),
+    );
+    let done = nix.run(&["unshare", "--net", "--mount", "/bin/sh", "-c", &script]);
+    let said = said(&done);
+    assert!(done.status.success(), "{said}");
+    for words in ["master pcpbr0", "10.177.0.1/24", "masquerade"] {
+        assert!(said.contains(words), "{words}: {said}");
+    }
 }
 
 #[test]
@@ -113,6 +172,49 @@ fn a_guests_program_runs_a_vm_to_its_end() {
     let done = nix.run(&[&program, "--kernel", &kernel, "--console", "serial=stdio"]);
     assert_eq!(done.status.code(), Some(0), "{}", said(&done));
     assert!(done.stdout.contains(&b'!'), "{}", said(&done));
+}
+
+#[test]
+fn apps_find_a_guest_that_runs_and_stop_it() {
+    let nix = Nix::machine();
+    let guest = nix.build("pcp-microvm");
+    nix.build("checks.x86_64-linux.scripts");
+    let apps = nix.eval(
+        "--json",
+        "builtins.mapAttrs (_: app: app.program) flake.apps.x86_64-linux",
+    );
+    let apps: BTreeMap<String, String> = serde_json::from_str(&apps).unwrap();
+    let kernel = nix.path("halting-kernel");
+    guests::one_byte(Stop::Halt).write(&kernel).unwrap();
+    let script = format!(
+        "set -eu
+         {guest}/bin/microvm-run --kernel {kernel} 2> /dev/null & vm=$!
+         trap 'kill $vm 2> /dev/null || true' EXIT
+         tries=0
+         until {check} | grep \"1 of PCP's guests run\"; do
+           tries=$((tries + 1)); [ $tries -lt 100 ]; sleep 0.1
+         done
+         tr '\\0' ' ' < /proc/$vm/cmdline; echo
+         {status}
+         {guest}/bin/microvm-balloon 32
+         {stop} --power-button 1 --ctrl-alt-del 0
+         wait $vm || echo \"ended with $?\"
+         {check}",
+        kernel = kernel.display(),
+        check = apps["pcp-vm-check"],
+        status = apps["pcp-lifecycle-status-base"],
+        stop = apps["pcp-vm-stop"],
+    );
+    let done = nix.run(&["/bin/sh", "-c", &script]);
+    let said = said(&done);
+    assert!(done.status.success(), "{said}");
+    assert_eq!(said.matches("microvm@pcp-vm ").count(), 1, "{said}");
+    assert!(said.contains("process=pcp-vm"), "{said}");
+    assert!(!said.contains("not running"), "{said}");
+    assert!(
+        said.contains("ended with 143\n0 of PCP's guests run"),
+        "{said}"
+    );
 }
 
 #[test]

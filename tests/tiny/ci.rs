@@ -185,12 +185,19 @@ fn the_status_is_the_commands_and_the_summary_tells_it() {
     let rest = "><--memory><1G><--cpus><2><--><a b><c>";
     assert!(calls.contains(rest), "{calls}");
 
-    let words = ["--command", "echo $HOME | cat", "--kernel", "6.12"];
+    let words = [
+        "--command",
+        "echo $HOME | cat",
+        "--kernel",
+        "6.12",
+        "--mirror",
+        "file:///m",
+    ];
     let output = place.run(&words, &[("STATUS", "0"), ("REASON", "exited")]);
     assert!(output.status.success(), "{output:?}");
     let calls = place.read("calls");
     assert!(
-        calls.contains("kernel show 6.12\nkernel add 6.12\n"),
+        calls.contains("kernel show 6.12\nkernel add 6.12 --mirror file:///m\n"),
         "{calls}"
     );
     assert!(

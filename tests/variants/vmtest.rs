@@ -1,10 +1,12 @@
 //! vmtest's targets, with the kernel of the base guest.
 
 use std::fs;
-use std::path::Path;
+use std::io::Read;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
 use pcp_vmm_tests::program;
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -33,12 +35,23 @@ impl Place {
         self.0.path()
     }
 
-    fn vmtest(&self, words: &[&str]) -> Output {
+    fn command(&self, words: &[&str]) -> Command {
         let mut vmtest = Command::new(program().unwrap());
         vmtest.arg("vmtest").args(words);
         vmtest.arg("--runtime-dir").arg(self.path().join("running"));
         vmtest.current_dir(self.path()).stdin(Stdio::null());
-        vmtest.env("GREETING", "hello").output().unwrap()
+        vmtest.env("GREETING", "hello");
+        vmtest
+    }
+
+    fn vmtest(&self, words: &[&str]) -> Output {
+        self.command(words).output().unwrap()
+    }
+
+    /// Nothing is left of the VMs.
+    fn is_clean(&self) {
+        let left = fs::read_dir(self.path().join("running")).unwrap();
+        assert_eq!(left.count(), 0);
     }
 
     fn read(&self, name: &str) -> String {
@@ -97,10 +110,7 @@ fn targets_run_as_vmtest_says_and_their_failures_are_counted() {
     let results: Value = serde_json::from_str(&place.read("results/results.json")).unwrap();
     let signal = &results["targets"][1]["attempts"][0]["report"]["signal"];
     assert_eq!(signal, 9, "{results}");
-    assert_eq!(
-        fs::read_dir(place.path().join("running")).unwrap().count(),
-        0
-    );
+    place.is_clean();
 }
 
 #[test]
@@ -139,4 +149,52 @@ fn the_one_liner_takes_another_root_and_a_vm_that_fails_is_unavailable() {
     assert_eq!(output.status.code(), Some(69), "{output:?}");
     let output = place.vmtest(&["-k", "bzImage", "--timeout", "20", "sleep 600"]);
     assert_eq!(output.status.code(), Some(124), "{output:?}");
+}
+
+#[test]
+fn a_signal_ends_the_target_that_runs_and_lets_no_other_begin() {
+    let place = Place::new(&TARGETS.replace("pwd; id -u", "echo runs; sleep 600"));
+    let mut command = place.command(&["--results", "results"]);
+    let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
+    let mut line = [0; 5];
+    let out = child.stdout.as_mut().unwrap();
+    out.read_exact(&mut line).unwrap();
+    assert_eq!(&line, b"runs\n");
+    let pid = Pid::from_raw(child.id().try_into().unwrap()).unwrap();
+    kill_process(pid, Signal::INT).unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(130));
+    let results: Value = serde_json::from_str(&place.read("results/results.json")).unwrap();
+    assert_eq!(results["counts"]["interrupted"], 2, "{results}");
+    assert!(
+        !place
+            .path()
+            .join("results/fails%20by%20a%20signal.1.log")
+            .exists()
+    );
+    place.is_clean();
+}
+
+#[test]
+fn the_script_for_ci_ends_as_the_command_in_the_vm() {
+    let place = Place::new("");
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/../scripts/pcp-vmm-ci");
+    let run = |words: &[&str], program: PathBuf| {
+        let mut command = Command::new(script);
+        command.arg("--binary").arg(program).args(words);
+        command.current_dir(place.path()).stdin(Stdio::null());
+        command.env("GITHUB_STEP_SUMMARY", place.path().join("summary"));
+        command.output().unwrap()
+    };
+    let output = run(&["--verb", "check"], program().unwrap());
+    assert!(output.status.success(), "{output:?}");
+    let command = "test -d /sys/fs/bpf && echo out; echo err >&2; kill -SEGV $$";
+    let words = ["--kernel", "./bzImage", "--command", command];
+    let output = run(&words, program().unwrap());
+    assert_eq!(output.status.code(), Some(139), "{output:?}");
+    assert_eq!(
+        (text(&output.stdout), text(&output.stderr)),
+        ("out\n".into(), "err\n".into())
+    );
+    let summary = place.read("summary");
+    assert!(summary.contains("| reason | signalled |"), "{summary}");
 }

@@ -2777,7 +2777,7 @@ _pcp__vmm() {
             return 0
             ;;
         pcp__subcmd__vmm__subcmd__sandbox)
-            opts="-q -v -k -m -c -t -h --json --quiet --verbose --color --no-progress --log-file --runtime-dir --state-dir --log-dir --tmp-dir --log-format --kernel --modules --module --kernel-arg --memory --cpus --disk-image --mount-disk --disk --store --xchg --shell --timeout --console --help"
+            opts="-q -v -k -m -c -t -h --json --quiet --verbose --color --no-progress --log-file --runtime-dir --state-dir --log-dir --tmp-dir --log-format --kernel --modules --module --kernel-arg --memory --cpus --disk-image --mount-disk --disk --store --xchg --environment --shell --timeout --console --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -2860,6 +2860,10 @@ _pcp__vmm() {
                     return 0
                     ;;
                 --xchg)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --environment)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

@@ -184,6 +184,7 @@ complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand sandbox" -l disk-image -
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand sandbox" -l disk -d 'Attach one more disk, as `--disk` of `pcp-vmm run`; may be given several times' -r
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand sandbox" -l store -d 'The store [default: NIX_STORE, else /nix/store]' -r -F
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand sandbox" -l xchg -d 'The folder for exchange, which is made if it is missing; the guest has it as /tmp/xchg' -r -F
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand sandbox" -l environment -d 'Take the environment from this file, whose variables each end with NUL, and not this program\'s: /proc/$$/environ is what a shell was started with' -r -F
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand sandbox" -l shell -d 'What the guest has as /bin/sh, where its root has none' -r -F
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand sandbox" -s t -l timeout -d 'End the VM after so many seconds, with status 124' -r
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand sandbox" -l console -d 'Keep what the kernel prints in this file' -r -F

@@ -11,6 +11,7 @@ mod bpf;
 mod exec;
 mod inside;
 mod lifecycle;
+mod nix;
 mod outcomes;
 mod vmtest;
 

@@ -91,6 +91,11 @@ pub(crate) struct SandboxArgs {
     )]
     pub(crate) xchg: PathBuf,
 
+    /// Take the environment from this file, whose variables each end with NUL, and not this program's: /proc/$$/environ is what a shell
+    /// was started with.
+    #[arg(long, value_name = "FILE", help_heading = "Builder")]
+    pub(crate) environment: Option<PathBuf>,
+
     /// What the guest has as /bin/sh, where its root has none.
     #[arg(long, value_name = "PATH", help_heading = "Guest")]
     pub(crate) shell: Option<PathBuf>,

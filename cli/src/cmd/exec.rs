@@ -9,6 +9,7 @@ pub(super) mod places;
 mod session;
 mod vm;
 
+use std::ffi::OsString;
 use std::io::{self, IsTerminal};
 use std::time::{Duration, Instant};
 
@@ -77,7 +78,13 @@ fn run(
     let frame = Frame::new(args, begin, terminal)?;
     let outcome = match &args.vm {
         Some(name) => frame.inside(name, runtime)?,
-        None => frame.own(&Places::of(args)?, runtime, common, output)?,
+        None => {
+            let guest = Guest {
+                places: Places::of(args)?,
+                environment: std::env::vars_os().collect(),
+            };
+            frame.own(&guest, runtime, common, output)?
+        }
     };
     if let Some(path) = &args.report {
         outcome.write(path)?;
@@ -85,16 +92,24 @@ fn run(
     outcome.result(args, output)
 }
 
-/// Runs the command of `args` in a VM of its own with the folders `places`, and without a terminal, for another verb.
+/// What a command finds in a VM of its own.
+#[derive(Debug)]
+pub(super) struct Guest {
+    pub(super) places: Places,
+    /// The environment, before `--env` changes it.
+    pub(super) environment: Vec<(OsString, OsString)>,
+}
+
+/// Runs the command of `args` in a VM of its own with `guest` around it, and without a terminal, for another verb.
 pub(super) fn in_vm(
     args: &ExecArgs,
-    places: &Places,
+    guest: &Guest,
     runtime: &RuntimeDir,
     common: &CommonArgs,
     output: Output,
 ) -> Result<Outcome, Diagnostic> {
     let frame = Frame::new(args, Instant::now(), None)?;
-    frame.own(places, runtime, common, output)
+    frame.own(guest, runtime, common, output)
 }
 
 /// What is known before there is a VM.
@@ -131,12 +146,15 @@ impl<'a> Frame<'a> {
     /// Runs the command in a VM of its own.
     fn own(
         &self,
-        places: &Places,
+        Guest {
+            places,
+            environment,
+        }: &Guest,
         runtime: &RuntimeDir,
         common: &CommonArgs,
         output: Output,
     ) -> Result<Outcome, Diagnostic> {
-        let order = order::of(self.args, places, self.terminal)?;
+        let order = order::of(self.args, places, environment, self.terminal)?;
         if let Err(error) = order.check() {
             let mut outcome = Outcome::new(self.args, Value::Null, places.told(), self.begin);
             outcome.close(Ending::refused(&error), Told::default());

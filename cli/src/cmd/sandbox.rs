@@ -50,7 +50,10 @@ fn run(
     common: &CommonArgs,
     output: Output,
 ) -> Result<Exit, Stop> {
-    let environment = Environment::own();
+    let environment = match &args.environment {
+        Some(path) => Environment::read(path)?,
+        None => Environment::own(),
+    };
     let derivation = Derivation::of(args, &Words::read(&environment)?)?;
     open_kvm()?;
     let exchange = Exchange::prepare(&args.xchg, &environment)?;
@@ -60,8 +63,11 @@ fn run(
     let parsed = command.try_get_matches_from(words);
     let parsed = parsed.and_then(|matches| ExecArgs::from_arg_matches(&matches));
     let exec_args = parsed.map_err(|error| Diagnostic::from_clap(&error))?;
-    let places = places(args, &derivation, &exchange);
-    let outcome = exec::in_vm(&exec_args, &places, &runtime, common, output);
+    let guest = exec::Guest {
+        places: places(args, &derivation, &exchange),
+        environment: environment.all(),
+    };
+    let outcome = exec::in_vm(&exec_args, &guest, &runtime, common, output);
     if runtime.path().ends_with(RUNTIME) {
         // Unless it is empty, others build here.
         let _ = fs::remove_dir(runtime.path());

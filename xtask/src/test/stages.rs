@@ -255,6 +255,8 @@ fn variants(log: &mut Log) -> Result<Counts> {
     )?;
     // BPF programs, and the kernels that they run on.
     apt::ensure(&["bpftrace", "libbpf-tools"])?;
+    // Derivations that are built in VMs.
+    apt::ensure(&["nix-bin", "busybox-static"])?;
     for series in ["6.1", "6.12", "7.2"] {
         ensure_kernel(series, log)?;
     }

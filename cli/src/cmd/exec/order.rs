@@ -68,6 +68,7 @@ fn bytes(word: &OsString) -> Vec<u8> {
 pub(super) fn of(
     args: &ExecArgs,
     places: &Places,
+    own: &[(OsString, OsString)],
     terminal: Option<Size>,
 ) -> Result<Order, Diagnostic> {
     let folder = match (&args.cwd, &args.root) {
@@ -82,7 +83,7 @@ pub(super) fn of(
     let (user, group, groups) = identity(args.user.as_deref())?;
     Ok(Order {
         words: args.command.iter().map(bytes).collect(),
-        environment: environment(std::env::vars_os(), &args.env),
+        environment: environment(own.iter().cloned(), &args.env),
         folder: folder.as_os_str().as_bytes().to_vec(),
         user,
         group,

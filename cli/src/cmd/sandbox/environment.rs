@@ -1,8 +1,15 @@
 //! A build's environment, and the file in which vmTools hand it to their guest.
 
 use std::ffi::{OsStr, OsString};
+use std::fs::File;
+use std::io::Read;
 use std::os::unix::ffi::OsStrExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+
+use crate::diagnostic::Diagnostic;
+
+/// The longest environment, in bytes: a quarter of the largest stack that Linux counts with (execve(2)).
+const LONGEST: u64 = 6 << 20;
 
 /// A file that Nix writes structured attributes to (Nix manual, "Advanced Attributes", `__structuredAttrs`).
 #[derive(Debug)]
@@ -34,6 +41,39 @@ impl Environment {
         Self(std::env::vars_os().collect())
     }
 
+    /// Those in the file `path`, each with a NUL behind it, as in /proc/PID/environ (proc(5)).
+    pub(super) fn read(path: &Path) -> Result<Self, Diagnostic> {
+        let failed = || {
+            let what = format!("cannot read the environment in `{}`", path.display());
+            Diagnostic::usage("environment", what)
+        };
+        let mut bytes = Vec::new();
+        let file = File::open(path).map_err(|error| failed().because(&error))?;
+        let read = file.take(LONGEST + 1).read_to_end(&mut bytes);
+        let count = read.map_err(|error| failed().because(&error))?;
+        if count as u64 > LONGEST {
+            return Err(failed().cause("it is longer than an environment can be"));
+        }
+        let all = bytes.split(|byte| *byte == 0).filter(|it| !it.is_empty());
+        let parted = all.map(|setting| {
+            let at = setting.iter().position(|byte| *byte == b'=')?;
+            let (name, value) = setting.split_at(at);
+            let text = |bytes: &[u8]| OsStr::from_bytes(bytes).to_owned();
+            Some((text(name), text(value.get(1..)?)))
+        });
+        let parted = parted.collect::<Option<Vec<_>>>();
+        parted.map(Self).ok_or_else(|| {
+            failed()
+                .cause("one of its lines is no NAME=VALUE")
+                .hint("each variable ends with a NUL, as in /proc/PID/environ")
+        })
+    }
+
+    /// All of it.
+    pub(super) fn all(&self) -> Vec<(OsString, OsString)> {
+        self.0.clone()
+    }
+
     #[cfg(test)]
     pub(super) fn of(all: &[(&str, &str)]) -> Self {
         Self(
@@ -51,10 +91,12 @@ impl Environment {
 
     /// Where the file with attributes is, if the derivation has them.
     pub(super) fn attributes(&self, file: &AttributeFile) -> Option<PathBuf> {
-        // An older Nix has no variable.
-        let usual = || Some(PathBuf::from(self.get("NIX_BUILD_TOP")?).join(file.name));
-        let found = self.get(file.variable).map(PathBuf::from).or_else(usual);
-        found.filter(|path| path.exists())
+        let named = self.get(file.variable).map(PathBuf::from);
+        // Some versions of Nix have no variable, or one with the place outside of their sandbox.
+        let usual = self.get("NIX_BUILD_TOP");
+        let usual = usual.map(|top| PathBuf::from(top).join(file.name));
+        let mut places = named.into_iter().chain(usual);
+        places.find(|path| path.exists())
     }
 
     /// A text that gives a shell these variables (POSIX.1-2017 XCU 2.2.2 for the quotes). What no shell can name is left out.
@@ -128,6 +170,27 @@ mod tests {
     }
 
     #[test]
+    fn an_environment_is_read_as_the_kernel_shows_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("environ");
+        std::fs::write(&file, b"A=1\0B=\0C=x=y\nz\0").unwrap();
+        let found = Environment::read(&file).unwrap();
+        let get = |name: &str| found.get(name).unwrap();
+        assert_eq!(
+            (get("A"), get("B"), get("C")),
+            ("1".into(), "".into(), "x=y\nz".into())
+        );
+        assert!(Environment::read(Path::new("/proc/self/environ")).is_ok());
+        std::fs::write(&file, b"A=1\0nothing\0").unwrap();
+        let diagnostic = Environment::read(&file).unwrap_err();
+        assert!(
+            diagnostic.causes[0].contains("NAME=VALUE"),
+            "{diagnostic:?}"
+        );
+        assert!(Environment::read(folder.path()).is_err());
+    }
+
+    #[test]
     fn attributes_are_where_the_variable_says_or_in_the_builds_folder() {
         let folder = tempfile::tempdir().unwrap();
         let top = folder.path().to_str().unwrap();
@@ -139,5 +202,13 @@ mod tests {
         let named = Environment::of(&[("NIX_ATTRS_JSON_FILE", file.to_str().unwrap())]);
         assert_eq!(named.attributes(&JSON), Some(file));
         assert_eq!(named.attributes(&SHELL), None);
+        let outside = [
+            ("NIX_ATTRS_JSON_FILE", "/no/such/file"),
+            ("NIX_BUILD_TOP", top),
+        ];
+        assert_eq!(
+            Environment::of(&outside).attributes(&JSON),
+            named.attributes(&JSON)
+        );
     }
 }

@@ -218,6 +218,58 @@ fn apps_find_a_guest_that_runs_and_stop_it() {
 }
 
 #[test]
+fn the_scripts_of_a_microvm_reach_its_control_socket() {
+    let nix = Nix::machine();
+    let matrix = "(import (flake + \"/nix/tests/matrix.nix\") { inherit flake nixpkgs; })";
+    // The machine's own programs in place of the stand-in's.
+    let script = |name: &str| {
+        let text = nix.eval("--raw", &format!("{matrix}.{name}"));
+        let text = text.replace("/socat/bin/", "").replace("/jq/bin/", "");
+        text.replace("vm.sock", "$SOCKET")
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let kernel = folder.path().join("kernel");
+    guests::one_byte(Stop::Halt).write(&kernel).unwrap();
+    let text = format!(
+        "set -euo pipefail
+         SOCKET={folder}/vm.sock
+         {program} run --name scripts --control $SOCKET --runtime-dir {folder}/run --balloon=0M --memory 128M \
+           --console serial=none --kernel {kernel} & vm=$!
+         trap 'kill $vm 2> /dev/null || true' EXIT
+         for try in {{1..100}}; do [ -S $SOCKET ] && break; sleep 0.1; done
+         SIZE=32
+         echo \"balloon: $({balloon})\"
+         ({shutdown}) & asked=$!
+         for try in {{1..100}}; do
+           echo '{{\"request\":\"events\"}}' | socat -t 5 STDIO UNIX:$SOCKET | grep -o power-button && break
+           sleep 0.1
+         done
+         kill -0 $asked && echo 'it waits for the end'
+         kill $vm
+         wait $asked && echo 'it has seen the end'
+         wait $vm || true
+         ({shutdown}) && echo 'a VM that is gone is no fault'",
+        folder = folder.path().display(),
+        kernel = kernel.display(),
+        program = pcp_vmm_tests::program().unwrap().display(),
+        balloon = script("balloon"),
+        shutdown = script("shutdown"),
+    );
+    let done = Command::new("bash").args(["-c", &text]).output().unwrap();
+    let said = said(&done);
+    assert!(done.status.success(), "{said}");
+    for words in [
+        "balloon: 0",
+        "power-button",
+        "it waits for the end",
+        "it has seen the end",
+        "a VM that is gone is no fault",
+    ] {
+        assert!(said.contains(words), "{words}: {said}");
+    }
+}
+
+#[test]
 fn identifiers_are_assigned_as_the_program_does() {
     let nix = Nix::machine();
     let state = tempfile::tempdir().unwrap();

@@ -1,7 +1,8 @@
 //! The guest's init, ready to go into an initrd; its source is in `guest/init/`.
 
-/// The init as a static x86-64 executable, compiled by the build script.
-pub const INIT: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/init"));
+/// The init as a static x86-64 executable, compiled by the build script. A `static`: a constant would be there once for each
+/// crate that uses it.
+pub static INIT: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/init"));
 
 #[cfg(test)]
 mod tests {

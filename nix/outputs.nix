@@ -32,6 +32,13 @@ let
   scripts = import ./scripts.nix { inherit pkgs guests; inherit (own) pcp-vmm; };
   mkService = host: import ./service.nix { pkgs = host; inherit (own) pcp-vmm; };
 
+  # Static, so that a build in a VM depends on no libraries of the program's.
+  vm = import ./vm/run-in-linux-vm.nix {
+    pcp-vmm = own.pcp-vmm-static;
+    kernel = pkgs.linux;
+    shell = pkgs.runtimeShell;
+  };
+
   # Elsewhere the program is a package whose build says where it runs: an output that is missing says nothing.
   elsewhere = other:
     let
@@ -75,6 +82,7 @@ in
     buildRunner = import ./runner.nix;
     mkService = mkService pkgs;
     assignIds = import ./assign-ids.nix;
+    inherit (vm) runInLinuxVM customQemu;
   };
 
   templates = {

@@ -3,7 +3,8 @@
 #   vm = import ./nix/vm/run-in-linux-vm.nix { pcp-vmm = …; kernel = pkgs.linux; shell = "${pkgs.bash}/bin/sh"; };
 #   vm.runInLinuxVM drv        # drv, its builder in a VM; it may set memSize, diskImage, mountDisk, preVM, postVM, vmTimeout
 #   vmTools.override { inherit (vm) customQemu; }      # vmTools' own scripts, with this program in QEMU's place
-{ # The package, with bin/pcp-vmm; static, or its libraries are part of every such build.
+{
+  # The package, with bin/pcp-vmm; static, or its libraries are part of every such build.
   pcp-vmm
 , # A kernel package, with bzImage and lib/modules/<version>.
   kernel ? null

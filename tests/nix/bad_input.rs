@@ -51,6 +51,10 @@ fn services_and_identifiers_name_what_is_wrong() {
             "`a b` is no name of a VM",
         ),
         (
+            "(flake.lib.runInLinuxVM { name = \"thing\"; system = \"aarch64-linux\"; }).name",
+            "its VM needs x86_64-linux",
+        ),
+        (
             "flake.lib.assignIds { vms.a = [ \"disks\" ]; }",
             "`a` needs a number of the pool `disks`; there are addresses, cids, consoles, macs, ports, uids",
         ),

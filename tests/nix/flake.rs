@@ -130,3 +130,20 @@ fn a_template_is_a_flake_of_its_own() {
         assert_eq!(nix.eval("--raw", microvm), "pcp-vmm");
     }
 }
+
+#[test]
+fn a_derivation_is_made_one_that_is_built_in_a_vm() {
+    let drv = "(flake.lib.runInLinuxVM (nixpkgs.legacyPackages.x86_64-linux.runCommand \"thing\" { memSize = 300; } \"touch $out\"))";
+    for nix in Nix::both() {
+        let text = format!(
+            "with {drv}; {{ inherit name memSize requiredSystemFeatures; own = baseNameOf origBuilder; }}"
+        );
+        let found: serde_json::Value = serde_json::from_str(&nix.eval("--json", &text)).unwrap();
+        assert_eq!(found["name"], "thing");
+        assert_eq!(found["memSize"], 300);
+        assert_eq!(found["requiredSystemFeatures"], serde_json::json!(["kvm"]));
+        assert!(found["own"].as_str().unwrap().ends_with("bash"), "{found}");
+        let qemu = nix.eval("--raw", "flake.lib.customQemu");
+        assert!(qemu.ends_with("/bin/pcp-vmm qemu-compat"), "{qemu}");
+    }
+}

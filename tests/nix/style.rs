@@ -21,7 +21,9 @@ fn files(folder: &Path) -> Vec<PathBuf> {
 }
 
 fn all() -> Vec<PathBuf> {
-    let found = [files(&place().join("flake")), files(&place().join("stub"))].concat();
+    let tests = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let found = [place().join("flake"), place().join("stub"), tests.into()].map(|it| files(&it));
+    let found = found.concat();
     assert!(found.len() > 30, "{found:?}");
     found
 }
@@ -36,7 +38,8 @@ fn passes(program: &str, flag: &str) {
 #[test]
 fn every_file_parses() {
     for nix in Nix::both() {
-        for file in all() {
+        // Those of other tests are read by these.
+        for file in all().into_iter().filter(|it| it.starts_with(place())) {
             let done = nix.run(&["nix-instantiate", "--parse", file.to_str().unwrap()]);
             let said = String::from_utf8_lossy(&done.stderr).into_owned();
             assert!(

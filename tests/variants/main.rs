@@ -9,6 +9,7 @@
 
 mod bpf;
 mod exec;
+mod flake;
 mod inside;
 mod lifecycle;
 mod nix;

@@ -22,6 +22,11 @@ const FLAKE: [&str; 5] = [
     "guest/recipe",
 ];
 
+/// The folder of the flake's tests.
+pub(crate) fn place() -> PathBuf {
+    place::target().join("xtask/nix")
+}
+
 /// Prepares a folder with `flake` and `stub`, copies of this work tree's; `current`, the root of a current Nix; and `tools`.
 pub(crate) fn ensure() -> Result<PathBuf> {
     apt::ensure(&[
@@ -35,7 +40,7 @@ pub(crate) fn ensure() -> Result<PathBuf> {
         "shellcheck",
         "util-linux",
     ])?;
-    let dir = place::target().join("xtask/nix");
+    let dir = place();
     for old in ["flake", "stub", "current", "tools"] {
         remove(&dir.join(old))?;
     }

@@ -69,7 +69,8 @@ pub(super) const PLAN: [Stage; 10] = [
     Stage {
         name: "variants",
         about: "the PCP guests in the lab",
-        needs: &["release"],
+        // The flake's programs act on a guest too.
+        needs: &["release", "nix"],
         run: variants,
     },
 ];
@@ -266,6 +267,7 @@ fn variants(log: &mut Log) -> Result<Counts> {
         env: vec![
             ("PCP_VMM_IMAGES", images),
             ("PCP_VMM_CACHE", place::cache()?),
+            ("PCP_VMM_NIX", nix::place()),
         ],
         batch: 1,
         limit: 900,

@@ -71,7 +71,7 @@ kernel_args = "pcp.vmtest=1"
 command = '''
 pwd; id -u; echo "$GREETING"; grep -o 'pcp.vmtest=1' /proc/cmdline; nproc
 cat /data/input; echo more 2>/dev/null >/data/input || echo read-only
-echo changed >/writable/output; echo here >made; cat data/../made; rm -f /usr/bin/env
+echo changed >/writable/output; echo by its other name >/mnt/vmtest/other; cat other; echo here >made; cat data/../made; rm -f /usr/bin/env
 '''
 [target.vm]
 memory = "512M"
@@ -91,13 +91,17 @@ fn targets_run_as_vmtest_says_and_their_failures_are_counted() {
     let output = place.vmtest(&["--results", "results"]);
     assert_eq!(output.status.code(), Some(1), "{output:?}");
     let (out, err) = (text(&output.stdout), text(&output.stderr));
-    let said = "/mnt/vmtest\n0\nhello\npcp.vmtest=1\n1\nfrom the host\nread-only\nhere\nout\n";
+    let folder = place.path().display();
+    let said = format!(
+        "{folder}\n0\nhello\npcp.vmtest=1\n1\nfrom the host\nread-only\nby its other name\nhere\nout\n"
+    );
     assert_eq!(out, said, "{err}");
     assert!(err.contains("\nerr\n"), "{err}");
     assert!(err.contains("fails by a signal: failed (137)"), "{err}");
     assert!(err.contains("1 of 2 passed, 1 failed"), "{err}");
     // What the target opens reaches the host, and nothing else does.
     assert_eq!(place.read("made"), "here\n");
+    assert_eq!(place.read("other"), "by its other name\n");
     assert_eq!(place.read("data/output"), "changed\n");
     assert_eq!(place.read("data/input"), "from the host\n");
     assert!(Path::new("/usr/bin/env").exists());

@@ -10,7 +10,7 @@ const ABOUT: &str = "\
 Run the targets of a vmtest.toml, each in a VM of its own.
 
 The file is vmtest's. Its targets run by `pcp-vmm exec`, one after the other, as the superuser of their guest, with this program's environment and \
-without a network; the folder of the file is /mnt/vmtest, where a command on this machine's root starts, and changes there reach it. \
+without a network; a command on this machine's root starts in the folder of the file, which is /mnt/vmtest too, and changes there reach it. \
 Changes to other folders go to RAM and end with the VM, but in `mounts` with `writable`. With --kernel the one target is given by flags.
 
 A target with `image` or `uefi`, or for another architecture, is refused: docs/vmtest.md has all differences.";

@@ -91,7 +91,7 @@ impl Order {
             order.command = ["bash", "--login"].map(str::to_owned).to_vec();
         } else {
             order.command = ["bash", "-c", &target.command].map(str::to_owned).to_vec();
-            let cwd = if on_host { SHARED } else { "/" };
+            let cwd = if on_host { &*folder } else { "/" };
             order.flags.push(flag("cwd", cwd));
         }
         order.machine(target, &mut unfit);

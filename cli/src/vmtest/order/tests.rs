@@ -21,7 +21,7 @@ fn a_target_on_this_machines_root_is_a_command_in_its_folder() {
             "--user=0:0",
             "--rw=/ci",
             "--share=/ci:/mnt/vmtest",
-            "--cwd=/mnt/vmtest",
+            "--cwd=/ci",
             "--net=none",
         ]
     );

@@ -217,6 +217,47 @@ fn the_status_is_the_commands_and_the_summary_tells_it() {
 }
 
 #[test]
+fn without_the_program_it_is_built_from_the_checkout() {
+    let place = Place::new();
+    fs::create_dir(place.path("tools")).unwrap();
+    let cargo = place.path("tools/cargo");
+    let build = "#!/bin/sh\necho \"$PWD: $@\" >>\"$CALLS\"; [ \"$STATUS\" = 0 ] || exit 1\n\
+        mkdir -p \"$CARGO_TARGET_DIR/release\"; cp \"$PROGRAM\" \"$CARGO_TARGET_DIR/release/pcp-vmm\"\n";
+    fs::write(&cargo, build).unwrap();
+    fs::set_permissions(&cargo, fs::Permissions::from_mode(0o755)).unwrap();
+    let run = |status: &str| {
+        let mut command = place.command(&["--", "x"]);
+        command
+            .env_remove("PCP_VMM_CI_BINARY")
+            .env("STATUS", status);
+        command.env("PROGRAM", place.path("program"));
+        command.env("CARGO_TARGET_DIR", place.path("target"));
+        let tools = place.path("tools").display().to_string();
+        let output = command
+            .env("PATH", format!("{tools}:/usr/bin:/bin"))
+            .output();
+        output.unwrap()
+    };
+    let failed = run("1");
+    assert_eq!(failed.status.code(), Some(125), "{failed:?}");
+    assert!(
+        text(&failed.stderr).contains("cargo ended with 1"),
+        "{failed:?}"
+    );
+    let built = run("0");
+    assert!(built.status.success(), "{built:?}");
+    let call = format!(
+        "{}: build --release --locked --package pcp-vmm-cli\n<exec>",
+        top().display()
+    );
+    assert!(
+        place.read("calls").contains(&call),
+        "{}",
+        place.read("calls")
+    );
+}
+
+#[test]
 fn signals_and_input_reach_the_command() {
     let place = Place::new();
     let mut command = place.command(&["--", "x"]);

@@ -99,11 +99,15 @@ pub(crate) fn log_dir() -> Option<PathBuf> {
     state_dir().map(|dir| dir.join("log"))
 }
 
-/// The folder that `variable` names, or `fallback` in the user's folder. A relative path is no
+/// The folder that `variable` names, or `fallback` in the user's folder, if there is one. A relative path is no
 /// answer (XDG Base Directory Specification 0.8, "Environment variables").
 fn in_home(variable: &str, fallback: &str) -> Option<PathBuf> {
     get(variable)
         .map(PathBuf::from)
         .filter(|path| path.is_absolute())
-        .or_else(|| get(HOME).map(|home| PathBuf::from(home).join(fallback)))
+        .or_else(|| {
+            // Nix's builds have one that must not be made.
+            let home = get(HOME).map(PathBuf::from).filter(|home| home.is_dir());
+            home.map(|home| home.join(fallback))
+        })
 }

@@ -79,7 +79,7 @@ fn chosen(
     let named = named.or_else(|| env::get(variable).map(PathBuf::from));
     let path = named.or(usual).ok_or_else(|| {
         Diagnostic::usage(flag, "there is no folder to keep anything in")
-            .cause("`HOME` is not set")
+            .cause("`HOME` names no folder")
             .hint(format!("`--{flag} DIR` names a folder of yours"))
     })?;
     std::path::absolute(path).map_err(|error| {

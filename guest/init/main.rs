@@ -117,6 +117,8 @@ fn enter_root() -> Result<(), Failure> {
     let failed = |what: &str, error: io::Error| format!("cannot {what} the root: {error}");
     for name in ["dev", "proc", "sys"] {
         let target = format!("{}/{name}", root::MOUNT_POINT);
+        // A disk may have nothing yet; where it cannot be made, the move tells.
+        let _ = fs::create_dir(&target);
         sys::move_mount(&format!("/{name}"), &target)
             .map_err(|error| format!("cannot move /{name} to {target}: {error}"))?;
     }

@@ -11,10 +11,10 @@ use tempfile::TempDir;
 /// The series of the kernel.
 const SERIES: &str = "6.12";
 /// What a build's script has.
-const APPLETS: [&str; 24] = [
+const APPLETS: [&str; 25] = [
     "cat", "chmod", "chown", "cp", "dmesg", "echo", "env", "grep", "id", "ln", "mkdir", "mke2fs",
-    "mount", "nproc", "rm", "sed", "seq", "sh", "sleep", "test", "touch", "true", "truncate",
-    "uname",
+    "mount", "nproc", "poweroff", "rm", "sed", "seq", "sh", "sleep", "test", "touch", "true",
+    "truncate", "uname",
 ];
 
 /// Nix, with a configuration and a store of its own.
@@ -57,10 +57,12 @@ impl Nix {
             ("tools", text(self.folder.path().join("tools"))),
             ("kernelImage", "/kernel/vmlinuz".to_owned()),
             ("kernelModules", "/kernel/modules".to_owned()),
+            ("kernelOutside", text(self.kernel.join("vmlinuz"))),
+            ("initrd", text(self.folder.path().join("initrd"))),
             ("vmNix", text(top.join("../nix/vm/run-in-linux-vm.nix"))),
         ];
         let builds = top.join("variants/nix/builds.nix");
-        let mut build = format!("nix-build --no-out-link {} -A \"$1\"", builds.display());
+        let mut build = format!("nix-build --no-out-link {} -A \"$@\"", builds.display());
         for (name, value) in arguments {
             build.push_str(&format!(" --argstr {name} {value}"));
         }
@@ -111,4 +113,60 @@ fn a_derivation_is_built_in_a_vm_by_a_plain_user_in_nixs_sandbox() {
         Some(&wanted.iter().map(String::as_str).collect::<Vec<_>>()[..])
     );
     assert!(lines[..first].contains(&"before the VM"), "{err}");
+}
+
+#[test]
+fn structured_attributes_and_disk_images_reach_the_vm() {
+    let script = "
+        for name in structured reads; do
+            made=$(build $name 2>$log) || { cat $log >&2; exit 1; }
+            cat $made
+        done
+    ";
+    let output = Nix::new().run(script);
+    let out = String::from_utf8_lossy(&output.stdout);
+    assert_eq!(
+        out,
+        "two  words\nkept\n",
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+}
+
+/// The first stage of a guest like that of vmTools: the store and the folder for exchange, then the program of `command=`.
+const STAGE1: &str = "#!/busybox sh
+b=/busybox
+$b mkdir -p /proc /fs
+$b mount -t proc proc /proc
+for word in $($b cat /proc/cmdline); do
+    case $word in command=*) command=${word#command=} ;; esac
+done
+$b mount -t tmpfs none /fs
+$b mkdir -p /fs/nix/store /fs/dev /fs/proc /fs/tmp/xchg
+$b mount -t devtmpfs none /fs/dev
+$b mount -t proc none /fs/proc
+$b mount -t virtiofs store /fs/nix/store
+$b mount -t virtiofs xchg /fs/tmp/xchg
+exec $b switch_root /fs $command
+";
+
+#[test]
+fn scripts_like_those_of_vm_tools_run_with_this_program_in_qemus_place() {
+    let nix = Nix::new();
+    let busybox = fs::read("/bin/busybox").unwrap();
+    let programs: [(&str, &[u8]); 2] = [("busybox", &busybox), ("init", STAGE1.as_bytes())];
+    let initrd = pcp_vmm_tests::initrd::with_programs(&[], &programs).unwrap();
+    fs::write(nix.folder.path().join("initrd"), initrd).unwrap();
+    // Debian 12's virtiofsd works for root alone, and outside of Nix's sandbox.
+    let script = "
+        as_root() { build \"$1\" --option sandbox false --option build-users-group ''; }
+        made=$(as_root byQemuGood 2>$log) || { cat $log >&2; exit 1; }
+        cat $made
+        if as_root byQemuSeven 2>$log; then echo wrong; fi
+        grep -o 'ends with seven' $log; grep -o 'failed with exit code 7' $log || cat $log >&2
+    ";
+    let output = nix.run(script);
+    let out = String::from_utf8_lossy(&output.stdout);
+    let wanted = "Linux\nends with seven\nfailed with exit code 7\n";
+    assert_eq!(out, wanted, "{}", String::from_utf8_lossy(&output.stderr));
 }

@@ -71,7 +71,7 @@ complete -c pcp-vmm -n "__fish_pcp_vmm_needs_command" -f -a "ids" -d 'List, rese
 complete -c pcp-vmm -n "__fish_pcp_vmm_needs_command" -f -a "image" -d 'Build, list and remove guest images'
 complete -c pcp-vmm -n "__fish_pcp_vmm_needs_command" -f -a "kernel" -d 'Fetch, list, check and remove Debian\'s kernels'
 complete -c pcp-vmm -n "__fish_pcp_vmm_needs_command" -f -a "agent" -d 'Put the agent that `exec --in` calls into a guest\'s root file system'
-complete -c pcp-vmm -n "__fish_pcp_vmm_needs_command" -f -a "matrix" -d 'Run a command over kernels, machines and parameters, each in a VM of its own'
+complete -c pcp-vmm -n "__fish_pcp_vmm_needs_command" -f -a "matrix" -d 'Run a command over kernels, roots, machines and parameters, each in a VM of its own'
 complete -c pcp-vmm -n "__fish_pcp_vmm_needs_command" -f -a "vmtest" -d 'Run the targets of a vmtest.toml, each in a VM of its own'
 complete -c pcp-vmm -n "__fish_pcp_vmm_needs_command" -f -a "doctor" -d 'Check whether this machine can run VMs; say what is missing and how to get it'
 complete -c pcp-vmm -n "__fish_pcp_vmm_needs_command" -f -a "completions" -d 'Write the completion script of a shell to standard output'
@@ -143,7 +143,7 @@ complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand exec" -l module -d 'Load
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand exec" -l kernel-arg -d 'More words for the kernel command line' -r
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand exec" -s m -l memory -d 'Guest memory: a number with K, M, G or T; M by default' -r
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand exec" -s c -l cpus -d 'The number of vCPUs, 1 to 64' -r
-complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand exec" -l root -d 'The guest\'s root: a folder of this machine, or a bundle with a folder as root; `/` without. Changes go to RAM' -r -F
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand exec" -l root -d 'The guest\'s root: a folder of this machine, a bundle, or the image of a file system (ext4, erofs, squashfs, xfs or btrfs, raw or in qcow2), which is not written to; `/` without. Changes go to RAM, or as `--overlay` says' -r -F
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand exec" -l overlay -d 'Where changes to the root go: to RAM, or to this folder, which keeps them for the next guest with the same root: they are in its `upper`, in overlayfs\'s form' -r -F
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand exec" -l rw -d 'Let changes in this folder reach the host; may be given several times' -r -F
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand exec" -l share -d 'Show the folder DIR of this machine as FOLDER, which is made if it is missing; changes reach DIR, but not with `:ro`. May be given several times' -r

@@ -247,3 +247,31 @@ fn a_guest_may_have_another_root_further_folders_and_disks() {
     assert!(!root.join("root/etc/here").exists());
     place.is_clean();
 }
+
+#[test]
+fn a_root_may_be_an_image_which_stays_as_it_is() {
+    let place = Place::new();
+    let folder = tempfile::tempdir_in("/var/tmp").unwrap();
+    let (tree, image) = (folder.path().join("tree"), folder.path().join("image"));
+    fs::create_dir(&tree).unwrap();
+    // Programs of the host need its libraries; this one needs nothing, and says so.
+    let mut agent = Command::new(program().unwrap());
+    let agent = agent.args(["agent", "--program"]).arg(tree.join("program"));
+    assert!(agent.status().unwrap().success());
+    let mut make = Command::new("mke2fs");
+    make.args(["-q", "-t", "ext4", "-d"]).arg(&tree).arg(&image);
+    assert!(make.arg("16M").status().unwrap().success());
+    let before = fs::read(&image).unwrap();
+    let flags = ["--root", image.to_str().unwrap()];
+    let output = place.output(&flags, &["/program"]);
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(2), "{said}");
+    assert!(said.contains("it does nothing here"), "{said}");
+    let output = place.output(&flags, &["/bin/sh"]);
+    assert_eq!(output.status.code(), Some(127), "{output:?}");
+    assert!(
+        fs::read(&image).unwrap() == before,
+        "the image was written to"
+    );
+    place.is_clean();
+}

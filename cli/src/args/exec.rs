@@ -102,8 +102,9 @@ pub(crate) struct ExecArgs {
     )]
     pub(crate) cpus: u32,
 
-    /// The guest's root: a folder of this machine, or a bundle with a folder as root; `/` without. Changes go to RAM.
-    #[arg(long, value_name = "DIR", help_heading = "Guest")]
+    /// The guest's root: a folder of this machine, a bundle, or the image of a file system (ext4, erofs, squashfs, xfs or btrfs, raw
+    /// or in qcow2), which is not written to; `/` without. Changes go to RAM, or as `--overlay` says.
+    #[arg(long, value_name = "DIR|BUNDLE|IMAGE", help_heading = "Guest")]
     pub(crate) root: Option<PathBuf>,
 
     /// Where changes to the root go: to RAM, or to this folder, which keeps them for the next guest with the same root: they are in its

@@ -19,7 +19,7 @@ Examples:
   MODE = [\"fast\", \"safe\"]
 ";
 
-/// Run a command over kernels, machines and parameters, each in a VM of its own.
+/// Run a command over kernels, roots, machines and parameters, each in a VM of its own.
 #[derive(Debug, Args)]
 #[command(
     help_template = TEMPLATE,

@@ -71,7 +71,7 @@ verbs! {
     "image" => Image(ImageArgs): "Build, list and remove guest images";
     "kernel" => Kernel(KernelArgs): "Fetch, list, check and remove Debian's kernels";
     "agent" => Agent(AgentArgs): "Put the agent that `exec --in` calls into a guest's root file system";
-    "matrix" => Matrix(MatrixArgs): "Run a command over kernels, machines and parameters, each in a VM of its own";
+    "matrix" => Matrix(MatrixArgs): "Run a command over kernels, roots, machines and parameters, each in a VM of its own";
     "vmtest" => Vmtest(VmtestArgs): "Run the targets of a vmtest.toml, each in a VM of its own";
     "doctor" => Doctor(DoctorArgs): "Check whether this machine can run VMs; say what is missing and how to get it";
     "completions" => Completions(CompletionsArgs): "Write the completion script of a shell to standard output";

@@ -1,4 +1,4 @@
-//! `pcp-vmm matrix`: a command over kernels, machines and parameters.
+//! `pcp-vmm matrix`: a command over kernels, roots, machines and parameters.
 
 mod board;
 pub(super) mod folder;

@@ -211,6 +211,7 @@ fn cells(targets: &[Target], orders: &[Order]) -> Result<Vec<Cell>, Diagnostic> 
         Ok(Cell {
             name: target.name.clone(),
             kernel: order.kernel.to_string_lossy().into_owned(),
+            root: None,
             variant: None,
             parameters: [].into(),
             memory: memory.0,

@@ -33,6 +33,8 @@ pub(crate) struct Cell {
     pub(crate) name: String,
     /// The kernel.
     pub(crate) kernel: String,
+    /// The root, if there are any.
+    pub(crate) root: Option<String>,
     /// The variant, if there are any.
     pub(crate) variant: Option<String>,
     /// The parameters, which the command finds in its environment.
@@ -55,6 +57,7 @@ impl Cell {
     fn is(&self, meant: &BTreeMap<String, String>) -> bool {
         meant.iter().all(|(key, value)| match key.as_str() {
             "kernel" => self.kernel == *value,
+            "root" => self.root.as_ref() == Some(value),
             "variant" => self.variant.as_ref() == Some(value),
             name => self.parameters.get(name) == Some(value),
         })
@@ -84,11 +87,18 @@ pub(crate) fn cells(matrix: &Matrix) -> Vec<Cell> {
     if variants.is_empty() {
         variants.push((None, &plain));
     }
+    let mut roots: Vec<Option<&String>> = matrix.roots.iter().map(Some).collect();
+    if roots.is_empty() {
+        roots.push(None);
+    }
     let mut cells = Vec::new();
     for kernel in &matrix.kernels {
-        for (variant, machine) in &variants {
-            for parameters in &combinations {
-                cells.push(cell(matrix, kernel, *variant, machine, parameters));
+        for root in &roots {
+            for (variant, machine) in &variants {
+                for parameters in &combinations {
+                    let place = (kernel, *root, *variant);
+                    cells.push(cell(matrix, place, machine, parameters));
+                }
             }
         }
     }
@@ -98,8 +108,7 @@ pub(crate) fn cells(matrix: &Matrix) -> Vec<Cell> {
 
 fn cell(
     matrix: &Matrix,
-    kernel: &str,
-    variant: Option<&String>,
+    (kernel, root, variant): (&String, Option<&String>, Option<&String>),
     machine: &Machine,
     parameters: &BTreeMap<String, String>,
 ) -> Cell {
@@ -108,12 +117,14 @@ fn cell(
         .map(|(name, value)| format!("{name}={value}"));
     let words = [kernel.to_owned()]
         .into_iter()
+        .chain(root.cloned())
         .chain(variant.cloned())
         .chain(told);
     let all = &matrix.machine;
     Cell {
         name: words.collect::<Vec<_>>().join(" "),
         kernel: kernel.to_owned(),
+        root: root.cloned(),
         variant: variant.cloned(),
         parameters: parameters.clone(),
         memory: machine.memory.or(all.memory).unwrap_or(MEMORY),
@@ -187,6 +198,29 @@ N = 2
         assert_eq!(cells[1].cpus, 2);
         assert_eq!(cells[1].flags, ["--net", "none", "--user", "1"]);
         assert!(!cells[3].file_name().contains('/'));
+    }
+
+    #[test]
+    fn each_kernel_has_each_root() {
+        let text = "\
+command = 'true'
+kernels = ['6.1', '6.12']
+roots = ['/', 'debian']
+[[exclude]]
+root = '/'
+kernel = '6.12'
+";
+        let cells = cells(&parse(text).unwrap());
+        let names: Vec<_> = cells.iter().map(|it| it.name.as_str()).collect();
+        assert_eq!(names, ["6.1 /", "6.1 debian", "6.12 debian"]);
+        assert_eq!(cells[1].root.as_deref(), Some("debian"));
+        let problems = parse(&text.replace("root = '/'", "root = '/none'")).unwrap_err();
+        assert!(
+            problems[0].contains("no cell has the root `/none`"),
+            "{problems:?}"
+        );
+        let why = unfit(&["--root".to_owned(), "/".to_owned()]);
+        assert_eq!(why, None);
     }
 
     #[test]

@@ -13,6 +13,8 @@ pub(crate) struct Matrix {
     pub(crate) command: Vec<String>,
     /// The kernels, as `exec --kernel` takes them.
     pub(crate) kernels: Vec<String>,
+    /// The roots, as `exec --root` takes them; `exec`'s own without any.
+    pub(crate) roots: Vec<String>,
     /// The variants, by name; without any, there is one without a name.
     pub(crate) variants: BTreeMap<String, Machine>,
     /// The values of each parameter.
@@ -51,9 +53,10 @@ pub(crate) struct Budget {
 
 /// The seconds that a cell may take where the file does not say.
 const TIMEOUT: f64 = 600.0;
-const KEYS: [&str; 11] = [
+const KEYS: [&str; 12] = [
     "command",
     "kernels",
+    "roots",
     "memory",
     "cpus",
     "flags",
@@ -81,6 +84,10 @@ impl Reader<'_> {
             kernels: match table.get("kernels") {
                 Some(item) => self.words(item, "kernels"),
                 None => vec!["host".to_owned()],
+            },
+            roots: match table.get("roots") {
+                Some(item) => self.words(item, "roots"),
+                None => Vec::new(),
             },
             variants: self.variants(table),
             parameters: self.parameters(table),
@@ -225,7 +232,7 @@ impl Reader<'_> {
                 let what = format!("`{text}` is no name of a variable: letters, digits and `_`");
                 self.problem(name.span(), what);
             }
-            if ["kernel", "variant"].contains(&text) {
+            if ["kernel", "root", "variant"].contains(&text) {
                 self.problem(name.span(), format!("`{text}` is no parameter's name"));
             }
             parameters.insert(text.to_owned(), self.words(item, text));
@@ -251,6 +258,7 @@ impl Reader<'_> {
                 let text = word(value.get_ref()).unwrap_or_default();
                 let known = match name {
                     "kernel" => matrix.kernels.contains(&text),
+                    "root" => matrix.roots.contains(&text),
                     "variant" => matrix.variants.contains_key(&text),
                     other => matrix
                         .parameters

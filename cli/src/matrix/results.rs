@@ -218,6 +218,7 @@ pub(crate) mod tests {
         let cell = Cell {
             name: name.to_owned(),
             kernel: "6.1".to_owned(),
+            root: None,
             variant: None,
             parameters: [("N".to_owned(), "1".to_owned())].into(),
             memory: 512 << 20,

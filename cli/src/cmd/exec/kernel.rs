@@ -177,8 +177,12 @@ fn modules(
     };
     let tree = ModuleTree::open(&folder).map_err(|error| failed(&error))?;
     fitness::check(kernel, Some(&tree), || version.of(kernel))?;
-    let disks = (!args.disk.is_empty()).then_some("virtio_blk");
-    let root = matches!(places.root, Root::Disk).then_some(ROOT_FORMAT);
+    let root = match &places.root {
+        Root::Disk => Some(ROOT_FORMAT),
+        Root::Image(image) => Some(image.module()),
+        Root::Folder(_) | Root::Ram => None,
+    };
+    let disks = (!args.disk.is_empty() || root.is_some()).then_some("virtio_blk");
     let mut wanted: Vec<&str> = WANTED
         .into_iter()
         .chain(disks)

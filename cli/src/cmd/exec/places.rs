@@ -7,6 +7,7 @@ use guest::bundle::{self, MANIFEST};
 use guest::wire::{Link, Mount};
 
 use super::super::run::load_bundle;
+use super::image::Image;
 use crate::args::ExecArgs;
 use crate::diagnostic::Diagnostic;
 
@@ -54,6 +55,8 @@ pub(in crate::cmd) fn plain(path: &Path) -> String {
 pub(in crate::cmd) enum Root {
     /// This folder, under a layer in RAM.
     Folder(PathBuf),
+    /// This image's file system, under a layer in RAM.
+    Image(Image),
     /// The first disk, which keeps the changes.
     Disk,
     /// Empty, in RAM.
@@ -78,7 +81,7 @@ impl Places {
     /// The folders that `args` name.
     pub(super) fn of(args: &ExecArgs) -> Result<Self, Diagnostic> {
         Ok(Self {
-            root: Root::Folder(root(args)?),
+            root: root(args)?,
             layer: layer(args)?,
             scratch: Vec::new(),
             shared: shared(args)?,
@@ -93,6 +96,7 @@ impl Places {
                 "the guest has this machine's root file system, with a new /run, /dev and /sys"
             }
             Root::Folder(_) => "the path, the folder and the interpreter are those of `--root`",
+            Root::Image(_) => "the path, the folder and the interpreter are those of the image",
             Root::Disk => "the guest has the disk's files, and the folders that it shares",
             Root::Ram => "the guest has nothing but the folders that it shares",
         }
@@ -120,24 +124,26 @@ impl Places {
     }
 }
 
-fn root(args: &ExecArgs) -> Result<PathBuf, Diagnostic> {
+fn root(args: &ExecArgs) -> Result<Root, Diagnostic> {
     let Some(path) = &args.root else {
-        return Ok("/".into());
+        return Ok(Root::Folder("/".into()));
     };
+    if path.is_file() {
+        return Image::open(path).map(Root::Image);
+    }
     let dir = folder("root", path)?;
     if !dir.join(MANIFEST).exists() {
-        return Ok(dir);
+        return Ok(Root::Folder(dir));
     }
     let bundle = load_bundle(&dir)?;
     match &bundle.root {
-        bundle::Root::Share(share) => Ok(bundle.resolve(&share.path)),
-        bundle::Root::Disk { .. } | bundle::Root::Initrd => {
+        bundle::Root::Share(share) => Ok(Root::Folder(bundle.resolve(&share.path))),
+        bundle::Root::Disk { path, .. } => Image::open(&bundle.resolve(path)).map(Root::Image),
+        bundle::Root::Initrd => {
             let what = format!("cannot use the root of the bundle `{}`", path.display());
             Err(Diagnostic::usage("root", what)
-                .cause("it is no folder")
-                .hint(
-                    "`pcp-vmm image build` without `--root-disk` makes one whose root is a folder",
-                ))
+                .cause("it is the initrd's own")
+                .hint("a bundle of `pcp-vmm image build` has a root"))
         }
     }
 }

@@ -134,6 +134,7 @@ fn words(
     // The last word of a kernel that ends is a reset, which ends the VM.
     let root = match &places.root {
         Root::Folder(_) => format!("virtiofs:{ROOT}"),
+        Root::Image(image) => image.root(),
         Root::Disk => "disk:/dev/vda:auto pcpvmm.changes=keep".to_owned(),
         Root::Ram => "ram".to_owned(),
     };
@@ -187,8 +188,13 @@ fn words(
     for shared in &places.shared {
         words.extend(["--share".to_owned(), shared.flag()]);
     }
-    for disk in &args.disk {
-        words.extend(["--disk".to_owned(), disk.clone()]);
+    // The root comes last: it is found by its serial number, and others by their place.
+    let root = match &places.root {
+        Root::Image(image) => Some(image.disk()),
+        _ => None,
+    };
+    for disk in args.disk.iter().cloned().chain(root) {
+        words.extend(["--disk".to_owned(), disk]);
     }
     words
 }

@@ -76,6 +76,9 @@ impl Trial<'_> {
         let log = File::create(log)?;
         let mut command = exec_process::command(self.common);
         command.args(["--kernel", &cell.kernel]);
+        if let Some(root) = &cell.root {
+            command.args(["--root", root]);
+        }
         command.args(["--memory", &format!("{}K", cell.memory >> 10)]);
         command.args(["--cpus", &cell.cpus.to_string()]);
         command.args(["--timeout", &self.matrix.timeout.to_string()]);

@@ -175,8 +175,8 @@ fn serve(host: Host, role: Role) -> Result<Next, Failure> {
 /// Makes the guest's surroundings; what the kernel lacks is noted.
 fn furnish() {
     for (kind, place, options) in MOUNTS {
-        // `/dev` is the kernel's, and has no folders of its own.
-        if place.starts_with("/dev/") {
+        // `/dev` is the kernel's, and has no folders of its own; a small root may lack the other.
+        if place.starts_with("/dev/") || place == "/run" {
             let _ = fs::create_dir(place);
         }
         if !Path::new(place).is_dir() {

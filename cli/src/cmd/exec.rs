@@ -1,7 +1,7 @@
 //! `pcp-vmm exec`: one command in a VM of its own, and its end as this program's.
 
 mod fitness;
-mod image;
+pub(super) mod image;
 mod inside;
 pub(super) mod kernel;
 mod order;

@@ -23,7 +23,6 @@ use crate::env;
 use crate::exit::Exit;
 use crate::instances::RuntimeDir;
 use crate::output::{Output, Stop};
-use crate::qemu::Image;
 
 /// The guest's folder for temporary files, in which the build is.
 const SCRATCH: &str = "/tmp";
@@ -163,16 +162,7 @@ fn words(
 /// The value of `--disk` for the first disk: as vmTools have it, its format is what it looks like, and what is written need
 /// not outlive a crash of the host.
 fn disk(image: &Path) -> Result<String, Diagnostic> {
-    let format = match Image::of(image) {
-        Image::Raw => "raw",
-        Image::Qcow2 => "qcow2",
-        Image::Qcow2WithOthers => {
-            let what = format!("cannot use the disk image `{}`", image.display());
-            return Err(Diagnostic::usage("disk", what)
-                .cause("it has a backing file")
-                .hint("`qemu-img convert -O qcow2 IMAGE NEW` writes one that needs no other"));
-        }
-    };
+    let format = exec::image::format_of(image)?;
     Ok(format!("{},format={format},cache=unsafe", plain(image)))
 }
 

@@ -986,26 +986,27 @@ complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand image; and __fish_seen_s
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand image; and __fish_seen_subcommand_from rm" -s v -l verbose -d 'Log more: -v what happens, -vv details, -vvv everything'
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand image; and __fish_seen_subcommand_from rm" -l no-progress -d 'Show no progress bars'
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand image; and __fish_seen_subcommand_from rm" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand kernel; and not __fish_seen_subcommand_from ls add show check rm" -l color -d 'Use colours' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand kernel; and not __fish_seen_subcommand_from ls add show check unpack rm" -l color -d 'Use colours' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
 always\t'Always'
 never\t'Never'"
-complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand kernel; and not __fish_seen_subcommand_from ls add show check rm" -l log-file -d 'Append the log to this file instead of showing it' -r -F
-complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand kernel; and not __fish_seen_subcommand_from ls add show check rm" -l runtime-dir -d 'The folder of the running VMs [default: $PCP_VMM_RUNTIME_DIR, else /run/pcp-vmm for root and $XDG_RUNTIME_DIR/pcp-vmm for others]' -r -F
-complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand kernel; and not __fish_seen_subcommand_from ls add show check rm" -l state-dir -d 'The folder of what is kept between runs [default: $PCP_VMM_STATE_DIR, else /var/lib/pcp-vmm for root and $XDG_STATE_HOME/pcp-vmm for others]' -r -F
-complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand kernel; and not __fish_seen_subcommand_from ls add show check rm" -l log-dir -d 'The folder of logs: what a daemon says in NAME.log, what consoles print in NAME/serial.log and NAME/console.log. Without it, only VMs that run as daemons have logs [default: $PCP_VMM_LOG_DIR, else /var/log/pcp-vmm for root and `log` in the state folder for others]' -r -F
-complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand kernel; and not __fish_seen_subcommand_from ls add show check rm" -l tmp-dir -d 'The folder of what is there only while an image is built, some 2 GiB [default: $PCP_VMM_TMP_DIR, else the cache]' -r -F
-complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand kernel; and not __fish_seen_subcommand_from ls add show check rm" -l log-format -d 'How log lines are written' -r -f -a "text\t'For people'
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand kernel; and not __fish_seen_subcommand_from ls add show check unpack rm" -l log-file -d 'Append the log to this file instead of showing it' -r -F
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand kernel; and not __fish_seen_subcommand_from ls add show check unpack rm" -l runtime-dir -d 'The folder of the running VMs [default: $PCP_VMM_RUNTIME_DIR, else /run/pcp-vmm for root and $XDG_RUNTIME_DIR/pcp-vmm for others]' -r -F
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand kernel; and not __fish_seen_subcommand_from ls add show check unpack rm" -l state-dir -d 'The folder of what is kept between runs [default: $PCP_VMM_STATE_DIR, else /var/lib/pcp-vmm for root and $XDG_STATE_HOME/pcp-vmm for others]' -r -F
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand kernel; and not __fish_seen_subcommand_from ls add show check unpack rm" -l log-dir -d 'The folder of logs: what a daemon says in NAME.log, what consoles print in NAME/serial.log and NAME/console.log. Without it, only VMs that run as daemons have logs [default: $PCP_VMM_LOG_DIR, else /var/log/pcp-vmm for root and `log` in the state folder for others]' -r -F
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand kernel; and not __fish_seen_subcommand_from ls add show check unpack rm" -l tmp-dir -d 'The folder of what is there only while an image is built, some 2 GiB [default: $PCP_VMM_TMP_DIR, else the cache]' -r -F
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand kernel; and not __fish_seen_subcommand_from ls add show check unpack rm" -l log-format -d 'How log lines are written' -r -f -a "text\t'For people'
 json\t'One JSON object a line'"
-complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand kernel; and not __fish_seen_subcommand_from ls add show check rm" -l json -d 'Write results and errors as JSON'
-complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand kernel; and not __fish_seen_subcommand_from ls add show check rm" -s q -l quiet -d 'Say nothing but results, warnings and errors'
-complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand kernel; and not __fish_seen_subcommand_from ls add show check rm" -s v -l verbose -d 'Log more: -v what happens, -vv details, -vvv everything'
-complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand kernel; and not __fish_seen_subcommand_from ls add show check rm" -l no-progress -d 'Show no progress bars'
-complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand kernel; and not __fish_seen_subcommand_from ls add show check rm" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand kernel; and not __fish_seen_subcommand_from ls add show check rm" -f -a "ls" -d 'List the kernels in the cache, the newest first'
-complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand kernel; and not __fish_seen_subcommand_from ls add show check rm" -f -a "add" -d 'Fetch kernels with their modules into the cache'
-complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand kernel; and not __fish_seen_subcommand_from ls add show check rm" -f -a "show" -d 'Show where a kernel of the cache is and what it was unpacked from'
-complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand kernel; and not __fish_seen_subcommand_from ls add show check rm" -f -a "check" -d 'Tell whether a kernel was built with what a guest needs'
-complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand kernel; and not __fish_seen_subcommand_from ls add show check rm" -f -a "rm" -d 'Remove kernels from the cache'
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand kernel; and not __fish_seen_subcommand_from ls add show check unpack rm" -l json -d 'Write results and errors as JSON'
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand kernel; and not __fish_seen_subcommand_from ls add show check unpack rm" -s q -l quiet -d 'Say nothing but results, warnings and errors'
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand kernel; and not __fish_seen_subcommand_from ls add show check unpack rm" -s v -l verbose -d 'Log more: -v what happens, -vv details, -vvv everything'
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand kernel; and not __fish_seen_subcommand_from ls add show check unpack rm" -l no-progress -d 'Show no progress bars'
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand kernel; and not __fish_seen_subcommand_from ls add show check unpack rm" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand kernel; and not __fish_seen_subcommand_from ls add show check unpack rm" -f -a "ls" -d 'List the kernels in the cache, the newest first'
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand kernel; and not __fish_seen_subcommand_from ls add show check unpack rm" -f -a "add" -d 'Fetch kernels with their modules into the cache'
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand kernel; and not __fish_seen_subcommand_from ls add show check unpack rm" -f -a "show" -d 'Show where a kernel of the cache is and what it was unpacked from'
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand kernel; and not __fish_seen_subcommand_from ls add show check unpack rm" -f -a "check" -d 'Tell whether a kernel was built with what a guest needs'
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand kernel; and not __fish_seen_subcommand_from ls add show check unpack rm" -f -a "unpack" -d 'Write the ELF file that a bzImage holds: a VM starts faster from it where no cache keeps it'
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand kernel; and not __fish_seen_subcommand_from ls add show check unpack rm" -f -a "rm" -d 'Remove kernels from the cache'
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand kernel; and __fish_seen_subcommand_from ls" -l suite -d 'The Debian suite [default: trixie, bookworm, trixie-backports and sid, in this order]' -r
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand kernel; and __fish_seen_subcommand_from ls" -l mirror -d 'The package mirror [default: that of the machine\'s own apt]' -r
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand kernel; and __fish_seen_subcommand_from ls" -l keyring -d 'The keys that sign the mirror\'s suites [default: those of Debian\'s archive]' -r -F
@@ -1080,6 +1081,22 @@ complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand kernel; and __fish_seen_
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand kernel; and __fish_seen_subcommand_from check" -s v -l verbose -d 'Log more: -v what happens, -vv details, -vvv everything'
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand kernel; and __fish_seen_subcommand_from check" -l no-progress -d 'Show no progress bars'
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand kernel; and __fish_seen_subcommand_from check" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand kernel; and __fish_seen_subcommand_from unpack" -s o -l output -d 'The file to write' -r -F
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand kernel; and __fish_seen_subcommand_from unpack" -l color -d 'Use colours' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t'Always'
+never\t'Never'"
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand kernel; and __fish_seen_subcommand_from unpack" -l log-file -d 'Append the log to this file instead of showing it' -r -F
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand kernel; and __fish_seen_subcommand_from unpack" -l runtime-dir -d 'The folder of the running VMs [default: $PCP_VMM_RUNTIME_DIR, else /run/pcp-vmm for root and $XDG_RUNTIME_DIR/pcp-vmm for others]' -r -F
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand kernel; and __fish_seen_subcommand_from unpack" -l state-dir -d 'The folder of what is kept between runs [default: $PCP_VMM_STATE_DIR, else /var/lib/pcp-vmm for root and $XDG_STATE_HOME/pcp-vmm for others]' -r -F
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand kernel; and __fish_seen_subcommand_from unpack" -l log-dir -d 'The folder of logs: what a daemon says in NAME.log, what consoles print in NAME/serial.log and NAME/console.log. Without it, only VMs that run as daemons have logs [default: $PCP_VMM_LOG_DIR, else /var/log/pcp-vmm for root and `log` in the state folder for others]' -r -F
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand kernel; and __fish_seen_subcommand_from unpack" -l tmp-dir -d 'The folder of what is there only while an image is built, some 2 GiB [default: $PCP_VMM_TMP_DIR, else the cache]' -r -F
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand kernel; and __fish_seen_subcommand_from unpack" -l log-format -d 'How log lines are written' -r -f -a "text\t'For people'
+json\t'One JSON object a line'"
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand kernel; and __fish_seen_subcommand_from unpack" -l json -d 'Write results and errors as JSON'
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand kernel; and __fish_seen_subcommand_from unpack" -s q -l quiet -d 'Say nothing but results, warnings and errors'
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand kernel; and __fish_seen_subcommand_from unpack" -s v -l verbose -d 'Log more: -v what happens, -vv details, -vvv everything'
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand kernel; and __fish_seen_subcommand_from unpack" -l no-progress -d 'Show no progress bars'
+complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand kernel; and __fish_seen_subcommand_from unpack" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c pcp-vmm -n "__fish_pcp_vmm_using_subcommand kernel; and __fish_seen_subcommand_from rm" -l color -d 'Use colours' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
 always\t'Always'
 never\t'Never'"

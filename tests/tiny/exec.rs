@@ -137,3 +137,30 @@ fn callers_that_are_killed_at_any_moment_leave_nothing() {
         });
     }
 }
+
+#[test]
+fn a_kernel_is_unpacked_whole_or_not_at_all() {
+    let guest = Guest::new(&Code::default().print("!").stop(Stop::PowerOff));
+    let output = guest.folder.path().join("output");
+    let unpack = |kernel: &std::path::Path| {
+        let mut unpack = Command::new(program().unwrap());
+        unpack.args(["kernel", "unpack"]).arg(kernel);
+        unpack.arg("--output").arg(&output).output().unwrap()
+    };
+    // One that is no bzImage is what it holds.
+    let done = unpack(&guest.kernel());
+    assert!(done.status.success(), "{done:?}");
+    let [written, kernel] = [&output, &guest.kernel()].map(|path| fs::read(path).unwrap());
+    assert!(written.starts_with(b"\x7fELF") && kernel.starts_with(&written));
+    fs::remove_file(&output).unwrap();
+    let garbage = guest.folder.path().join("garbage");
+    fs::write(&garbage, "no kernel at all").unwrap();
+    for kernel in [garbage, "/nonexistent".into()] {
+        let refused = unpack(&kernel);
+        assert!(!refused.status.success(), "{refused:?}");
+        let said = String::from_utf8_lossy(&refused.stderr);
+        assert!(said.contains("hint: "), "{said}");
+    }
+    let left = fs::read_dir(guest.folder.path()).unwrap();
+    assert_eq!(left.count(), 2, "a draft is left");
+}

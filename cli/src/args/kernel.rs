@@ -28,6 +28,7 @@ pub(crate) enum KernelVerb {
     Add(KernelAddArgs),
     Show(KernelShowArgs),
     Check(KernelCheckArgs),
+    Unpack(KernelUnpackArgs),
     Rm(KernelRmArgs),
 }
 
@@ -138,6 +139,19 @@ pub(crate) struct KernelCheckArgs {
     /// The folder of its modules, with `modules.dep` in it.
     #[arg(long, value_name = "DIR")]
     pub(crate) modules: Option<PathBuf>,
+}
+
+/// Write the ELF file that a bzImage holds: a VM starts faster from it where no cache keeps it.
+#[derive(Debug, Args)]
+#[command(help_template = TEMPLATE)]
+pub(crate) struct KernelUnpackArgs {
+    /// The kernel: `host`, a version in the cache (the newest of that name), or the file of one.
+    #[arg(value_name = "KERNEL")]
+    pub(crate) kernel: PathBuf,
+
+    /// The file to write.
+    #[arg(short, long, value_name = "FILE")]
+    pub(crate) output: PathBuf,
 }
 
 /// Remove kernels from the cache.

@@ -30,7 +30,7 @@ pub(crate) use image::{BuildArgs, ImageArgs, ImageVerb, KernelArg, RemoveArgs, R
 pub(crate) use instance::{DestroyArgs, KillArgs, LsArgs, StopArgs, TargetArgs, seconds};
 pub(crate) use kernel::{
     KernelAddArgs, KernelArgs, KernelCheckArgs, KernelLsArgs, KernelRmArgs, KernelShowArgs,
-    KernelVerb, MirrorArgs, PurposeArg,
+    KernelUnpackArgs, KernelVerb, MirrorArgs, PurposeArg,
 };
 pub(crate) use lifecycle::{
     DeepArgs, LifecycleArgs, LifecycleStatusArgs, LifecycleVerb, PhaseArgs, TestArgs, VariantArgs,

@@ -1,6 +1,7 @@
 //! `pcp-vmm kernel`: Debian's kernels in the cache.
 
 mod check;
+mod unpack;
 
 use std::path::PathBuf;
 
@@ -22,14 +23,14 @@ use crate::table::Table;
 
 /// Does what `verb` says.
 pub(crate) fn dispatch(verb: KernelVerb, output: Output) -> Result<Exit, Stop> {
-    let store = store()?;
     match verb {
-        KernelVerb::Ls(args) if args.available => available(&store, args, output)?,
-        KernelVerb::Ls(_) => list(&store, output)?,
-        KernelVerb::Add(args) => add(&store, &args, output)?,
-        KernelVerb::Show(args) => show(&store, &args, output)?,
+        KernelVerb::Ls(args) if args.available => available(&store()?, args, output)?,
+        KernelVerb::Ls(_) => list(&store()?, output)?,
+        KernelVerb::Add(args) => add(&store()?, &args, output)?,
+        KernelVerb::Show(args) => show(&store()?, &args, output)?,
         KernelVerb::Check(args) => return check::check(&args, output),
-        KernelVerb::Rm(args) => remove(&store, &args, output)?,
+        KernelVerb::Unpack(args) => return unpack::unpack(&args, output),
+        KernelVerb::Rm(args) => remove(&store()?, &args, output)?,
     }
     Ok(Exit::Success)
 }

@@ -15,6 +15,7 @@ mod net;
 mod peers;
 mod qemu;
 mod ready;
+mod sandbox;
 mod start;
 mod table;
 mod user_exits;
@@ -48,6 +49,8 @@ enum What {
     Lifecycle(Options),
     /// A command in a VM of its own, beside virtme-ng and vmtest; in the lab
     Exec(Options),
+    /// A derivation that Nix builds in a VM; in the lab
+    Sandbox(Options),
     /// A shared folder, over virtio-fs and 9p; in the lab
     Fs(Options),
     /// A disk; in the lab
@@ -158,6 +161,12 @@ pub(crate) fn main(args: &BenchArgs) -> Result<ExitCode> {
             }
             exec::run(options)?;
         }
+        What::Sandbox(options) => {
+            if !lab::has_hardware_kvm() && env::var_os("PCP_VMM_LAB").is_none() {
+                return in_lab("sandbox", options);
+            }
+            sandbox::run(options)?;
+        }
         What::Fs(options) => {
             let files = options.files.unwrap_or(100_000);
             return load(Subject::Fs { files }, "fs", options);
@@ -217,6 +226,9 @@ fn in_lab(name: &str, options: &Options) -> Result<ExitCode> {
         for folder in exec::prepare(&vmm)? {
             call.arg("--image-of").arg(folder);
         }
+    }
+    if name == "sandbox" {
+        sandbox::prepare(&vmm)?;
     }
     if options.icount {
         call.arg("--icount").env(contestant::COUNTED, "1");

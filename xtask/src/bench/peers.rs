@@ -73,7 +73,7 @@ impl Peers {
         Ok(Self {
             virtme_ng,
             vmtest: crate_of(&base, "vmtest", VMTEST)?,
-            virtiofsd: crate_of(&base, "virtiofsd", VIRTIOFSD)?,
+            virtiofsd: virtiofsd_in(&base)?,
         })
     }
 
@@ -139,6 +139,17 @@ impl Peers {
         let program = self.vmtest.join("bin/vmtest");
         Ok(Contestant::new("vmtest", &program).args(["--config", &file.to_string_lossy()]))
     }
+}
+
+/// The program virtiofsd, fetched and built first if it is missing.
+pub(super) fn virtiofsd() -> Result<PathBuf> {
+    apt::ensure(&["libcap-ng-dev", "libseccomp-dev"])?;
+    let folder = virtiofsd_in(&place::cache()?.join("peers"))?;
+    Ok(folder.join("bin/virtiofsd"))
+}
+
+fn virtiofsd_in(base: &Path) -> Result<PathBuf> {
+    crate_of(base, "virtiofsd", VIRTIOFSD)
 }
 
 /// The folder with the program of a crate, built first if it is missing.

@@ -14,21 +14,22 @@ use rustix::io::{FdFlags, fcntl_setfd};
 
 use super::fitness;
 use super::places::{Places, Root};
-use crate::args::ExecArgs;
+use crate::args::{ExecArgs, ExecNet};
 use crate::cmd::kernel;
 use crate::diagnostic::Diagnostic;
 use crate::kernel_image::version_of;
 
 /// What the guest's init and its agent need, in the order in which it is loaded. A kernel without modules has it built in,
 /// or the init says what it lacks.
-const WANTED: [&str; 6] = [
+const WANTED: [&str; 4] = [
     "virtio_pci",
     "virtiofs",
-    "overlay",
     "vmw_vsock_virtio_transport",
     "virtio_rng",
-    "virtio_net",
 ];
+/// What lays a layer over the root, and what is for the network: each takes its time to be unpacked and loaded.
+const LAYER: &str = "overlay";
+const NETWORK: &str = "virtio_net";
 
 /// The file system of a root on a disk; for another, `--module` names its module.
 const ROOT_FORMAT: &str = "ext4";
@@ -69,23 +70,7 @@ impl Version {
 impl Kernel {
     /// The kernel that `args` name.
     pub(super) fn find(args: &ExecArgs, places: &Places) -> Result<Self, Diagnostic> {
-        let text = args.kernel.to_string_lossy();
-        let (path, version, held) = if text == "host" {
-            (of_host()?, Version::known(release()?), None)
-        } else if is_version(&text) {
-            let (kernel, held) = cached(&text)?;
-            let version = Version::known(kernel.release.clone());
-            (kernel.image(), version, Some(held))
-        } else {
-            let path = args.kernel.clone();
-            File::open(&path).map_err(|error| {
-                let what = format!("cannot read the kernel `{}`", path.display());
-                Diagnostic::usage("kernel", what)
-                    .because(&error)
-                    .hint("`--kernel` is `host`, a version in the cache, or the file of a bzImage or an ELF vmlinux")
-            })?;
-            (path, Version(OnceCell::new()), None)
-        };
+        let (path, version, held) = chosen(&args.kernel)?;
         let modules = modules(args, places, &path, &version)?;
         let initrd = write(&modules)?;
         Ok(Self {
@@ -105,6 +90,31 @@ impl Kernel {
     pub(super) fn initrd(&self) -> PathBuf {
         format!("/proc/self/fd/{}", self.initrd.as_raw_fd()).into()
     }
+}
+
+/// The kernel that `wanted` names, `host`, a version or a file, and what keeps one of the cache there.
+fn chosen(wanted: &Path) -> Result<(PathBuf, Version, Option<Held>), Diagnostic> {
+    let text = wanted.to_string_lossy();
+    if text == "host" {
+        return Ok((of_host()?, Version::known(release()?), None));
+    }
+    if is_version(&text) {
+        let (kernel, held) = cached(&text)?;
+        let version = Version::known(kernel.release.clone());
+        return Ok((kernel.image(), version, Some(held)));
+    }
+    File::open(wanted).map_err(|error| {
+        let what = format!("cannot read the kernel `{}`", wanted.display());
+        Diagnostic::usage("kernel", what)
+            .because(&error)
+            .hint("`--kernel` is `host`, a version in the cache, or the file of a bzImage or an ELF vmlinux")
+    })?;
+    Ok((wanted.to_owned(), Version(OnceCell::new()), None))
+}
+
+/// The file of the kernel that `wanted` names, and what keeps one of the cache there.
+pub(in crate::cmd) fn image(wanted: &Path) -> Result<(PathBuf, Option<Held>), Diagnostic> {
+    chosen(wanted).map(|(image, _, held)| (image, held))
 }
 
 /// Whether `text` is a version; a file of such a name is `./NAME`.
@@ -182,9 +192,13 @@ fn modules(
         Root::Image(image) => Some(image.module()),
         Root::Folder(_) | Root::Ram => None,
     };
+    let layer = matches!(places.root, Root::Folder(_) | Root::Image(_)).then_some(LAYER);
+    let network = (args.net == ExecNet::User).then_some(NETWORK);
     let disks = (!args.disk.is_empty() || root.is_some()).then_some("virtio_blk");
     let mut wanted: Vec<&str> = WANTED
         .into_iter()
+        .chain(layer)
+        .chain(network)
         .chain(disks)
         .chain(root)
         .filter(|name| tree.resolve(&[name]).is_ok())
